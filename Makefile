@@ -1,7 +1,7 @@
 # make demo   set up, run every notebook headless on the bundled clip, leave outputs/…/report.html
 # make test   set up, run the tests
 # make lab    set up, open JupyterLab on this machine
-.PHONY: demo test lab env lock gpu clean
+.PHONY: demo test lab env lock notebooks gpu clean
 .DEFAULT_GOAL := demo
 
 UV_VERSION := 0.13.9
@@ -34,6 +34,11 @@ $(STAMP): requirements.lock pyproject.toml Makefile
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra test --extra setup --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --no-emit-index-url --system-certs --quiet --output-file requirements.lock
+
+# After an edit of a notebook or of its .py half: bring both to the newer one, without outputs and with stable cell ids.
+notebooks: env
+	$(BIN)/jupytext --sync notebooks/*.py
+	$(BIN)/nbstripout notebooks/*.ipynb
 
 # On a machine with a CUDA GPU: FlashAttention 3 (Hopper) and onnxruntime with CUDA, which owns the same folder as the plain one.
 gpu: env

@@ -1,0 +1,86 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 10 Preprocess
+# A driving video and a reference image go in; the folder of inputs that generation reads comes out:
+# pose drawings, face crops and the reference at the size of the result.
+
+# %% tags=["parameters"]
+driving_video = "wanlab/assets/sample/half.mp4"  # film whose person's motion is taken over
+reference_image = "wanlab/assets/sample/character.png"  # picture of the character that shall move
+mode = "animate"  # animate: the character moves as the person does; replace: takes their place in the film
+start_s = 0.0  # seconds of the film to skip
+max_frames = None  # frames of the working clip at most; None: all
+fps = None  # frames per second of the working clip; None: the film's own
+resolution = None  # "width height", e.g. "1280 720": an area, the shape is the reference's; None: the checkpoint's
+retarget = None  # fit the skeleton to the reference's proportions; None: as the backend does (here: off)
+checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+save_path = None  # folder that gets a copy of the finished inputs
+fresh = False  # work anew even where a finished run with the same settings exists
+
+# %% [markdown]
+# ## Settings and run
+# A misspelt name or a wrong value stops here, before anything is worked on. Look at the size that comes out.
+# Runs with the same settings and inputs share one folder: it is reused or continued.
+
+# %%
+from IPython.display import display
+
+from wanlab import config, preprocess, viz
+
+settings = config.from_notebook(config.PreprocessSettings)
+run = preprocess.start(settings)
+display(run.settings, run)
+
+# %% [markdown]
+# ## Work
+# Key points are detected frame by frame, drawn at the result's size, and the face is cropped.
+
+# %%
+made = preprocess.work(run)
+
+# %% [markdown]
+# ## Is the person followed?
+# The skeleton should sit on the person in every column, the crop should hold the whole face.
+# A frame without a skeleton is one where no person was found.
+
+# %%
+clip = made.driving()
+viz.contact_sheet({"driving": clip, "pose": made.video("pose_video"), "face": made.video("face_video")})
+
+# %% [markdown]
+# ## Where is it unsure?
+# Points scoring under 0.5 are not drawn. Dips in a hand's curve are frames in which the hand will be missing.
+
+# %%
+points = made.keypoints()
+viz.keypoint_confidence(points, clip.fps, no_person=made.facts["no_person"], cuts=made.facts["cuts"])
+
+# %% [markdown]
+# ## The reference
+# Its own skeleton beside it: framing and build should be near the driving person's, since retargeting is off.
+
+# %%
+viz.reference_sketch(made.reference_image(), made.reference_keypoints())
+
+# %% [markdown]
+# ## In motion
+
+# %%
+viz.show_videos({"driving": clip, "pose": made.video("pose_video"), "face": made.video("face_video")}, fps=clip.fps)
+
+# %% [markdown]
+# The inputs are in the folder named above. Next: `30_generate`, which takes the newest inputs by itself.

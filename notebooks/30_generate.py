@@ -1,0 +1,81 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 30 Generate
+# The inputs that 10_preprocess made go in; the video of the moving character comes out.
+
+# %% tags=["parameters"]
+inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one
+checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+mode = None  # None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)
+prompt = "视频中的人在做动作"  # what happens, in words; the official code always uses this one
+num_inference_steps = None  # denoising steps per segment; customary 30 to 40; None: the checkpoint's
+guidance_scale = None  # classifier-free guidance; customary 2 to 4.5, 1 is off; None: the checkpoint's
+shift = None  # shift of the noise schedule; customary 3 to 5; None: the checkpoint's
+solver = "unipc"  # the sampler; unipc as in the official command line
+seed = 42  # seed of the noise
+segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
+prev_segment_conditioning_frames = None  # frames a segment takes over from the one before: 1 or 5; None: the checkpoint's
+device = None  # where the model runs; None: a GPU where there is one
+output_path = None  # mp4 file that gets a copy of the result
+fresh = False  # work anew even where a finished run with the same settings exists
+
+# %% [markdown]
+# ## Settings and run
+# A misspelt name or a wrong value stops here, before any weight is loaded. Look at the checkpoint and at what `None`
+# became. A run that was cut off goes on from its last finished segment.
+
+# %%
+from IPython.display import display
+
+from wanlab import config, generate, viz
+
+settings = config.from_notebook(config.GenerateSettings)
+run = generate.start(settings)
+display(run.settings, run)
+
+# %% [markdown]
+# ## The segments
+# The clip is made in overlapping segments. Hatched frames are computed only to fill the last one: a clip length
+# that the table names wastes none.
+
+# %%
+plan = generate.plan(run)
+print(plan.describe())
+viz.segment_plan(plan)
+
+# %% [markdown]
+# ## Work
+
+# %%
+video = generate.work(run)
+
+# %% [markdown]
+# ## The result beside driver and reference
+# The character should hold its looks in every column; a jump of colour or place at a marked seam is a fault.
+
+# %%
+made = generate.inputs_of(run)
+viz.result_beside(made.driving() or made.video("pose_video"), made.reference_image(), video, seams=plan.seams)
+
+# %% [markdown]
+# ## In motion
+
+# %%
+viz.show_videos({"driving": made.driving(), "pose": made.video("pose_video"), "result": video}, fps=video.fps)
+
+# %% [markdown]
+# The video is `result.mp4` in the folder named above. Next: `50_report` makes one page of it to share.

@@ -1,0 +1,72 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 50 Report
+# A finished run of 30_generate goes in; one page to share comes out (`wanlab report` writes it, with the code left out).
+
+# %% tags=["parameters"]
+run = "latest"  # run folder of 30_generate, or latest: the newest one
+title = None  # heading of the report; None: made from the run
+
+# %%
+from IPython.display import display
+
+from wanlab import config, report
+
+settings = config.from_notebook(config.ReportSettings)
+page = report.start(settings)
+display(page)
+story = report.gather(page)
+report.overview(story)
+
+# %% [markdown]
+# ## Result
+# Previews; the full video is linked above.
+
+# %%
+report.videos(story)
+
+# %% [markdown]
+# ## Frame by frame
+# Driver, pose and result in the same frames, the reference in front; dashed lines are seams between segments.
+
+# %%
+report.frames(story)
+
+# %% [markdown]
+# ## How sure the key points are
+# Points scoring under 0.5 are not drawn.
+
+# %%
+report.confidence(story)
+
+# %% [markdown]
+# ## Settings that differ from the defaults
+
+# %%
+report.settings_table(story)
+
+# %% [markdown]
+# ## To note
+
+# %%
+report.notes(story)
+
+# %% [markdown]
+# ## Time and provenance
+
+# %%
+display(report.times(story), report.provenance(story), report.command(story))

@@ -1,0 +1,128 @@
+"""The command line: every refusal before a kernel starts, the earlier scripts' names, any working directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wanlab import cli, config
+
+README = (config.project_root() / "README.md").read_text(encoding="utf-8")
+
+
+def wanlab(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the installed command as a user does."""
+    command = [str(Path(sys.executable).with_name("wanlab")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def values(step: str, *arguments: str) -> dict:
+    """Return what the step's notebook would be given."""
+    return cli._values(cli._parser().parse_args([step, *arguments]), [step] if step != "pipeline" else cli.PIPELINE)
+
+
+@pytest.mark.parametrize("command", ["preprocess", "generate", "report", "pipeline", "demo", "check", "models", "runs", "lab"])
+def test_every_command_explains_itself_from_anywhere(command: str, tmp_path: Path) -> None:
+    done = wanlab(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: wanlab {command}")
+
+
+@pytest.mark.parametrize("name", ["models", "runs", "check"])
+def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path: Path) -> None:
+    done = wanlab(name, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"models": "nano", "runs": "no runs", "check": "is used"}[name] in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["generate", "--sede", "3"], "unknown parameter sede; did you mean seed?"),
+        (["generate", "-p", "sede", "3"], "unknown parameter sede; did you mean seed?"),
+        (["generate", "--seed", "x"], "seed must be a whole number, got 'x'"),
+        (["generate", "--frame_num", "78"], "segment_frame_length must be 4n + 1 and at least 5, got 78; use 77 or 81"),
+        (["preprocess", "--video_path", "/nowhere/film.mp4"], "driving_video must exist, got /nowhere/film.mp4"),
+        (["preprocess", "-f", "/nowhere/params.yaml"], "params file /nowhere/params.yaml does not exist"),
+        (["generate", "--inputs", "/nowhere"], "inputs must exist, got /nowhere"),
+        (["pipeline", "--replace"], "preprocessing for replace mode is not built into wanlab yet"),
+        (["pipeline", "--retarget"], "retargeting is not built into wanlab yet"),
+        (["sweep", "--anything"], "sweeping parameters (40_sweep) is not built into wanlab yet"),
+        (["inspect"], "is not built into wanlab yet"),
+        (["params", "from-comfyui", "x.json"], "is not built into wanlab yet"),
+        *((["pipeline", f"--{name}", *(["3"] if takes else [])], sentence) for name, (takes, sentence) in cli.NOT_BUILT.items()),
+    ],
+)
+def test_refusals_come_before_a_kernel_with_status_2(
+    arguments: list[str], line: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = cli.main(arguments)
+    except SystemExit as stopped:
+        status = stopped.code
+    printed = capsys.readouterr()
+    assert status == 2
+    assert line in printed.err
+    assert printed.err.startswith("wanlab: ")
+    assert "Traceback" not in printed.err
+    assert not list(outputs.glob("*"))
+
+
+def test_paths_of_the_command_line_start_at_the_shell_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = values("preprocess", "--driving_video", "film.mp4", "-p", "reference_image", "a/b.png")["preprocess"]
+    assert given == {"driving_video": str(tmp_path / "film.mp4"), "reference_image": str(tmp_path / "a" / "b.png")}
+    monkeypatch.chdir(config.project_root() / "notebooks")
+    assert values("preprocess", "--driving_video", "../README.md")["preprocess"]["driving_video"] == "README.md"
+    assert values("generate", "--inputs", "latest")["generate"]["inputs"] == "latest"
+
+
+def test_flags_win_over_p_and_p_over_files(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("seed: 1\nshift: 3\nguidance_scale: 2\n")
+    given = values("generate", "-f", str(file), "-p", "seed", "2", "-p", "shift", "4", "--seed", "3")["generate"]
+    assert config.GenerateSettings.build(given) == config.GenerateSettings.build({"seed": 3, "shift": 4, "guidance_scale": 2})
+    assert values("generate", "--fps" if False else "--shift", "None")["generate"] == {"shift": None}
+
+
+def test_every_setting_has_a_flag() -> None:
+    for step, (_, model) in config.NOTEBOOKS.items():
+        for field in model.model_fields:
+            values(step, f"--{field}", "1")
+            values(step, f"--{field.replace('_', '-')}", "1")
+
+
+def test_the_earlier_scripts_commands_are_mapped_in_the_readme() -> None:
+    """Each row of README's table names an earlier script's flags and wanlab's; both must parse to the same values."""
+    rows = re.findall(r"^\| `((?:run_preprocessing|run_generation|pipeline)\.py[^`]*)` \| `(wanlab [^`]*)` \|", README, re.M)
+    assert {row[0].split()[0] for row in rows} == {"run_preprocessing.py", "run_generation.py", "pipeline.py"}
+    assert len(rows) >= 6
+    import shlex
+
+    steps = {"run_preprocessing.py": "preprocess", "run_generation.py": "generate", "pipeline.py": "pipeline"}
+    for theirs, ours in rows:
+        script, *flags = shlex.split(theirs)
+        _, step, *new = shlex.split(ours)
+        assert step == steps[script]
+        assert values(step, *flags) == values(step, *new)
+
+
+def test_a_params_file_of_the_project_fits_its_models() -> None:
+    for file in (config.project_root() / "params").rglob("*.yaml"):
+        fields = {name for _, model in config.NOTEBOOKS.values() for name in model.model_fields}
+        given = config.read_params([file])
+        assert given and set(given) <= fields
+        for _, model in config.NOTEBOOKS.values():
+            model.build({name: value for name, value in given.items() if name in model.model_fields})
+
+
+def test_bad_parameters_print_one_line_each_and_no_traceback(tmp_path: Path) -> None:
+    done = wanlab("generate", "--sede", "3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "wanlab: unknown parameter sede; did you mean seed?"
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,171 @@
+"""Settings: one clear line per fault, one hash per meaning, and the names of a live kernel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from wanlab import config
+from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "line"),
+    [
+        (GenerateSettings, {"sede": 3}, "unknown parameter sede; did you mean seed?"),
+        (GenerateSettings, {"num_inference_steps": "many"}, "num_inference_steps must be a whole number, got 'many'"),
+        (GenerateSettings, {"num_inference_steps": True}, "num_inference_steps must be a number, got True"),
+        (GenerateSettings, {"num_inference_steps": 0}, "num_inference_steps must be at least 1, got 0; use 1"),
+        (
+            GenerateSettings,
+            {"segment_frame_length": 78},
+            "segment_frame_length must be 4n + 1 and at least 5, got 78; use 77 or 81",
+        ),
+        (
+            GenerateSettings,
+            {"segment_frame_length": 3},
+            "segment_frame_length must be 4n + 1 and at least 5, got 3; use 5",
+        ),
+        (
+            GenerateSettings,
+            {"prev_segment_conditioning_frames": 2},
+            "prev_segment_conditioning_frames must be one of 1 or 5, got 2",
+        ),
+        (GenerateSettings, {"prompt": False}, "prompt must be text, got False"),
+        (GenerateSettings, {"solver": "dpm++"}, "solver must be one of 'unipc', got 'dpm++'; use unipc"),
+        (GenerateSettings, {"guidance_scale": 1000}, "guidance_scale must be at most 30, got 1000"),
+        (PreprocessSettings, {"resolution": "wide"}, 'resolution must be "width height" in pixels'),
+        (PreprocessSettings, {"fps": "fast"}, "fps must be a number or a fraction such as 30000/1001, got 'fast'"),
+        (PreprocessSettings, {"start_s": -1}, "start_s must be at least 0, got -1; use 0"),
+        (
+            PreprocessSettings,
+            {"mode": "replace"},
+            "mode must be animate, got replace; preprocessing for replace mode is not built",
+        ),
+        (PreprocessSettings, {"retarget": True}, "retarget must be None or False, got True; retargeting is not built"),
+        (ReportSettings, {"runs": "latest"}, "unknown parameter runs; did you mean run?"),
+    ],
+)
+def test_refusal_names_value_rule_and_remedy(model: type[config.Settings], values: dict, line: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        model.build(values)
+    assert line in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_all_faults_are_said_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        GenerateSettings.build({"sede": 1, "shift": "x", "seed": -1})
+    assert [line.split()[0] for line in str(error.value).splitlines()] == ["unknown", "shift", "seed"]
+
+
+def test_one_value_has_one_identity_however_it_was_written() -> None:
+    written = [{"guidance_scale": 1}, {"guidance_scale": 1.0}, {"guidance_scale": "1"}, {"guidance_scale": "1.0"}]
+    assert len({config.digest(GenerateSettings.build(values).identity()) for values in written}) == 1
+    rates = [{"fps": 16}, {"fps": 16.0}, {"fps": "16"}, {"fps": "32/2"}, {"fps": Fraction(16)}]
+    assert len({config.digest(PreprocessSettings.build(values).identity()) for values in rates}) == 1
+    assert PreprocessSettings.build({"fps": 29.97}).fps == Fraction(2997, 100)
+    sizes = ["1280 720", "1280x720", [1280, 720]]
+    assert {PreprocessSettings.build({"resolution": size}).resolution for size in sizes} == {"1280 720"}
+
+
+def test_device_folder_and_freshness_are_not_in_the_identity() -> None:
+    plain = GenerateSettings.build({}).identity()
+    assert plain == GenerateSettings.build({"device": "cpu", "output_path": "x.mp4", "fresh": True}).identity()
+    assert plain != GenerateSettings.build({"seed": 43}).identity()
+
+
+def test_settings_are_frozen_and_replaced_is_checked() -> None:
+    settings = GenerateSettings.build({})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 1  # type: ignore[misc]
+    with pytest.raises(SettingsError):
+        settings.replaced(seed="x")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("a = 1\nb: int = 2\nc: str | None = None", {"a", "b", "c"}),
+        ("d = e = 3", {"d", "e"}),
+        ("%matplotlib inline\nx = 1", set()),
+        ("def f():\n    y = 1\nz: int", set()),
+        ("", set()),
+    ],
+)
+def test_assigned_names(source: str, names: set[str]) -> None:
+    assert config.assigned_names(source) == names
+
+
+def test_published_paths_hide_the_machine(tmp_path: Path) -> None:
+    assert config.shown("wanlab/assets/sample/half.mp4") == "wanlab/assets/sample/half.mp4"
+    assert config.shown(tmp_path / "film.mp4") == "film.mp4"
+
+
+def test_params_file_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"params file .* does not exist"):
+        config.read_params([tmp_path / "none.yaml"])
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("- 1\n- 2\n")
+    with pytest.raises(SettingsError, match="must hold `name: value` lines, got a list"):
+        config.read_params([bad])
+    bad.write_text("a: [1\n")
+    with pytest.raises(SettingsError, match="must be YAML"):
+        config.read_params([bad])
+
+
+def test_importing_the_package_and_its_settings_loads_no_heavy_library() -> None:
+    code = "import sys, wanlab, wanlab.config, wanlab.cli; print([m for m in ('torch', 'diffusers', 'onnxruntime', 'matplotlib') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+PARAMETERS = "\n".join(f"{name} = {field.default!r}" for name, field in ReportSettings.model_fields.items())
+BUILD = "from wanlab import config\nsettings = config.from_notebook(config.ReportSettings)"
+
+
+@pytest.fixture
+def kernel():
+    """Give an IPython shell that keeps its history as a kernel does."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def _run(shell, *cells: str):
+    for cell in cells:
+        result = shell.run_cell(cell, store_history=True)
+    return result  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
+def test_notebook_cell_builds_settings(kernel) -> None:
+    assert _run(kernel, PARAMETERS, "title = 'Hello'", BUILD).success
+    assert kernel.user_ns["settings"].title == "Hello"
+
+
+def test_notebook_cell_refuses_a_name_it_does_not_know(kernel) -> None:
+    result = _run(kernel, PARAMETERS, "titel = 'Hello'", BUILD)
+    assert isinstance(result.error_in_exec, SettingsError)
+    assert "did you mean title?" in str(result.error_in_exec)
+
+
+def test_running_the_cell_again_after_all_others_does_not_refuse_their_names(kernel) -> None:
+    later = "picture = 1\nother = 2"
+    assert _run(kernel, PARAMETERS, BUILD, later, BUILD).success
+    assert _run(kernel, "title = 'Anew'", BUILD).success
+    assert kernel.user_ns["settings"].title == "Anew"
+    assert _run(kernel, PARAMETERS, BUILD).success
+    assert kernel.user_ns["settings"].title is None
+
+
+def test_outside_a_notebook_it_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match="run the `parameters` cell"):
+        config.from_notebook(ReportSettings)

@@ -1,0 +1,88 @@
+"""Notebooks: thin, paired, stripped, and their `parameters` cells equal the settings models."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wanlab import config
+
+FOLDER = config.project_root() / "notebooks"
+NAMES = [name for name, _ in config.NOTEBOOKS.values()]
+
+
+def cells(name: str) -> list[dict]:
+    return json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+
+
+def parameters(name: str) -> str:
+    found = ["".join(cell["source"]) for cell in cells(name) if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_every_notebook_of_the_folder_is_known() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
+    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(("name", "model"), config.NOTEBOOKS.values())
+def test_parameters_are_the_defaults_of_the_model(name: str, model: type[config.Settings]) -> None:
+    tree = ast.parse(parameters(name))
+    assert all(isinstance(node, ast.Assign) for node in tree.body)
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body}  # type: ignore[attr-defined]
+    assert list(values) == list(model.model_fields)
+    assert model.build(values) == model.build({})
+
+
+@pytest.mark.parametrize(("name", "model"), config.NOTEBOOKS.values())
+def test_parameters_are_explained_in_the_model_s_words(name: str, model: type[config.Settings]) -> None:
+    for line, (field, info) in zip(parameters(name).splitlines(), model.model_fields.items(), strict=True):
+        assert line.partition("  # ")[2] == info.description, field
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_thin(name: str) -> None:
+    all_cells = cells(name)
+    assert len(all_cells) <= 15
+    assert all_cells[0]["cell_type"] == "markdown"
+    for cell in all_cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            continue
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+        if "parameters" not in cell["metadata"].get("tags", []):
+            assert len([line for line in source.splitlines() if line.strip()]) <= 12
+        tree = ast.parse(source)
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+        strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        assert not [s for s in strings if s.startswith(("/", "~"))]
+        assert "!" not in {line.strip()[:1] for line in source.splitlines()}
+
+
+@pytest.mark.parametrize(("name", "model"), config.NOTEBOOKS.values())
+def test_no_later_cell_overwrites_a_parameter(name: str, model: type[config.Settings]) -> None:
+    for cell in cells(name):
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+            tree = ast.parse("".join(cell["source"]))
+            imported = {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom | ast.Import) for a in n.names}
+            assert not (config.assigned_names("".join(cell["source"])) | imported) & set(model.model_fields)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pairs_are_equal(name: str, tmp_path: Path) -> None:
+    for suffix in (".ipynb", ".py"):
+        (tmp_path / f"{name}{suffix}").write_bytes((FOLDER / f"{name}{suffix}").read_bytes())
+    made = subprocess.run(
+        [sys.executable, "-m", "jupytext", "--to", "ipynb", "--output", "-", str(tmp_path / f"{name}.py")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    ours = [(c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in cells(name)]
+    theirs = [(c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in json.loads(made.stdout)["cells"]]
+    assert ours == theirs

@@ -1,0 +1,211 @@
+"""Run folders: found by hash, trusted after any kind of end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from wanlab import config, runs
+from wanlab.config import GenerateSettings
+
+
+def open_run(**changes) -> runs.Run:
+    how = {"inputs": {"inputs": {"sha256": "a"}}, "models": {"nano": "b"}, "result_version": 1, **changes}
+    return runs.open_run("generate", how.pop("settings", GenerateSettings.build({})), **how)
+
+
+def test_a_completed_run_is_reused_and_its_manifest_tells_everything(outputs: Path) -> None:
+    run = open_run()
+    assert (run.news, run.status) == ("new", "pending")
+    with run.working():
+        assert runs.Run(run.folder).status == "running"
+        with run.stage("think"):
+            run.path("result.txt").write_text("done")
+        run.add_artefact("text", "result.txt", lines=1)
+    again = open_run()
+    assert (again.news, again.id) == ("reused", run.id)
+    saved = json.loads((run.folder / "manifest.json").read_text())
+    assert saved["status"] == "completed"
+    assert saved["artefacts"]["text"] == {"file": "result.txt", "bytes": 4, "lines": 1}
+    assert saved["settings"]["seed"] == 42
+    assert saved["inputs"]["inputs"]["sha256"] == "a"
+    assert saved["environment"]["versions"]["numpy"]
+    assert saved["peak_memory_bytes"] > 10_000_000
+    assert set(saved["seconds"]) == {"think"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": GenerateSettings.build({"seed": 43})},
+        {"inputs": {"inputs": {"sha256": "other"}}},
+        {"models": {"nano": "other"}},
+        {"result_version": 2},
+        {"fresh": True},
+    ],
+)
+def test_what_changes_the_result_makes_another_folder(outputs: Path, change: dict) -> None:
+    run = open_run()
+    with run.working():
+        pass
+    assert open_run(**change).news == "new"
+    assert len(runs.list_runs()) == 2
+
+
+def test_a_failed_run_keeps_its_error_and_is_continued_in_its_folder(outputs: Path) -> None:
+    run = open_run()
+    run.path("half.txt").write_text("kept")
+    with pytest.raises(ZeroDivisionError), run.working(), run.stage("divide"):
+        1 / 0  # noqa: B018
+    found = open_run()
+    assert (found.news, found.status, found.id) == ("continued", "failed", run.id)
+    assert found.manifest["error"]["type"] == "ZeroDivisionError"
+    assert found.path("half.txt").read_text() == "kept"
+    with found.working(), found.stage("divide"):
+        pass
+    assert "error" not in runs.Run(run.folder).manifest
+    assert runs.Run(run.folder).completed
+
+
+def test_a_killed_kernel_reads_as_failed_and_is_continued(outputs: Path) -> None:
+    code = """
+        import sys, time
+        sys.path.insert(0, "tests")
+        import test_runs
+        run = test_runs.open_run()
+        with run.working():
+            print(run.folder, flush=True)
+            time.sleep(60)
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True, cwd=config.project_root()
+    )
+    assert child.stdout is not None
+    folder = Path(child.stdout.readline().strip())
+    assert runs.Run(folder).status == "running"
+    with pytest.raises(RuntimeError, match=rf"must not be worked on twice.*{child.pid}"):
+        open_run()
+    with pytest.raises(RuntimeError, match="must not be worked on twice"), runs.Run(folder).working():
+        pass
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert runs.Run(folder).manifest["error"]["text"] == runs.DIED
+    assert runs.Run(folder).status == "failed"
+    run = open_run()
+    assert (run.news, run.folder) == ("continued", folder)
+    with run.working():
+        pass
+    assert runs.Run(folder).completed
+
+
+def test_an_interrupted_run_says_so(outputs: Path) -> None:
+    run = open_run()
+    with pytest.raises(KeyboardInterrupt), run.working():
+        raise KeyboardInterrupt
+    assert runs.Run(run.folder).manifest["error"]["text"] == "interrupted"
+
+
+def test_the_same_kernel_cannot_work_twice_on_one_run(outputs: Path) -> None:
+    run = open_run()
+    with run.working(), pytest.raises(RuntimeError, match="in this kernel already"), runs.Run(run.folder).working():
+        pass
+    assert runs.Run(run.folder).completed
+
+
+def test_nothing_of_the_machine_is_in_a_manifest(outputs: Path) -> None:
+    film = outputs.parent / "private" / "film.mp4"
+    run = open_run(settings=GenerateSettings.build({"inputs": str(film), "output_path": str(film)}))
+    with pytest.raises(ValueError, match="film"), run.working():
+        raise ValueError(f"{film} and {config.project_root() / 'wanlab'} and {Path.home() / 'x'}")
+    text = (run.folder / "manifest.json").read_text()
+    assert str(config.project_root()) not in text
+    assert str(Path.home()) + "/" not in text
+    assert json.loads(text)["settings"]["inputs"] == "film.mp4"
+
+
+def test_names_stay_inside_the_run_folder(outputs: Path) -> None:
+    with pytest.raises(ValueError, match="must stay inside the run folder"):
+        open_run().path("../../etc/passwd")
+
+
+def test_outputs_below_a_regular_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "file" / "outputs"))
+    with pytest.raises(NotADirectoryError, match=r"must be a folder, but .*file is a file"):
+        open_run()
+
+
+def test_copies_are_whole_or_not_at_all(tmp_path: Path) -> None:
+    source = tmp_path / "a"
+    source.mkdir()
+    (source / "x").write_text("new")
+    (source / "y").write_text("left out")
+    target = tmp_path / "deep" / "b"
+    runs.copy_whole(source, target, only=["x"])
+    runs.copy_whole(source, target, only=["x"])
+    assert sorted(p.name for p in target.iterdir()) == ["x"]
+    assert not (target / "x").samefile(source / "x")
+    with pytest.raises(OSError, match="b cannot be written"):
+        runs.copy_whole(source, target, only=["x", "missing"])
+    assert (target / "x").read_text() == "new"
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+
+
+def test_a_full_disk_leaves_the_old_manifest(outputs: Path) -> None:
+    code = """
+        import resource, signal, sys
+        sys.path.insert(0, "tests")
+        import test_runs
+        run = test_runs.open_run()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            run.save(notes=["x" * 5000])
+        except OSError as error:
+            print(error)
+        print(run.folder)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=config.project_root(),
+    )
+    message, folder = done.stdout.splitlines()
+    assert "disk full while writing manifest.json; free space and run again" in message
+    assert runs.Run(Path(folder)).manifest["notes"] == []
+    assert not list(Path(folder).glob("*.part"))
+
+
+def test_latest_means_the_newest_completed_run(outputs: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="wanlab generate"):
+        runs.find_run("latest", "generate")
+    first = open_run()
+    with first.working():
+        pass
+    open_run(result_version=2)  # newer, but not completed
+    assert runs.find_run("latest", "generate").id == first.id
+    assert runs.find_run(first.id).id == first.id
+    with pytest.raises(FileNotFoundError, match="is not a run folder"):
+        runs.find_run("nonsense")
+
+
+def test_a_change_of_source_is_said(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_run().working():
+        pass
+    open_run()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(runs, "source_hash", lambda: "other")
+    assert open_run().news == "reused"
+    assert "source has changed" in capsys.readouterr().out

@@ -1,0 +1,309 @@
+"""The `wanlab` command: each step runs its notebook headless and leaves notebook and report in the run folder.
+
+Exit status: 0 done, 1 the run failed, 2 bad parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import wanlab
+from wanlab import config
+from wanlab.config import NOTEBOOKS, SettingsError
+
+STEPS = {
+    "preprocess": "driving video and reference image → inputs (10_preprocess)",
+    "generate": "inputs → video (30_generate)",
+    "report": "run → one HTML page to share (50_report)",
+}
+PIPELINE = ("preprocess", "generate", "report")
+HANDED_ON = {"generate": "inputs", "report": "run"}  # the field that takes the folder of the step before
+SWITCHES = {"replace": ("mode", "replace"), "replace_flag": ("mode", "replace"), "retarget_flag": ("retarget", "true")}
+
+_MASKS = "belongs to the masks of replace mode, which are not built into wanlab yet; leave it out"
+_BACKEND = "belongs to running the official scripts, which is not built into wanlab yet; leave it out: wanlab runs the model itself"
+NOT_BUILT = {  # option: (takes a value, the sentence)
+    "use_flux": (False, "edits the first frame with FLUX, which is not built into wanlab yet; leave it out"),
+    "iterations": (True, _MASKS),
+    "k": (True, _MASKS),
+    "w_len": (True, _MASKS),
+    "h_len": (True, _MASKS),
+    "wan22_dir": (True, _BACKEND),
+    "use_relighting_lora": (False, "needs LoRA support, which is not built into wanlab yet; leave it out"),
+    "no_offload": (False, "is not needed: wanlab does not offload yet, the model stays where it runs; leave it out"),
+    "multi_gpu": (False, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
+    "nproc_per_node": (True, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
+}
+NOT_BUILT_COMMANDS = {
+    "inspect": "inspecting and correcting masks and poses (20_inspect) is not built into wanlab yet",
+    "sweep": "sweeping parameters (40_sweep) is not built into wanlab yet",
+    "params": "reading a ComfyUI workflow into params is not built into wanlab yet",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    args = _parser().parse_args(arguments)
+    try:
+        return args.run(args)
+    except (SettingsError, FileNotFoundError, NotADirectoryError) as error:
+        for line in str(error).splitlines():
+            print(f"wanlab: {line}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("wanlab: interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
+        return 1
+
+
+def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
+    """Run the notebook of `step` with `values` in a kernel of its own.
+
+    Returns:
+        the exit status, and the run folder if the notebook got as far as making one.
+
+    Raises:
+        SettingsError, FileNotFoundError: before a kernel starts.
+    """
+    from wanlab import headless
+
+    name, model = NOTEBOOKS[step]
+    settings = model.build(values)
+    for field in set(model.paths()) - set(model.conveniences()):
+        path = getattr(settings, field)
+        if (
+            isinstance(path, Path)
+            and not config.absolute(path).exists()
+            and not (config.outputs_root() / path.name).exists()
+        ):
+            raise FileNotFoundError(
+                f"{field} must exist, got {path} (paths on the command line start at the shell's folder)"
+            )
+    print(f"== {name}", flush=True)
+    return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
+
+
+def run_pipeline(values: Mapping[str, Mapping[str, Any]]) -> int:
+    """Run the steps in order, each on what the one before wrote; `values` are per step."""
+    folder: Path | None = None
+    for step in PIPELINE:
+        handed = {HANDED_ON[step]: folder.name} if folder else {}
+        status, folder = run_step(step, {**values[step], **handed})
+        if status or folder is None:
+            return status or 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="wanlab", description=wanlab.__doc__, epilog="exit status: 0 done, 1 the run failed, 2 bad parameters"
+    )
+    parser.add_argument("--version", action="version", version=wanlab.__version__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for step, what in STEPS.items():
+        command = commands.add_parser(step, help=what, description=what)
+        _add_flags(command, [step])
+        command.set_defaults(run=lambda args, step=step: run_step(step, _values(args, [step])[step])[0])
+    command = commands.add_parser("pipeline", help="preprocess, generate, report", description="10 → 30 → 50 in one go")
+    _add_flags(command, PIPELINE)
+    command.set_defaults(run=lambda args: run_pipeline(_values(args, PIPELINE)))
+    for name, function, what in (
+        ("demo", _demo, "the pipeline on the bundled clip and character, with the bundled nano checkpoint"),
+        ("check", _check, "what this machine has, and what will therefore be used"),
+        ("models", _models, "checkpoints and networks: which are here"),
+        ("lab", _lab, "JupyterLab on this machine (127.0.0.1)"),
+        ("runs", _runs, "the runs in outputs/"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.set_defaults(run=function)
+        if name == "lab":
+            command.add_argument("--port", type=int, default=8888, help="port to listen on; the next free one is taken")
+            command.add_argument("--no-browser", action="store_true", help="only print the address")
+    for name, sentence in NOT_BUILT_COMMANDS.items():
+        command = commands.add_parser(name, help=argparse.SUPPRESS, add_help=False)
+        command.add_argument("rest", nargs=argparse.REMAINDER)
+        command.set_defaults(run=lambda _, sentence=sentence: _refuse(sentence))
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that knows near misses: `--sede` is answered with `did you mean --seed?`."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how, allow_abbrev=False)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            known = [name.lstrip("-") for name in getattr(found, "known", [])]
+            line = (
+                config.unknown_name(rest[0].lstrip("-").split("=")[0], known)
+                if rest[0].startswith("-")
+                else f"what is {rest[0]!r}?"
+            )
+            self.error(line)
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        print(f"wanlab: {message}", file=sys.stderr)
+        print(f"see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
+    """Give `command` a flag per setting of `steps`, the earlier scripts' names, and `-f` and `-p` as in papermill."""
+    from wanlab.inputs import UPSTREAM_NAMES
+
+    command.add_argument(
+        "-f",
+        "--params_file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="params file (YAML); may be repeated",
+    )
+    command.add_argument(
+        "-p", "--parameter", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one setting by name"
+    )
+    handed = {HANDED_ON[step] for step in steps if len(steps) > 1 and step in HANDED_ON}
+    fields = {
+        name: field for step in steps for name, field in NOTEBOOKS[step][1].model_fields.items() if name not in handed
+    }
+    aliases: dict[str, list[str]] = {}
+    for theirs, ours in UPSTREAM_NAMES.items():
+        aliases.setdefault(ours, []).append(theirs)
+    group = command.add_argument_group("settings")
+    for name, field in fields.items():
+        names = [name, *(alias for alias in aliases.get(name, []) if alias not in fields)]
+        flags = [f"--{spelled}" for given in names for spelled in dict.fromkeys((given, given.replace("_", "-")))]
+        switch = {"nargs": "?", "const": "true"} if bool in config._kinds(field.annotation) else {}
+        text = f"{field.description} [{field.default}]".replace("%", "%%")
+        group.add_argument(*flags, dest=f"set_{name}", default=None, metavar=name.upper(), help=text, **switch)  # type: ignore[arg-type]
+    for switch_name, (name, value) in SWITCHES.items():
+        if name in fields:
+            group.add_argument(
+                f"--{switch_name}",
+                dest=f"set_{name}",
+                action="store_const",
+                const=value,
+                help=f"the same as --{name} {value}",
+            )
+    for name, (takes_value, _) in NOT_BUILT.items():
+        how: dict[str, Any] = {} if takes_value else {"action": "store_true"}
+        group.add_argument(f"--{name}", dest=f"not_built_{name}", default=None, help=argparse.SUPPRESS, **how)
+    command.set_defaults(known=[option for action in command._actions for option in action.option_strings])
+
+
+def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the settings given on the command line per step: params files, then -p, then flags."""
+    from wanlab.inputs import UPSTREAM_NAMES
+
+    for name, (_, sentence) in NOT_BUILT.items():
+        if getattr(args, f"not_built_{name}"):
+            raise SettingsError(f"--{name} {sentence}")
+    models = {step: NOTEBOOKS[step][1] for step in steps}
+    known = {name for model in models.values() for name in model.model_fields}
+    given: dict[str, Any] = config.read_params(args.params_file)
+    typed: dict[str, str] = {UPSTREAM_NAMES.get(name, name): text for name, text in args.parameter}
+    typed |= {
+        name.removeprefix("set_"): text
+        for name, text in vars(args).items()
+        if name.startswith("set_") and text is not None
+    }
+    unknown = [config.unknown_name(str(name), known) for name in (*given, *typed) if name not in known]
+    if unknown:
+        raise SettingsError("\n".join(unknown))
+    paths = {name for model in models.values() for name in model.paths()}
+    given |= {
+        name: _from_shell(text) if name in paths and text not in (None, "latest") else text
+        for name, text in config.parse_text(typed).items()
+    }
+    return {
+        step: {name: value for name, value in given.items() if name in model.model_fields}
+        for step, model in models.items()
+    }
+
+
+def _from_shell(text: str) -> str:
+    """Return a path typed in the shell as notebooks read it: from the project root where it lies inside."""
+    full = (Path.cwd() / Path(text).expanduser()).resolve()
+    if not full.exists() and (config.outputs_root() / text).is_dir():  # a run by its id
+        return text
+    root = config.project_root()
+    return full.relative_to(root).as_posix() if full.is_relative_to(root) else str(full)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path | Fraction) else value
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise SettingsError(sentence)
+
+
+def _demo(_: argparse.Namespace) -> int:
+    folder = config.project_root() / "params" / "demo"
+    return run_pipeline({step: config.read_params([folder / f"{step}.yaml"]) for step in PIPELINE})
+
+
+def _check(_: argparse.Namespace) -> int:
+    from wanlab import machine
+
+    _table((line.topic, line.found + (f"\n→ {line.remedy}" if line.remedy else "")) for line in machine.check())
+    return 0
+
+
+def _models(_: argparse.Namespace) -> int:
+    from wanlab import checkpoints, keypoints
+
+    _table(
+        [
+            *((name, text) for name, text in checkpoints.overview()),
+            *((name, f"bundled network, SHA-256 {sha[:12]}…") for name, sha in keypoints.fingerprints().items()),
+        ]
+    )
+    return 0
+
+
+def _runs(_: argparse.Namespace) -> int:
+    from wanlab import runs
+
+    found = runs.list_runs()
+    _table(
+        (
+            run.id,
+            f"{run.status}, {run.manifest.get('seconds_total', 0):.0f} s"
+            + (f": {run.manifest['error']['text'].splitlines()[0]}" if run.manifest.get("error") else ""),
+        )
+        for run in found
+    )
+    if not found:
+        print(f"no runs in {config.shown(config.outputs_root())}; wanlab demo makes the first")
+    return 0
+
+
+def _lab(args: argparse.Namespace) -> int:
+    import subprocess
+
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--ip=127.0.0.1",
+        f"--port={args.port}",
+        f"--ServerApp.root_dir={config.project_root()}",
+    ]
+    command += ["--LabApp.default_url=/lab/tree/README.md", *(["--no-browser"] if args.no_browser else [])]
+    return subprocess.run(command, check=False).returncode
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> None:
+    rows = list(rows)
+    width = max((len(left) for left, _ in rows), default=0)
+    for left, right in rows:
+        print(f"{left:<{width}}  " + right.replace("\n", "\n" + " " * (width + 2)))

@@ -1,0 +1,389 @@
+"""Settings of every step, and where files live.
+
+One frozen model per notebook holds its defaults; the notebook's `parameters` cell, the command line and params files
+are three ways to fill it. Nothing here has effects or loads a heavy library, so that `wanlab --help` is quick.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+PACKAGE = Path(__file__).resolve().parent
+ASSETS = PACKAGE / "assets"
+
+PROMPT = "视频中的人在做动作"  # the official code's fixed prompt for animate: "the person in the video is moving"
+
+
+def project_root() -> Path:
+    """Return the folder that relative paths of notebooks and params start at: the checkout that holds `wanlab/`."""
+    return PACKAGE.parent
+
+
+def outputs_root() -> Path:
+    """Return the folder of all runs: `outputs/` of the project, or what WANLAB_OUTPUTS names (a larger disk, say)."""
+    return Path(os.environ.get("WANLAB_OUTPUTS") or project_root() / "outputs").expanduser().resolve()
+
+
+def absolute(path: Path | str) -> Path:
+    """Return `path` made absolute from the project root, wherever the kernel was started."""
+    return (project_root() / Path(path).expanduser()).resolve()
+
+
+def shown(path: Path | str) -> str:
+    """Return `path` as it may be published: from the project root if it lies inside, else its name alone.
+
+    Manifests and reports are shared; an absolute path would tell a user's name and disks.
+    """
+    full = absolute(path)
+    for root, name in ((outputs_root(), Path("outputs")), (project_root(), Path())):
+        if full.is_relative_to(root):
+            return (name / full.relative_to(root)).as_posix()
+    return full.name
+
+
+class SettingsError(ValueError):
+    """A parameter that no run should start with; its text has one line per fault."""
+
+
+class Settings(BaseModel):
+    """What every settings model shares: frozen, no unknown names, one clear line per fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any, info: Any) -> Any:
+        kinds = _kinds(cls.model_fields[info.field_name].annotation)
+        if (
+            isinstance(value, str) and value.isdigit() and int(value) in kinds
+        ):  # the command line's "5" for Literal[1, 5]
+            return int(value)
+        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+            raise ValueError(f"must be a number, got {value}; YAML reads yes, no, on and off as true and false")
+        return value
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> Self:
+        """Check `values` and return the settings.
+
+        Raises:
+            SettingsError: a line per unknown name (with the nearest known one), wrong type or broken rule.
+        """
+        lines = [unknown_name(name, cls.model_fields) for name in values if name not in cls.model_fields]
+        try:
+            settings = cls(**{name: value for name, value in values.items() if name in cls.model_fields})
+        except ValidationError as error:
+            faults = {
+                fault["loc"][:1]: fault for fault in error.errors(include_url=False)
+            }  # one of a union's is enough
+            lines += [_explain(cls, fault) for fault in faults.values()]
+        else:
+            if not lines:
+                return settings
+        raise SettingsError("\n".join(lines))
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return a checked copy with `changes`."""
+        return self.build({**self.model_dump(), **changes})
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the result, ready for JSON; paths are left out: files count by content."""
+        kept = self.model_dump(mode="json", exclude=set(self.paths()) | set(self.conveniences()))
+        return dict(sorted(kept.items()))
+
+    @classmethod
+    def paths(cls) -> tuple[str, ...]:
+        """Return the names of the fields that hold paths."""
+        return tuple(name for name, field in cls.model_fields.items() if Path in _kinds(field.annotation))
+
+    @classmethod
+    def conveniences(cls) -> tuple[str, ...]:
+        """Return the names of the fields that do not change the result (`fresh`, `device`, …)."""
+        return tuple(n for n, f in cls.model_fields.items() if (f.json_schema_extra or {}).get("convenience"))  # type: ignore[union-attr]
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{_escape(value)}</td><td>{_escape(type(self).model_fields[name].description)}</td></tr>"
+            for name, value in self.model_dump(mode="json").items()
+        )
+        return f'<table class="wanlab"><tr><th>setting</th><th>value</th><th>meaning</th></tr>{rows}</table>'
+
+
+def _convenience(default: Any, description: str) -> Any:
+    return Field(default, description=description, json_schema_extra={"convenience": True})
+
+
+class PreprocessSettings(Settings):
+    """Settings of one preprocessing; field names are those of the `parameters` cell of 10_preprocess."""
+
+    driving_video: Path = Field(
+        Path("wanlab/assets/sample/half.mp4"), description="film whose person's motion is taken over"
+    )
+    reference_image: Path = Field(
+        Path("wanlab/assets/sample/character.png"), description="picture of the character that shall move"
+    )
+    mode: Literal["animate", "replace"] = Field(
+        "animate", description="animate: the character moves as the person does; replace: takes their place in the film"
+    )
+    start_s: float = Field(0.0, ge=0, description="seconds of the film to skip")
+    max_frames: int | None = Field(None, ge=1, description="frames of the working clip at most; None: all")
+    fps: Fraction | None = Field(None, gt=0, description="frames per second of the working clip; None: the film's own")
+    resolution: str | None = Field(
+        None,
+        description='"width height", e.g. "1280 720": an area, the shape is the reference\'s; None: the checkpoint\'s',
+    )
+    retarget: bool | None = Field(
+        None, description="fit the skeleton to the reference's proportions; None: as the backend does (here: off)"
+    )
+    checkpoint: Path | None = Field(
+        None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
+    )
+    save_path: Path | None = _convenience(None, "folder that gets a copy of the finished inputs")
+    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+
+    @field_validator("fps", mode="before")
+    @classmethod
+    def _fraction(cls, value: Any) -> Any:
+        if isinstance(value, float):  # 29.97 means 2997/100, not the nearest binary fraction
+            return Fraction(str(value))
+        return value
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _width_height(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        parts = list(value) if isinstance(value, list | tuple) else str(value).lower().replace("x", " ").split()
+        if len(parts) != 2 or not all(str(part).isdigit() and int(part) >= 16 for part in parts):
+            raise ValueError(f'must be "width height" in pixels, each at least 16, got {value!r}; use "1280 720"')
+        return f"{int(parts[0])} {int(parts[1])}"
+
+    @field_validator("retarget")
+    @classmethod
+    def _not_built(cls, value: bool | None) -> bool | None:
+        if value:
+            raise ValueError("must be None or False, got True; retargeting is not built into wanlab yet")
+        return value
+
+    @field_validator("mode")
+    @classmethod
+    def _animate_only(cls, value: str) -> str:
+        if value == "replace":
+            raise ValueError(
+                "must be animate, got replace; preprocessing for replace mode is not built into wanlab yet"
+            )
+        return value
+
+
+class GenerateSettings(Settings):
+    """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
+
+    inputs: Literal["latest"] | Path = Field(
+        "latest", union_mode="left_to_right", description="folder that 10_preprocess wrote, or latest: the newest one"
+    )
+    checkpoint: Path | None = Field(
+        None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
+    )
+    mode: Literal["animate", "replace"] | None = Field(
+        None, description="None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)"
+    )
+    prompt: str = Field(PROMPT, description="what happens, in words; the official code always uses this one")
+    num_inference_steps: int | None = Field(
+        None, ge=1, le=1000, description="denoising steps per segment; customary 30 to 40; None: the checkpoint's"
+    )
+    guidance_scale: float | None = Field(
+        None, ge=1, le=30, description="classifier-free guidance; customary 2 to 4.5, 1 is off; None: the checkpoint's"
+    )
+    shift: float | None = Field(
+        None, gt=0, le=30, description="shift of the noise schedule; customary 3 to 5; None: the checkpoint's"
+    )
+    solver: Literal["unipc"] = Field("unipc", description="the sampler; unipc as in the official command line")
+    seed: int = Field(42, ge=0, lt=2**63, description="seed of the noise")
+    segment_frame_length: int | None = Field(
+        None,
+        description="frames per segment, 4n + 1; None: the checkpoint's",  # the VAE packs 4 frames after the first
+    )
+    prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
+        None, description="frames a segment takes over from the one before: 1 or 5; None: the checkpoint's"
+    )
+    device: Literal["cuda", "cpu"] | None = _convenience(None, "where the model runs; None: a GPU where there is one")
+    output_path: Path | None = _convenience(None, "mp4 file that gets a copy of the result")
+    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+
+    @field_validator("segment_frame_length")
+    @classmethod
+    def _is_4n_plus_1(cls, n: int | None) -> int | None:
+        if n is not None and (n < 5 or n % 4 != 1):
+            low = max(5, (n - 1) // 4 * 4 + 1)
+            use = f"{low} or {low + 4}" if n > 5 else "5"
+            raise ValueError(f"must be 4n + 1 and at least 5, got {n}; use {use}")
+        return n
+
+
+class ReportSettings(Settings):
+    """Settings of one report; field names are those of the `parameters` cell of 50_report."""
+
+    run: Literal["latest"] | Path = Field(
+        "latest", union_mode="left_to_right", description="run folder of 30_generate, or latest: the newest one"
+    )
+    title: str | None = Field(None, description="heading of the report; None: made from the run")
+
+
+NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
+    "preprocess": ("10_preprocess", PreprocessSettings),
+    "generate": ("30_generate", GenerateSettings),
+    "report": ("50_report", ReportSettings),
+}
+
+
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """Return the line that refuses the parameter `name`, with the nearest of the `known` names."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+    return f"unknown parameter {name}{hint}"
+
+
+def from_notebook(model: type[Settings]) -> Settings:
+    """Build the settings of the notebook that runs this, from its `parameters` cell and what was set after it.
+
+    papermill only warns about a name that the notebook does not have, and JupyterLab not at all: so the names are read
+    from the kernel's history with `ast`: those assigned from the last run of the `parameters` cell up to the cell
+    that first called this function. (A live kernel holds the names of all later cells too.)
+
+    Raises:
+        SettingsError: an unknown name, a wrong type or a broken rule.
+        RuntimeError: outside a notebook, or before its `parameters` cell has run.
+    """
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    history: list[str] = shell.user_ns.get("In", [""])[:-1] if shell else []
+    assigned = [assigned_names(source) for source in history]
+    fields = set(model.model_fields)
+    starts = [i for i, names in enumerate(assigned) if len(names & fields) * 2 > len(fields)]
+    if shell is None or not starts:
+        raise RuntimeError("run the `parameters` cell of this notebook first")
+    names = set(assigned[starts[-1]])
+    for source, more in zip(history[starts[-1] + 1 :], assigned[starts[-1] + 1 :], strict=True):
+        if from_notebook.__name__ in source:
+            break
+        names |= more
+    values = {
+        name: shell.user_ns[name] for name in (names | fields) if name in shell.user_ns and not name.startswith("_")
+    }
+    return model.build(values)
+
+
+def assigned_names(source: str) -> set[str]:
+    """Return the names that the top level of a cell's `source` assigns; a cell that is no Python assigns none."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # magics and half-written cells
+        return set()
+    targets: list[ast.expr] = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            targets += node.targets
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets.append(node.target)
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of `value` as canonical JSON, so that equal settings have equal hashes."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the plain types inside an annotation such as `int | None`."""
+    inner = getattr(annotation, "__args__", None)
+    return set().union(*(_kinds(part) for part in inner)) if inner else {annotation}
+
+
+def _escape(value: Any) -> str:
+    from html import escape
+
+    return escape("" if value is None else str(value))
+
+
+_RULES = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "is_instance_of": "a number or a fraction such as 30000/1001",
+    "fraction_parsing": "a number or a fraction such as 30000/1001",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "literal_error": "one of {expected}",
+}
+
+
+def _explain(model: type[Settings], fault: Any) -> str:
+    """Return one line for one fault of pydantic: the name, the rule, the value, the remedy."""
+    name = str(fault["loc"][0]) if fault["loc"] else "settings"
+    if fault["type"] == "value_error":
+        return f"{name} {fault['ctx']['error']}"
+    rule = _RULES.get(fault["type"])
+    context: dict[str, Any] = fault.get("ctx", {})
+    rule = (
+        rule.format(**{k: _short(v) for k, v in context.items()})
+        if rule
+        else fault["msg"].removeprefix("Input should be ")
+    )
+    limit = next((context[key] for key in ("ge", "le") if key in context), None)
+    default = model.model_fields[name].default if name in model.model_fields else None
+    remedy = _short(limit if limit is not None else default)
+    return f"{name} must be {rule}, got {fault['input']!r}; use {remedy}"
+
+
+def _short(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def parse_text(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return command-line texts as values: `None` and `null` mean None; numbers are read by the settings model."""
+    return {name: None if text in ("None", "null") else text for name, text in values.items()}
+
+
+def read_params(files: Sequence[Path]) -> dict[str, Any]:
+    """Read params files (YAML mappings of name to value); later files win.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        SettingsError: if a file is not a YAML mapping.
+    """
+    import yaml
+
+    values: dict[str, Any] = {}
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"params file {file} does not exist; the ones that come with wanlab are in params/")
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise SettingsError(
+                f"{file} must be YAML, got {str(error).splitlines()[0]}; write `name: value` lines"
+            ) from None
+        if content is not None and not isinstance(content, dict):
+            raise SettingsError(f"{file} must hold `name: value` lines, got a {type(content).__name__}")
+        values.update(content or {})
+    return values

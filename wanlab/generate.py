@@ -1,0 +1,206 @@
+"""Step 30: a folder of inputs → the video of the moving character.
+
+run = generate.start(settings)     # checkpoint, sizes, hashes, the run folder; no weight is loaded yet
+plan = generate.plan(run)          # how the clip is cut into segments
+video = generate.work(run)         # segments, each saved when it is finished → result.mp4
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from wanlab import checkpoints, config, inputs, media, runs, windows
+
+RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+RESULT = "result.mp4"
+MASTER = "result.mkv"  # lossless: metrics are computed from it
+SEGMENTS = "segments"  # folder of finished segments while the run is not
+FROM_CHECKPOINT = (
+    "num_inference_steps", "guidance_scale", "shift", "segment_frame_length", "prev_segment_conditioning_frames",
+)  # fmt: skip
+
+
+def start(settings: config.GenerateSettings) -> runs.Run:
+    """Resolve the settings, check them against checkpoint and inputs, and find or make the run folder.
+
+    Raises:
+        SettingsError: what the checkpoint or the inputs cannot do, a line each.
+        FileNotFoundError: if inputs or checkpoint are missing.
+    """
+    made, parent = inputs.find(settings.inputs)
+    checkpoint = checkpoints.find(settings.checkpoint)
+    mode = settings.mode or made.mode
+    chosen = {name: getattr(settings, name) for name in FROM_CHECKPOINT}
+    resolved = settings.replaced(
+        inputs=made.folder,
+        checkpoint=checkpoint.folder,
+        mode=mode,
+        **{name: checkpoint.recommended[name] if value is None else value for name, value in chosen.items()},
+    )
+    faults = [
+        checkpoint.refuse("segment_frame_length", resolved.segment_frame_length or 0),
+        checkpoint.refuse("prev_segment_conditioning_frames", resolved.prev_segment_conditioning_frames or 0),
+    ]
+    low, high = checkpoint.limits["pixel_area"]
+    if not low <= made.height * made.width <= high:
+        faults.append(
+            f"src_pose.mp4 must have {low} to {high} pixels with {checkpoint.name}, got {made.height}x{made.width} = "
+            f"{made.height * made.width}; preprocess again with resolution {checkpoint.recommended['resolution']!r}"
+        )
+    if mode == "replace" and made.mode != "replace":
+        faults.append(
+            "mode must be animate for these inputs, got replace: they hold no src_bg.mp4 and src_mask.mp4; use mode None"
+        )
+    if any(faults):
+        raise config.SettingsError("\n".join(fault for fault in faults if fault))
+    run = runs.open_run(
+        "generate",
+        resolved,
+        inputs={"inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()}},
+        models={checkpoint.name: checkpoint.fingerprint()},
+        result_version=RESULT_VERSION,
+        parents=(parent,) if parent else (),
+        fresh=settings.fresh,
+    )
+    run.add_notes(*checkpoint.notes, *made.notes)
+    if checkpoint.folder == checkpoints.NANO:
+        run.add_notes(
+            "the bundled miniature (nano) makes this video, not Wan2.2-Animate-14B: it shows the line, not the quality"
+        )
+    return run
+
+
+def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
+    """Return the inputs that a run reads."""
+    return inputs.read(config.absolute(run.settings.inputs))
+
+
+def plan(run: runs.Run) -> windows.Plan:
+    """Return how the clip of a run is cut into segments."""
+    settings = run.settings
+    return windows.make_plan(
+        inputs_of(run).num_frames, settings.segment_frame_length, settings.prev_segment_conditioning_frames
+    )
+
+
+def work(run: runs.Run) -> media.Clip:
+    """Generate what is not finished yet and write `result.mp4`; a completed run is only read.
+
+    Raises:
+        FloatingPointError: if the result is black or not a number; the run is failed then.
+    """
+    if not run.completed:
+        with run.working():
+            _work(run, run.settings)
+    video = media.open_clip(run.path(RESULT))
+    if run.settings.output_path is not None:
+        target = config.absolute(run.settings.output_path)
+        runs.copy_whole(run.path(RESULT), target)
+        print(f"video copied to {target}")
+    return video
+
+
+def _work(run: runs.Run, settings: config.GenerateSettings) -> None:
+    made, cut = inputs_of(run), plan(run)
+    folder = runs.make_folder(run.folder / SEGMENTS)
+    done = _finished(folder, len(cut.windows))
+    if done:
+        print(f"{done} of {len(cut.windows)} segments are finished already")
+    if done < len(cut.windows):
+        _generate(run, settings, made, cut, folder, done)
+    with run.stage("write"):
+        frames = (frame for n in range(len(cut.windows)) for frame in _saved(folder, n))
+        count = media.write_video(run.path(MASTER), frames, made.fps, lossless=True)
+        driving = made.driving()
+        sound = None
+        if driving is not None and driving.info.has_audio:
+            sound = media.AudioStretch(driving.info.path, 0.0, float(count / made.fps))
+        master = media.open_clip(run.path(MASTER))
+        media.write_video(run.path(RESULT), master, made.fps, comment=_comment(run), audio=sound)
+    facts = {"frames": count, "height": made.height, "width": made.width, "fps": str(made.fps)}
+    run.add_artefact("master", MASTER, **facts)
+    run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **facts)
+    shutil.rmtree(folder)  # all of it is in the master now
+
+
+def _generate(
+    run: runs.Run,
+    settings: config.GenerateSettings,
+    made: inputs.AnimateInputs,
+    cut: windows.Plan,
+    folder: Path,
+    done: int,
+) -> None:
+    with run.stage("load"):
+        from wanlab import models, sampling  # torch and diffusers
+
+        networks = models.Networks(
+            config.absolute(settings.checkpoint or checkpoints.NANO), settings.device or models.default_device()
+        )
+    sampler = sampling.Sampler(
+        settings.prompt,
+        settings.num_inference_steps or 0,
+        settings.guidance_scale or 0,
+        settings.shift or 0,
+        settings.seed,
+    )
+    steps = sampler.num_inference_steps
+    bar = tqdm(total=(len(cut.windows) - done) * steps, file=sys.stdout, mininterval=2, ascii=" =", unit="step")
+
+    def on_step(segment: int, step: int) -> None:
+        bar.set_description_str(f"segment {segment + 1}/{len(cut.windows)} step {step + 1}/{steps}", refresh=False)
+        bar.update(1)
+
+    tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
+    with run.stage("generate"), bar:
+        for segment in sampling.generate_segments(
+            networks,
+            _Material(made, settings.mode or made.mode),
+            cut,
+            sampler,
+            num_done=done,
+            tail=tail,
+            on_step=on_step,
+        ):
+            _save(folder, segment.number, segment.frames, segment.tail, made.fps)
+
+
+class _Material:
+    """The inputs as the segment loop reads them; `mode` may be animate though a background is there."""
+
+    def __init__(self, made: inputs.AnimateInputs, mode: str) -> None:
+        self._made, self.mode = made, mode
+        self.reference_image, self.frames = made.reference_image, made.frames
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        return self._made.mask()[indices]
+
+
+def _save(folder: Path, number: int, frames: np.ndarray, tail: np.ndarray, fps: Fraction) -> None:
+    """Save a segment losslessly; its tail comes last, so that where it is the segment is whole."""
+    if len(frames):
+        media.write_video(folder / f"{number:03d}.mkv", frames, fps, lossless=True)
+    runs.write_array(folder / f"{number:03d}.npy", tail)
+
+
+def _saved(folder: Path, number: int) -> Iterator[np.ndarray]:
+    file = folder / f"{number:03d}.mkv"
+    return iter(media.open_clip(file)) if file.is_file() else iter(())
+
+
+def _finished(folder: Path, count: int) -> int:
+    return next((n for n in range(count) if not (folder / f"{n:03d}.npy").is_file()), count)
+
+
+def _comment(run: runs.Run) -> str:
+    """Return the settings as JSON for the file's comment tag: a stray file can be traced by it."""
+    kept = ("id", "step", "settings", "inputs", "models", "wanlab", "source_hash", "parents")
+    return json.dumps({name: run.manifest[name] for name in kept}, ensure_ascii=False)

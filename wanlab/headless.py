@@ -1,0 +1,129 @@
+"""Run a notebook without JupyterLab, and render an executed notebook as one self-contained page."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wanlab import config, runs
+
+NOTEBOOK = "notebook.ipynb"
+REPORT = "report.html"
+
+
+def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
+    """Run notebook `name` with `values` in a kernel of its own; leave notebook and report in the run's folder.
+
+    Args:
+        step: name of the step, for messages.
+        name: notebook's file name in `notebooks/`, without suffix.
+        values: what the `parameters` cell is overwritten with, JSON types.
+
+    Returns:
+        exit status (0 done, 1 failed, 2 bad parameters) and the run folder, None if the notebook made none.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source = config.project_root() / "notebooks" / f"{name}.ipynb"
+    part = runs.make_folder(config.outputs_root()) / f".{name}-{os.getpid()}.ipynb"
+    status = 0
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(part),
+            parameters=dict(values),
+            kernel_name="python3",
+            cwd=str(config.project_root()),
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except PapermillExecutionError as error:
+        status = 2 if error.ename == config.SettingsError.__name__ else 1
+        for line in str(error.evalue).splitlines():
+            print(f"wanlab: {line}", file=sys.stderr)
+    _publish(part, values)
+    folder = _run_folder(part)
+    if folder is None:
+        kept = part.with_name(f"failed_{name}.ipynb")
+        part.replace(kept)
+        print(f"wanlab: {step} made no run; its notebook is {config.shown(kept)}", file=sys.stderr)
+        return status or 1, None
+    if status or not (folder / REPORT).is_file() or runs.Run(folder).manifest["step"] == "report":
+        part.replace(folder / NOTEBOOK)
+        render(folder / NOTEBOOK, folder / REPORT, hide_code=step == "report")
+    else:  # a reused run keeps the notebook of the work itself
+        part.unlink()
+    print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
+    return status, folder
+
+
+def render(notebook: Path, page: Path, hide_code: bool = False) -> None:
+    """Write an executed notebook as one page that needs no network: pictures and videos are inside.
+
+    Args:
+        notebook: the executed notebook.
+        page: the HTML file to write.
+        hide_code: leave the code cells out, for a reader who only wants the result.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    content = nbformat.read(notebook, as_version=4)
+    exporter = HTMLExporter(
+        template_name="basic",
+        exclude_input=hide_code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+    )
+    body, _ = exporter.from_notebook_node(content)
+    heading = next(
+        (
+            line.lstrip("# ")
+            for cell in content.cells
+            for line in cell.source.splitlines()
+            if cell.cell_type == "markdown"
+        ),
+        "wanlab",
+    )
+    style = (config.ASSETS / "report.css").read_text(encoding="utf-8")
+    code_style = HtmlFormatter(style="default").get_style_defs(".highlight")
+    text = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'  # without it a browser asks the server for an icon
+        f"<title>{html.escape(heading)}</title>\n<style>\n{style}\n{code_style}\n</style>\n</head>\n"
+        f"<body>\n<main>\n{runs.scrub(body)}\n</main>\n</body>\n</html>\n"
+    )
+    part = page.with_name(page.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(page)
+
+
+def _publish(notebook: Path, values: Mapping[str, Any]) -> None:
+    """Take absolute paths, user and host out of an executed notebook: it is going to be shared."""
+    text = notebook.read_text(encoding="utf-8")
+    for value in values.values():
+        if isinstance(value, str) and Path(value).is_absolute():
+            text = text.replace(json.dumps(str(Path(value).parent))[1:-1], "…")
+    content = json.loads(runs.scrub(text))
+    content["metadata"].get("papermill", {}).pop("environment_variables", None)
+    notebook.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _run_folder(notebook: Path) -> Path | None:
+    """Return the run folder that a cell of the notebook displayed."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            with contextlib.suppress(KeyError, TypeError):
+                return config.outputs_root() / output["data"][runs.MIMETYPE]["id"]
+    return None

@@ -1,0 +1,570 @@
+"""Reading and writing film and pictures: what a player shows, frame by frame, and files that are whole or not there.
+
+A film is an iterable of [H, W, 3] uint8 RGB frames; a `Clip` decodes them on demand, so a long one never has to fit in
+memory. Turned, mirrored, stretched, untagged and HDR sources come out upright, square, and in the colours of a screen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+from collections.abc import Generator, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from wanlab import colour
+from wanlab.resize import frame_indices
+
+ATTACHED_PICTURE = 1024  # libav's disposition of a cover picture
+FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class VideoInfo(NamedTuple):
+    """Facts about a film file, all of them counted or read, none guessed from a header.
+
+    height, width and pixel_aspect: as a player shows it, turned and with square pixels. fps: the average rate.
+    rotation: degrees counter-clockwise that the stored picture is turned by. times: seconds of each frame after the first.
+    """
+
+    path: Path
+    height: int
+    width: int
+    fps: Fraction
+    num_frames: int
+    duration_s: float
+    rotation: int
+    mirrored: bool
+    pixel_aspect: Fraction
+    variable_rate: bool
+    has_audio: bool
+    colour: str
+    notes: tuple[str, ...]
+    times: tuple[float, ...]
+    start_s: float
+
+
+class AudioStretch(NamedTuple):
+    """The sound of the file `path` from `start_s` of its film on, `duration_s` seconds long."""
+
+    path: Path
+    start_s: float
+    duration_s: float
+
+
+class Clip:
+    """A stretch of a film at a constant rate; iterating decodes it anew, frame by frame.
+
+    Attributes:
+        info: facts of the file.
+        height, width: of a frame, in pixels.
+        fps: frames per second.
+        source_indices: [T], int; the file's frame that each frame shows.
+        notes: what was done to the film, one sentence each.
+    """
+
+    def __init__(self, info: VideoInfo, fps: Fraction, source_indices: np.ndarray, notes: tuple[str, ...]) -> None:
+        self.info = info
+        self.height, self.width, self.fps = info.height, info.width, fps
+        self.source_indices = source_indices
+        self.notes = notes
+
+    def __len__(self) -> int:
+        return len(self.source_indices)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield [H, W, 3], 0 to 255, uint8 RGB."""
+        wanted = iter(self.source_indices)
+        index = next(wanted, None)
+        for number, frame in enumerate(_decode(self.info.path)):
+            if index is None:
+                return
+            if number < index:
+                continue
+            picture = _upright(frame, self.info)
+            while index == number:
+                yield picture
+                index = next(wanted, None)
+
+    def read(self) -> np.ndarray:
+        """Decode all of it: [T, H, W, 3], 0 to 255, uint8 RGB."""
+        return np.stack(list(self))
+
+
+class Video(NamedTuple):
+    """All frames of a film, [T, H, W, 3] uint8 RGB, and its rate."""
+
+    frames: np.ndarray
+    fps: Fraction
+
+
+class Image(NamedTuple):
+    """A picture, [H, W, 3] uint8 RGB, and what was done to it."""
+
+    pixels: np.ndarray
+    notes: tuple[str, ...]
+
+
+def probe_video(path: Path | str) -> VideoInfo:
+    """Count and measure a film by decoding it once (headers lie, and MKV's hold no count); kept until the file changes.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a film, or one without a frame.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"video {path} does not exist; check the path")
+    if not path.is_file():
+        raise ValueError(f"video must be a file, got the folder {path}; name the film in it")
+    facts = path.stat()
+    return _probe(path.resolve(), facts.st_mtime_ns, facts.st_size)
+
+
+def open_clip(
+    path: Path | str, *, start_s: float = 0.0, max_frames: int | None = None, fps: Fraction | None = None
+) -> Clip:
+    """Open a stretch of a film at a constant rate.
+
+    Args:
+        path: the file.
+        start_s: seconds to skip.
+        max_frames: frames of the clip at most; None takes all.
+        fps: frames per second of the clip; None: the film's own (of a film with varying rate its average).
+
+    Raises:
+        FileNotFoundError, ValueError: as `probe_video`, and if nothing of the film is left.
+    """
+    info = probe_video(path)
+    if max_frames is not None and max_frames < 1:
+        raise ValueError(f"max_frames must be at least 1, got {max_frames}; use 1 or None")
+    if fps is not None and fps <= 0:
+        raise ValueError(f"fps must be more than 0, got {fps}; use {info.fps}")
+    half_tick = 0.5 / float(info.fps)
+    first = next((i for i, time in enumerate(info.times) if time >= start_s - half_tick / 2), None)
+    if first is None:
+        raise ValueError(f"start_s must lie inside the film, got {start_s} of {info.duration_s:.3f} s; use 0")
+    rate, left = fps or info.fps, info.num_frames - first
+    notes = list(info.notes)
+    if info.variable_rate:  # the frame that is on the screen at each tick
+        times = np.array(info.times[first:]) - info.times[first]
+        ticks = np.arange(max(1, int((info.duration_s - info.times[first]) * float(rate) + 1e-6))) / float(rate)
+        indices = np.searchsorted(times, ticks + half_tick / 50, side="right") - 1
+        notes.append(
+            f"the film's rate varies: it was brought to {_decimal(rate)} frames per second, {left} frames became {len(ticks)}"
+        )
+    elif rate == info.fps:
+        indices = np.arange(left)
+    else:
+        length = int(left / float(info.fps) * float(rate))  # upstream's formula
+        if not length:
+            raise ValueError(f"fps must leave at least one frame, got {rate} for {left} frames; use {info.fps}")
+        indices = frame_indices(left, float(info.fps), length, float(rate))
+        notes.append(
+            f"resampled from {_decimal(info.fps)} to {_decimal(rate)} frames per second: {left} frames became {length}"
+        )
+    if max_frames is not None and len(indices) > max_frames:
+        indices = indices[:max_frames]
+    if first or len(indices) != info.num_frames:
+        notes.append(
+            f"the working clip is {len(indices)} frames from second {info.times[first]:.3f} of {info.num_frames} frames"
+        )
+    return Clip(info, rate, indices + first, tuple(notes))
+
+
+def read_video(path: Path | str) -> Video:
+    """Read a whole film; raises as `open_clip`."""
+    clip = open_clip(path)
+    return Video(clip.read(), clip.fps)
+
+
+def write_video(
+    path: Path | str,
+    frames: Iterable[np.ndarray],
+    fps: Fraction,
+    *,
+    lossless: bool = False,
+    comment: str | None = None,
+    audio: AudioStretch | None = None,
+) -> int:
+    """Write a film, whole or not at all: H.264 in mp4 for players, or FFV1 in mkv, which gives every bit back.
+
+    Args:
+        path: the file, `.mp4` or, if lossless, `.mkv`.
+        frames: [H, W, 3] each, 0 to 255, uint8 RGB, all of one size; H.264 needs even sides.
+        fps: frames per second.
+        lossless: FFV1 instead of H.264.
+        comment: text for the file's comment tag, e.g. the settings.
+        audio: sound to carry over; a file without sound gives none.
+
+    Returns:
+        the number of frames written.
+
+    Raises:
+        ValueError: no frame, another size than the first frame's, an odd side.
+        NotADirectoryError: if a part of the path is a regular file.
+        OSError: if it cannot be written, e.g. because the disk is full; nothing is left then.
+    """
+    path = Path(path)
+    _folder_of(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        count = _encode(part, frames, Fraction(fps), lossless, comment, audio)
+        found = _count_packets(part)
+        if found != count:  # a full disk is not always an error when a container is closed
+            raise OSError(errno.ENOSPC, "the file is cut off")
+        part.replace(path)
+    except (OSError, av.error.FFmpegError) as error:
+        raise _write_error(error, path) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def read_comment(path: Path | str) -> str | None:
+    """Return the comment tag of a film, None where it has none."""
+    probe_video(path)
+    with _open(Path(path)) as container:
+        tags = {name.lower(): value for name, value in container.metadata.items()}
+    return tags.get("comment")
+
+
+def open_image(path: Path | str) -> Image:
+    """Read a picture as a viewer shows it, and say what was done: turned by EXIF, alpha over white, 16 bits to 8.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a picture.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageOps, UnidentifiedImageError
+
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"image {path} does not exist; check the path")
+    if path.is_dir():
+        raise ValueError(f"image must be a file, got the folder {path}; name the picture in it")
+    try:
+        with Pillow.open(path) as opened:
+            opened.load()
+            notes = []
+            if getattr(opened, "n_frames", 1) > 1:
+                notes.append(f"{path.name} holds {getattr(opened, 'n_frames', 1)} pictures: the first was taken")
+            profile = opened.info.get("icc_profile")
+            picture = ImageOps.exif_transpose(opened)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+        raise ValueError(
+            f"image must be a readable picture (PNG, JPEG, WebP, …), got {path}: {error}; convert it to PNG"
+        ) from None
+    if picture.size != opened.size:
+        notes.append(f"{path.name} was turned upright as its EXIF tag says")
+    if picture.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion turns it white
+        values = np.asarray(picture, dtype=np.float64)
+        grey = np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)
+        return Image(np.repeat(grey[..., None], 3, axis=2), (*notes, f"{path.name} was reduced from 16 to 8 bits"))
+    if picture.mode == "F":
+        raise ValueError(f"image must have whole numbers as pixels, got floating point in {path}; convert it to PNG")
+    if profile:
+        picture = colour.to_srgb(picture, profile)
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        solid = picture.convert("RGBA")
+        white = Pillow.new("RGBA", solid.size, "white")
+        if solid.getextrema()[3][0] < 255:  # type: ignore[index]
+            notes.append(f"{path.name} is see-through in places: they became white")
+        picture = Pillow.alpha_composite(white, solid)
+    return Image(np.asarray(picture.convert("RGB")), tuple(notes))
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read a picture: [H, W, 3], 0 to 255, uint8 RGB; raises as `open_image`."""
+    return open_image(path).pixels
+
+
+def write_image(path: Path | str, image: np.ndarray) -> None:
+    """Write a picture, whole or not at all; the format is the suffix's.
+
+    Args:
+        path: the file.
+        image: [H, W, 3], 0 to 255, uint8 RGB.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left then.
+    """
+    from PIL import Image as Pillow
+
+    path = Path(path)
+    _folder_of(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        Pillow.fromarray(image).save(part)
+        part.replace(path)
+    except OSError as error:
+        raise _write_error(error, path) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _probe(path: Path, _mtime: int, _size: int) -> VideoInfo:
+    with _open(path) as container:
+        stream = _film(container, path)
+        notes = []
+        films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE]
+        if len(films) > 1:
+            notes.append(f"{path.name} holds {len(films)} films: track {stream.index}, the best, was taken")
+        rate = stream.average_rate or stream.guessed_rate
+        has_audio = bool(container.streams.audio)
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+        first, stamps, last = None, [], 0.0
+        with contextlib.closing(_frames(container, stream)) as frames:
+            for frame in frames:
+                first = frame if first is None else first
+                last = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
+                stamps.append(float(frame.time) if frame.time is not None else np.nan)
+        if first is None:
+            raise ValueError(f"video must hold at least one frame, got none in {path}; export the film again")
+        rotation, mirrored = _turn(first)
+        height, width = first.height, max(1, round(first.width * Fraction(aspect or 1)))
+        aspect = Fraction(aspect) if width != first.width else Fraction(1)
+        if rotation % 180:
+            height, width = width, height
+        reading = colour.reading(first)
+    times = np.array(stamps)
+    if np.isnan(times).any():
+        times = np.arange(len(stamps)) / float(rate or 25)
+    start = times[0]
+    times = times - start
+    gaps = np.diff(times)
+    if len(gaps):
+        typical = float(np.median(gaps))
+        variable = bool(np.abs(gaps - typical).max() > max(0.0015, 0.1 * typical))  # containers count in milliseconds
+        if variable or not rate or abs(typical * float(rate) - 1) > 0.05:
+            rate = Fraction((len(times) - 1) / float(times[-1])).limit_denominator(1001)
+    else:
+        variable, typical = False, last or (1 / float(rate) if rate else 0.04)
+    rate = Fraction(rate or 25)
+    duration = float(times[-1]) + (last if variable and last else 1 / float(rate))
+    if aspect != 1:
+        notes.append(f"{path.name} has pixels of shape {aspect}: it was stretched to {height}x{width} (height x width)")
+    if reading.note:
+        notes.append(f"{path.name} {reading.note}")
+    return VideoInfo(
+        path, height, width, rate, len(times), duration, rotation, mirrored, aspect, variable, has_audio, reading.name,
+        tuple(notes), tuple(times.tolist()), float(start),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise ValueError(
+            f"video must be a film that can be read (mp4, mov, mkv, webm, …), got {path}: {_reason(error)}; export it as mp4"
+        ) from None
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def _film(container: Any, path: Path) -> Any:
+    """Return the film among a file's streams: not a cover picture, the best of several."""
+    films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE and s.codec_context is not None]
+    if not films:
+        what = "only sound" if container.streams.audio else "no film"
+        raise ValueError(f"video must hold a film, got {what} in {path}; name another file")
+    best = container.streams.best("video")
+    chosen = next((s for s in films if best is not None and s.index == best.index), films[0])
+    chosen.thread_type = "AUTO"
+    return chosen
+
+
+def _frames(container: Any, stream: Any) -> Generator[Any]:
+    """Decode one stream; a broken place ends the film where it is, as players do."""
+    decoded = 0
+    try:
+        for frame in container.decode(stream):
+            decoded += 1
+            yield frame
+    except av.error.FFmpegError as error:
+        if not decoded:
+            raise ValueError(
+                f"video must be a film that can be decoded, got {container.name}: {_reason(error)}; export it as mp4"
+            ) from None
+
+
+def _decode(path: Path) -> Iterator[Any]:
+    with _open(path) as container:
+        yield from _frames(container, _film(container, path))
+
+
+def _turn(frame: Any) -> tuple[int, bool]:
+    """Return (degrees counter-clockwise, mirrored); libav's angle alone does not tell a mirror."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].astype(float)
+    mirrored = a * d - b * c < 0
+    if mirrored:  # the matrix is a left-right flip followed by a turn
+        a, b = -a, -b
+    degrees = round(np.degrees(np.arctan2(-b, a)) / 90) * 90 % 360
+    return int(degrees), bool(mirrored)
+
+
+def _upright(frame: Any, info: VideoInfo) -> np.ndarray:
+    """Return a decoded frame as a screen shows it: [H, W, 3], uint8 RGB."""
+    picture = colour.to_rgb(frame)
+    if info.pixel_aspect != 1:
+        width = info.width if info.rotation % 180 == 0 else info.height
+        picture = cv2.resize(picture, (width, picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+    if info.mirrored:
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(np.rot90(picture, info.rotation // 90))
+
+
+def _encode(
+    part: Path,
+    frames: Iterable[np.ndarray],
+    fps: Fraction,
+    lossless: bool,
+    comment: str | None,
+    audio: AudioStretch | None,
+) -> int:
+    count, size = 0, None
+    sound = _sound(audio) if audio else None
+    options = {} if lossless else {"movflags": "+faststart+use_metadata_tags"}
+    container = av.open(str(part), "w", options=options)
+    with contextlib.closing(container):
+        if comment is not None:
+            container.metadata["comment"] = comment
+        stream = sound_stream = None
+        for frame in frames:
+            if stream is None:
+                size = frame.shape
+                stream = _video_stream(container, fps, size[0], size[1], lossless)
+                sound_stream = _sound_stream(container, sound, lossless)
+            if frame.shape != size or frame.dtype != np.uint8:
+                raise ValueError(
+                    f"frames must all be {size} uint8, got {frame.shape} {frame.dtype} at {count}; resize them first"
+                )
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            if lossless:
+                picture = picture.reformat(format="bgr0")
+            else:
+                picture = picture.reformat(
+                    format="yuv420p", dst_colorspace=Colorspace.ITU709,
+                    src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG,
+                )  # fmt: skip
+                picture.colorspace, picture.color_range = Colorspace.ITU709, ColorRange.MPEG
+            picture.pts, picture.time_base = count, 1 / fps
+            container.mux(stream.encode(picture))
+            count += 1
+        if stream is None:
+            raise ValueError(f"frames must hold at least one frame for {part.name}, got none; write a longer stretch")
+        container.mux(stream.encode(None))
+        if sound_stream is not None:
+            for block in sound[0]:  # type: ignore[index]
+                container.mux(sound_stream.encode(block))
+            container.mux(sound_stream.encode(None))
+    return count
+
+
+def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossless: bool) -> Any:
+    if not lossless and (height % 2 or width % 2):
+        near = f"{height + height % 2}x{width + width % 2}"
+        raise ValueError(f"H.264 needs even sides, got {height}x{width} (height x width); use {near} or lossless=True")
+    stream = container.add_stream("ffv1" if lossless else "libx264", rate=fps)
+    stream.height, stream.width = height, width
+    stream.time_base = 1 / fps
+    if lossless:
+        stream.pix_fmt = "bgr0"
+        stream.options = {"level": "3", "slicecrc": "1"}
+    else:
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "14", "preset": "medium"}  # visually lossless: exports are read back by other tools
+        context = stream.codec_context
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries = context.color_trc = 1  # BT.709
+    return stream
+
+
+def _sound(audio: AudioStretch) -> tuple[list[Any], int] | None:
+    """Decode a stretch of sound to frames of 16-bit stereo that start at time 0; None where the file has none."""
+    info = probe_video(audio.path)
+    if not info.has_audio:
+        return None
+    with _open(audio.path) as container:
+        source = container.streams.best("audio")
+        if source is None or source.codec_context is None:
+            return None
+        rate = source.codec_context.sample_rate or 48000
+        resampler = av.AudioResampler(format="s16", layout="stereo", rate=rate)
+        begin = info.start_s + audio.start_s
+        wanted = round(audio.duration_s * rate)
+        samples = np.zeros((wanted, 2), np.int16)
+        position = None
+        for frame in container.decode(source):
+            if position is None:
+                position = round((float(frame.time or 0.0) - begin) * rate)
+            for block in resampler.resample(frame):
+                values = block.to_ndarray().reshape(-1, 2)
+                low, high = max(position, 0), min(position + len(values), wanted)
+                if low < high:
+                    samples[low:high] = values[low - position : high - position]
+                position += len(values)
+            if position >= wanted:
+                break
+    blocks = []
+    for start in range(0, wanted, 1024):
+        block = av.AudioFrame.from_ndarray(samples[start : start + 1024].reshape(1, -1), format="s16", layout="stereo")
+        block.sample_rate, block.pts, block.time_base = rate, start, Fraction(1, rate)
+        blocks.append(block)
+    return blocks, rate
+
+
+def _sound_stream(container: Any, sound: tuple[list[Any], int] | None, lossless: bool) -> Any:
+    if sound is None or not sound[0]:
+        return None
+    stream = container.add_stream("flac" if lossless else "aac", rate=sound[1])
+    stream.layout = "stereo"
+    return stream
+
+
+def _count_packets(path: Path) -> int:
+    with _open(path) as container:
+        return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+
+
+def _folder_of(path: Path) -> None:
+    for parent in path.absolute().parents:
+        if parent.exists():
+            if not parent.is_dir():
+                raise NotADirectoryError(
+                    f"{path} cannot be written: {parent} is a file, not a folder; name another place"
+                )
+            break
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write_error(error: Exception, path: Path) -> OSError:
+    number = getattr(error, "errno", None)
+    if number in FULL_DISK:
+        return OSError(number, f"disk full while writing {path.name}; free space and run again, finished work is kept")
+    return OSError(number or 0, f"{path.name} cannot be written: {_reason(error)}; check the folder")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _decimal(fps: Fraction) -> str:
+    return f"{float(fps):.3f}".rstrip("0").rstrip(".")

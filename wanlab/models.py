@@ -1,0 +1,174 @@
+"""The networks of Wan-Animate, loaded one by one when first needed: UMT5, CLIP, VAE, transformer."""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TEXT_LENGTH = 512  # tokens; the transformer cuts images and text apart at this place
+
+
+class Networks:
+    """The networks of one checkpoint on one device; what `sampling.generate_segments` needs of a model.
+
+    The text encoder, larger than all of a GPU's free memory beside the transformer, is dropped after use.
+
+    Attributes:
+        device: where the tensors live.
+        face_size: side in pixels of the face crops that the transformer takes.
+        vae_stride: pixels per side of the latent grid's cell.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()  # its bar per network says nothing and turns pink in reports
+        self.folder = folder
+        self.device = torch.device(device)
+        self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+
+    @property
+    def face_size(self) -> int:
+        return self._transformer.config["motion_encoder_size"]
+
+    @property
+    def vae_stride(self) -> int:
+        return self._vae.config["scale_factor_spatial"]
+
+    @torch.inference_mode()
+    def encode_text(self, prompts: list[str]) -> list[Tensor]:
+        """Return [1, 512, D] per prompt: zero behind the prompt's own tokens."""
+        from transformers import AutoTokenizer, UMT5EncoderModel
+
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer", local_files_only=True)
+        encoder = UMT5EncoderModel.from_pretrained(
+            self.folder / "text_encoder", dtype=self.dtype, local_files_only=True
+        )
+        encoder.to(self.device).eval()  # type: ignore[arg-type]
+        states = []
+        for prompt in prompts:
+            tokens = tokenizer(
+                _clean(prompt), max_length=TEXT_LENGTH, padding="max_length", truncation=True, return_tensors="pt"
+            ).to(self.device)
+            state = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+            states.append((state * tokens.attention_mask[..., None]).to(self.dtype))
+        return states
+
+    @torch.inference_mode()
+    def encode_image(self, reference: Tensor) -> Tensor:
+        """Return CLIP's last layer but one of the reference, squashed to a square as upstream does.
+
+        Args:
+            reference: [3, H, W], -1 to 1, float32.
+
+        Returns:
+            [1, tokens, D].
+        """
+        side = self._image_encoder.config.image_size
+        small = F.interpolate(reference[None], size=(side, side), mode="bicubic", align_corners=False)
+        settings = json.loads(
+            (self.folder / "image_processor" / "preprocessor_config.json").read_text(encoding="utf-8")
+        )
+        mean, deviation = (
+            torch.tensor(settings[name], device=small.device).view(1, 3, 1, 1) for name in ("image_mean", "image_std")
+        )
+        small = (small * 0.5 + 0.5 - mean) / deviation
+        states = self._image_encoder(small.to(self.dtype), output_hidden_states=True).hidden_states
+        return states[-2].to(self.dtype)
+
+    @torch.inference_mode()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return the VAE's standardised latents, [16, (T + 3) // 4, H / 8, W / 8], of [3, T, H, W], -1 to 1, float32."""
+        latents = self._vae.encode(pixels[None]).latent_dist.mode()
+        mean, deviation = self._latent_statistics
+        return ((latents - mean) / deviation)[0]
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return [3, T, H, W], -1 to 1, float32, of standardised latents; the inverse of `encode`."""
+        mean, deviation = self._latent_statistics
+        return self._vae.decode(latents[None].float() * deviation + mean).sample[0].clamp(-1, 1)
+
+    @torch.inference_mode()
+    def denoise(
+        self,
+        latents: Tensor,
+        condition: Tensor,
+        pose: Tensor,
+        face: Tensor,
+        image: Tensor,
+        text: Tensor,
+        timestep: Tensor,
+    ) -> Tensor:
+        """Return the velocity of one denoising step.
+
+        Args:
+            latents: [16, t + 1, h, w], float32, the reference's slot first.
+            condition: [20, t + 1, h, w], 4 mask channels and 16 of latents.
+            pose: [16, t, h, w], latents of the drawing.
+            face: [3, T, S, S], -1 to 1.
+            image, text: from `encode_image` and `encode_text`.
+            timestep: whole number, 0 to 999.
+
+        Returns:
+            [16, t + 1, h, w], float32.
+        """
+        return self._transformer(
+            hidden_states=torch.cat([latents, condition])[None].to(self.dtype),
+            timestep=timestep.to(self.device)[None],
+            encoder_hidden_states=text,
+            encoder_hidden_states_image=image,
+            pose_hidden_states=pose[None].to(self.dtype),
+            face_pixel_values=face[None].to(self.dtype),
+            return_dict=False,
+        )[0][0].float()
+
+    @functools.cached_property
+    def _transformer(self) -> Any:
+        from diffusers import WanAnimateTransformer3DModel
+
+        return self._load(WanAnimateTransformer3DModel, "transformer", torch_dtype=self.dtype)
+
+    @functools.cached_property
+    def _vae(self) -> Any:
+        from diffusers import AutoencoderKLWan
+
+        return self._load(AutoencoderKLWan, "vae", torch_dtype=torch.float32)  # in half precision colours drift
+
+    @functools.cached_property
+    def _image_encoder(self) -> Any:
+        from transformers import CLIPVisionModel
+
+        return self._load(CLIPVisionModel, "image_encoder", dtype=self.dtype)
+
+    @functools.cached_property
+    def _latent_statistics(self) -> tuple[Tensor, Tensor]:
+        settings = self._vae.config
+        mean, deviation = (
+            torch.tensor(settings[name], device=self.device).view(1, -1, 1, 1, 1)
+            for name in ("latents_mean", "latents_std")
+        )
+        return mean, deviation
+
+    def _load(self, kind: Any, component: str, **how: Any) -> Any:
+        return kind.from_pretrained(self.folder / component, local_files_only=True, **how).to(self.device).eval()
+
+
+def default_device() -> str:
+    """Return cuda where there is a GPU that torch can use, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _clean(prompt: str) -> str:
+    import ftfy
+
+    text = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return re.sub(r"\s+", " ", text).strip()

@@ -1,0 +1,484 @@
+"""Run folders: one per set of settings and inputs, with a manifest that can be trusted after any kind of end.
+
+    run = runs.open_run("generate", settings, inputs=…, models=…, result_version=1)
+    with run.working():
+        with run.stage("decode"): …
+        run.add_artefact("video", "result.mp4", frames=65, …)
+
+Knows nothing of video: a run is a folder, a status and a list of files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import resource
+import shutil
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import wanlab
+from wanlab import config
+
+STATUSES = ("pending", "running", "completed", "failed")  # papermill's words
+MANIFEST = "manifest.json"
+LOCK = "run.lock"
+DIED = "the kernel died, likely out of memory"
+MIMETYPE = "application/vnd.wanlab.run+json"
+
+_held: dict[Path, IO[str]] = {}  # locks of this process: a second open of the same file would wait for the first
+
+
+class Run:
+    """One run folder: `folder`, its `settings` (resolved) and its `manifest`."""
+
+    def __init__(self, folder: Path, settings: config.Settings | None = None, news: str = "") -> None:
+        self.folder = folder
+        self.settings: Any = settings
+        self.news = news  # "new", "continued" or "reused", for the reader
+        self.manifest: dict[str, Any] = read_manifest(folder)
+
+    @property
+    def id(self) -> str:
+        """The folder's name: `<utc time>_<step>_<hash>`."""
+        return self.folder.name
+
+    @property
+    def status(self) -> str:
+        """One of STATUSES; a run whose owner is gone reads as failed."""
+        return self.manifest["status"]
+
+    @property
+    def completed(self) -> bool:
+        """Whether everything was written."""
+        return self.status == "completed"
+
+    def path(self, name: str) -> Path:
+        """Return the path of `name` inside the run folder.
+
+        Raises:
+            ValueError: if `name` would lead outside.
+        """
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise ValueError(f"name must stay inside the run folder, got {name!r}; use a plain file name")
+        return path
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[Run]:
+        """Hold the run's lock while work is done; mark it completed at the end, or failed with the error.
+
+        Raises:
+            RuntimeError: if another process works on it.
+        """
+        lock = _lock(self.folder)
+        start = time.monotonic()
+        earlier = self.manifest.get("seconds_total", 0.0)
+        self.manifest.pop("error", None)
+        self.save(status="running", started=_now(), environment=environment())
+        try:
+            yield self
+        except BaseException as error:  # KeyboardInterrupt too: the manifest must not say "running" for ever
+            text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+            trace = scrub("".join(traceback.format_exception(error)))
+            self._end(
+                lock,
+                "failed",
+                earlier + time.monotonic() - start,
+                {"type": type(error).__name__, "text": scrub(text), "traceback": trace},
+            )
+            raise
+        self._end(lock, "completed", earlier + time.monotonic() - start, None)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; its seconds add up over continuations."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = self.manifest.setdefault("seconds", {})
+            seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 3)
+
+    def add_artefact(self, name: str, file: str, **facts: Any) -> None:
+        """Record the finished file `file` of the run folder under `name` with facts such as frames and fps."""
+        path = self.path(file)
+        entry = {"file": file, "bytes": path.stat().st_size, **facts}
+        self.manifest.setdefault("artefacts", {})[name] = entry
+        self.save()
+
+    def add_notes(self, *notes: str) -> None:
+        """Record sentences that a reader of the run must know, and print them."""
+        kept = self.manifest.setdefault("notes", [])
+        for note in notes:
+            if note not in kept:
+                kept.append(note)
+                print(f"note: {note}")
+
+    def save(self, **changes: Any) -> None:
+        """Put `changes` into the manifest and replace it on disk at once, whole."""
+        self.manifest.update(changes)
+        write_json(self.folder / MANIFEST, self.manifest)
+
+    def _end(self, lock: IO[str], status: str, seconds: float, error: dict[str, str] | None) -> None:
+        if error:
+            self.manifest["error"] = error
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        try:
+            self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
+        finally:
+            _unlock(self.folder, lock)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        where = config.shown(self.folder)
+        return {
+            "text/plain": f"{self.manifest['step']} run {where} ({self.news or self.status})",
+            MIMETYPE: {"folder": where, "id": self.id},
+        }
+
+
+def open_run(
+    step: str,
+    settings: config.Settings,
+    *,
+    inputs: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, str],
+    result_version: int,
+    parents: tuple[str, ...] = (),
+    fresh: bool = False,
+) -> Run:
+    """Find the run that these settings and inputs already have, or make its folder.
+
+    Args:
+        step: name of the step, part of the folder's name.
+        settings: resolved settings (no `None` that still means "as the checkpoint recommends").
+        inputs: per input its facts, `sha256` among them, as they go into the manifest.
+        models: fingerprint per model.
+        result_version: the step's RESULT_VERSION.
+        parents: ids of the runs whose files this one reads.
+        fresh: make a new folder even where one exists.
+
+    Returns:
+        the run, with `news` saying whether it is new, continued or reused.
+
+    Raises:
+        NotADirectoryError: if the outputs folder lies below a regular file.
+    """
+    outputs = make_folder(config.outputs_root())
+    identity = {
+        "step": step,
+        "settings": settings.identity(),
+        "inputs": {name: facts["sha256"] for name, facts in inputs.items()},
+        "models": dict(models),
+        "result_version": result_version,
+    }
+    code = config.digest(identity)[:10]
+    found = None if fresh else _newest(outputs, step, code)
+    if found:
+        run = Run(found, settings)
+        if run.status == "running":
+            raise RuntimeError(
+                f"run {run.id} must not be worked on twice, its lock names process {_owner(found)}; wait for it, stop it, or use fresh=True"
+            )
+        run.news = "reused" if run.completed else "continued"
+        if run.manifest.get("source_hash") != source_hash():
+            print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
+        return run
+    folder = _new_folder(outputs, step, code)
+    manifest = {
+        "schema": 1,
+        "id": folder.name,
+        "step": step,
+        "hash": code,
+        "status": "pending",
+        "created": _now(),
+        "settings": settings.model_dump(mode="json") | {n: _shown(getattr(settings, n)) for n in settings.paths()},
+        "inputs": {name: dict(facts) for name, facts in inputs.items()},
+        "models": dict(models),
+        "parents": list(parents),
+        "result_version": result_version,
+        "wanlab": wanlab.__version__,
+        "source_hash": source_hash(),
+        "artefacts": {},
+        "seconds": {},
+        "notes": [],
+    }
+    write_json(folder / MANIFEST, manifest)
+    return Run(folder, settings, "new")
+
+
+def find_run(run: Path | str, step: str | None = None) -> Run:
+    """Return the run in folder `run`, or for `latest` the newest completed one of `step`.
+
+    Raises:
+        FileNotFoundError: if there is none; the message names the command that makes one.
+    """
+    if str(run) == "latest":
+        for found in reversed(list_runs()):
+            if found.completed and (step is None or found.manifest["step"] == step):
+                return found
+        raise FileNotFoundError(
+            f"there is no completed {step or ''} run in {config.shown(config.outputs_root())}; make one: wanlab {step or 'pipeline'}"
+        )
+    for folder in (config.absolute(run), config.outputs_root() / Path(run).name):
+        if (folder / MANIFEST).is_file():
+            return Run(folder)
+    raise FileNotFoundError(f"{run} is not a run folder (it has no {MANIFEST}); `wanlab runs` lists them")
+
+
+def list_runs() -> list[Run]:
+    """Return all runs, oldest first; a folder without a readable manifest is none."""
+    outputs = config.outputs_root()
+    folders = sorted(path.parent for path in outputs.glob(f"*/{MANIFEST}")) if outputs.is_dir() else []
+    found = []
+    for folder in folders:
+        with contextlib.suppress(ValueError, OSError):
+            found.append(Run(folder))
+    return found
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a run's manifest; `running` with an owner that is gone reads as failed.
+
+    Raises:
+        ValueError: if it is not JSON of this schema.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or manifest.get("status") not in STATUSES or "step" not in manifest:
+        raise ValueError(f"{folder.name}/{MANIFEST} must be a run's manifest, got other JSON; remove the folder")
+    if manifest["status"] == "running" and not _is_locked(folder):
+        manifest["status"] = "failed"
+        manifest["error"] = {"type": "KernelDied", "text": DIED}
+    return manifest
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON to `path`, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, ensure_ascii=False, default=str)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise OSError(
+                error.errno, f"disk full while writing {path.name}; free space and run again, finished work is kept"
+            ) from error
+        raise
+
+
+def write_array(path: Path, array: Any) -> None:
+    """Write a numpy array to `path` (.npy), whole or not at all."""
+    import numpy as np
+
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder` with its parents and return it.
+
+    Raises:
+        NotADirectoryError: if a part of the path is a regular file, which it names.
+    """
+    for part in (folder, *folder.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise NotADirectoryError(f"{folder} must be a folder, but {part} is a file; name another place")
+            break
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def copy_whole(source: Path, target: Path, only: Collection[str] | None = None) -> None:
+    """Copy a file or folder to `target`, replacing it, whole or not at all; no links: a copy may be edited.
+
+    Args:
+        source: a file or a folder.
+        target: the copy's path.
+        only: names of the files of a folder to take; None takes all.
+
+    Raises:
+        OSError: if it cannot be written; an old `target` is then left as it was.
+    """
+    make_folder(target.parent)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    try:
+        if source.is_dir():
+            part.mkdir()
+            for file in sorted(source.iterdir()) if only is None else [source / name for name in only]:
+                shutil.copytree(file, part / file.name) if file.is_dir() else shutil.copyfile(file, part / file.name)
+        else:
+            shutil.copyfile(source, part)
+        if target.is_dir():
+            target.rename(old)
+        part.rename(target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        reason = "disk full" if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) else str(error.strerror)
+        raise OSError(
+            error.errno,
+            f"{target} cannot be written ({reason}); the run itself is kept in {config.shown(source.parent)}",
+        ) from error
+    finally:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source_hash() -> str:
+    """Return a hash of wanlab's own Python files, so that reuse across a change of source can be said."""
+    whole = hashlib.sha256()
+    for path in sorted(config.PACKAGE.rglob("*.py")):
+        whole.update(path.relative_to(config.PACKAGE).as_posix().encode())
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def environment() -> dict[str, Any]:
+    """Return what else decides a result: versions, processor or GPU, git commit; no user, host or path."""
+    import importlib.metadata
+    import platform
+    import subprocess
+
+    versions = {}
+    for name in ("torch", "diffusers", "transformers", "onnxruntime", "av", "numpy", "opencv-python-headless"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+    }
+    torch = sys.modules.get("torch")  # only where the step has loaded it
+    if torch is not None and torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name(0)
+    commit = (
+        subprocess.run(
+            ["git", "-C", str(config.project_root()), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+        if shutil.which("git")
+        else None
+    )
+    if commit and commit.returncode == 0:
+        facts["git_commit"] = commit.stdout.strip()
+    return facts
+
+
+def scrub(text: str) -> str:
+    """Return `text` without the absolute paths, user and host of this machine, so that it may be published."""
+    swaps = {
+        str(config.outputs_root()): "outputs",
+        str(config.project_root()): ".",
+        sys.base_prefix: "python",
+        str(Path.home()): "~",
+    }
+    for old, new in sorted(swaps.items(), key=lambda item: -len(item[0])):
+        if len(old) > 1:
+            text = text.replace(old, new)
+    host = socket.gethostname()
+    return text.replace(host, "host") if len(host) > 3 else text
+
+
+def _new_folder(outputs: Path, step: str, code: str) -> Path:
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # runs made in the same second
+        with contextlib.suppress(FileExistsError):
+            folder = outputs / f"{stamp}_{step}_{code}{suffix}"
+            folder.mkdir()
+            return folder
+    raise RuntimeError(f"1000 runs of {step} in one second; wait a second")
+
+
+def _shown(value: Any) -> Any:
+    return config.shown(value) if isinstance(value, Path) else value
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _newest(outputs: Path, step: str, code: str) -> Path | None:
+    """Return the newest folder of that step and hash, a completed one before an unfinished one."""
+    folders = [path.parent for path in sorted(outputs.glob(f"*_{step}_{code}*/{MANIFEST}"))]
+    return next(
+        (f for f in reversed(folders) if read_manifest(f)["status"] == "completed"), folders[-1] if folders else None
+    )
+
+
+def _lock(folder: Path) -> IO[str]:
+    """Take the run's lock: the kernel drops it when the process ends, however it ends; pid and host are for readers."""
+    if folder in _held:
+        raise RuntimeError(f"run {folder.name} is being worked on in this kernel already; wait for it or interrupt it")
+    file = (folder / LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise RuntimeError(
+            f"run {folder.name} must not be worked on twice, its lock names process {_owner(folder)}; wait for it, stop it, or use fresh=True"
+        ) from None
+    file.seek(0)
+    file.truncate()
+    json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+    file.flush()
+    _held[folder] = file
+    return file
+
+
+def _unlock(folder: Path, file: IO[str]) -> None:
+    _held.pop(folder, None)
+    with contextlib.suppress(OSError):
+        file.truncate(
+            0
+        )  # the folder may be shared; the file itself stays: removing it would let two others lock two files
+    file.close()
+
+
+def _is_locked(folder: Path) -> bool:
+    if folder in _held:
+        return True
+    try:
+        with (folder / LOCK).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _owner(folder: Path) -> str:
+    try:
+        owner = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        return f"{owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError):
+        return "unknown"

@@ -1,0 +1,208 @@
+"""The segment loop: conditions → denoising → frames, one overlapping segment after the other (golden 12).
+
+Both modes go through here; what makes a *replace* is a background and a mask. The networks are handed in, so that
+the loop can be run with others: a test's counting ones, a faster backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wanlab import windows
+from wanlab.schedule import make_schedule
+
+LATENT_CHANNELS = 16
+NEGATIVE_PROMPT = (  # the official one
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
+    "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+
+
+class Networks(Protocol):
+    """What the loop asks of a model; `models.Networks` says what each tensor means."""
+
+    device: torch.device
+
+    @property
+    def face_size(self) -> int: ...
+    @property
+    def vae_stride(self) -> int: ...
+    def encode_text(self, prompts: list[str]) -> list[Tensor]: ...
+    def encode_image(self, reference: Tensor) -> Tensor: ...
+    def encode(self, pixels: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor: ...
+    def denoise(
+        self,
+        latents: Tensor,
+        condition: Tensor,
+        pose: Tensor,
+        face: Tensor,
+        image: Tensor,
+        text: Tensor,
+        timestep: Tensor,
+    ) -> Tensor: ...
+
+
+class Material(Protocol):
+    """What a clip is made from, read segment by segment, so that a long one never has to fit in memory."""
+
+    @property
+    def mode(self) -> str: ...
+    def reference_image(self) -> np.ndarray:
+        """Return [H, W, 3], 0 to 255, uint8 RGB, of the result's size."""
+        ...
+
+    def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Return [n, H, W, 3], 0 to 255, uint8 RGB, of pose_video, face_video or background_video."""
+        ...
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        """Return [n, H, W], bool or float from 0 to 1; True or 1 where the picture is generated."""
+        ...
+
+
+class Segment(NamedTuple):
+    """A finished segment: its number, and the new frames it brings, [n, H, W, 3], 0 to 255, uint8 RGB.
+
+    tail: [3, overlap, H, W], -1 to 1, float32; the unrounded last frames, which the next segment goes on from.
+    """
+
+    number: int
+    frames: np.ndarray
+    tail: np.ndarray
+
+
+class Sampler(NamedTuple):
+    """The settings of the denoising; names and ranges as in `config.GenerateSettings`."""
+
+    prompt: str
+    num_inference_steps: int
+    guidance_scale: float
+    shift: float
+    seed: int
+
+
+def generate_segments(
+    networks: Networks,
+    material: Material,
+    plan: windows.Plan,
+    sampler: Sampler,
+    *,
+    num_done: int = 0,
+    tail: np.ndarray | None = None,
+    on_step: Callable[[int, int], None] = lambda segment, step: None,
+) -> Iterator[Segment]:
+    """Generate a clip segment by segment.
+
+    A clip continued after `num_done` segments is bit for bit the one made in one go: noise is drawn on the CPU, for all
+    segments in order, and a segment goes on from the unrounded frames of the one before.
+
+    Args:
+        networks: the model.
+        material: the conditions.
+        plan: the cut into segments.
+        sampler: settings of the denoising.
+        num_done: segments that are finished already.
+        tail: of the last finished segment.
+        on_step: called with the numbers of segment and step before each denoising step.
+
+    Yields:
+        the segments that are not done yet, in order.
+
+    Raises:
+        FloatingPointError: if a segment is not a number or all black: broken weights or a broken kernel.
+    """
+    device = networks.device
+    guided = sampler.guidance_scale > 1
+    text = networks.encode_text([sampler.prompt, *([NEGATIVE_PROMPT] if guided else [])])
+    reference = _pixels(material.reference_image()[None], device)
+    image = networks.encode_image(reference[:, 0])
+    reference_latents = networks.encode(reference)
+    grid = reference_latents.shape[-2:]
+    reference_slot = torch.cat([torch.ones(4, 1, *grid, device=device), reference_latents])
+    noise_shape = (LATENT_CHANNELS, (plan.segment_length - 1) // windows.TEMPORAL_STRIDE + 2, *grid)
+    random = torch.Generator("cpu").manual_seed(sampler.seed)
+    for number, (start, end) in enumerate(plan.windows):
+        latents = torch.randn(noise_shape, generator=random).to(device)
+        if number < num_done:
+            continue
+        indices = plan.indices[start:end]
+        given = None if number == 0 else tail
+        pose = networks.encode(_pixels(material.frames("pose_video", indices), device))
+        face = _pixels(_resized(material.frames("face_video", indices), networks.face_size), device)
+        condition = torch.cat([reference_slot, _condition(networks, material, plan, indices, given, reference)], dim=1)
+        solver = make_schedule(sampler.num_inference_steps, sampler.shift)
+        for step, timestep in enumerate(solver.timesteps):
+            on_step(number, step)
+            velocity = networks.denoise(latents, condition, pose, face, image, text[0], timestep)
+            if guided:  # the unguided pass sees no expression, as upstream
+                blank = torch.full_like(face, -1)
+                unguided = networks.denoise(latents, condition, pose, blank, image, text[1], timestep)
+                velocity = unguided + sampler.guidance_scale * (velocity - unguided)
+            latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+        made = networks.decode(latents[:, 1:]).float().cpu()
+        _check(made, number)
+        tail = made[:, -plan.overlap :].numpy()
+        new = made[:, plan.overlap if number else 0 :]
+        frames = ((new.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+        shown = max(0, plan.num_frames - start - (plan.overlap if number else 0))
+        yield Segment(number, frames[:shown], tail)
+
+
+def _condition(
+    networks: Networks,
+    material: Material,
+    plan: windows.Plan,
+    indices: np.ndarray,
+    given: np.ndarray | None,
+    like: Tensor,
+) -> Tensor:
+    """Return [20, t, h, w]: what is known of the segment (mask), and the latents of the known picture.
+
+    Where nothing is known, animate shows grey to the VAE, replace the background.
+    """
+    height, width = like.shape[-2:]
+    generated = None
+    if material.mode == "replace":
+        picture = _pixels(material.frames("background_video", indices), like.device)
+        generated = material.mask(indices)
+    else:
+        picture = torch.zeros(3, len(indices), height, width, device=like.device)
+    if given is not None:
+        picture[:, : given.shape[1]] = torch.from_numpy(given).to(picture)
+    stride = networks.vae_stride
+    num_given = 0 if given is None else plan.overlap
+    known = windows.known_pixels(len(indices), num_given, height // stride, width // stride, generated)
+    return torch.cat([torch.from_numpy(windows.pack_mask(known)).to(picture), networks.encode(picture)])
+
+
+def _pixels(frames: np.ndarray, device: Any) -> Tensor:
+    """Turn [T, H, W, 3] uint8 into [3, T, H, W], -1 to 1, float32."""
+    return torch.from_numpy(np.array(frames)).to(device).permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def _resized(frames: np.ndarray, side: int) -> np.ndarray:
+    """Bring square face crops to the side that the motion encoder takes; the real model takes them as they are."""
+    if frames.shape[1] == side:
+        return frames
+    from PIL import Image
+
+    lanczos = Image.Resampling.LANCZOS  # as nano was trained
+    return np.stack([np.asarray(Image.fromarray(frame).resize((side, side), lanczos)) for frame in frames])
+
+
+def _check(made: Tensor, number: int) -> None:
+    if not torch.isfinite(made).all():
+        what = "values that are no numbers (NaN)"
+    elif made.max() < -0.98:  # of -1 to 1
+        what = "black frames only"
+    else:
+        return
+    raise FloatingPointError(
+        f"segment {number + 1} must be a picture, got {what}; check the checkpoint (wanlab models), the inputs, and try another attention kernel"
+    )
