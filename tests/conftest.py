@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,11 @@ def shared_media() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/media is not on this machine")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the golden topics whose part is not built yet: nothing is left out in silence."""
+    golden = sys.modules.get("test_golden")
+    if golden is not None:
+        names = ", ".join(f"{topic}: {part}" for topic, part in golden.NOT_BUILT.items())
+        terminalreporter.write_line(f"golden topics not built yet: {names}")

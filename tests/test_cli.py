@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -26,7 +25,9 @@ def values(step: str, *arguments: str) -> dict:
     return cli._values(cli._parser().parse_args([step, *arguments]), [step] if step != "pipeline" else cli.PIPELINE)
 
 
-@pytest.mark.parametrize("command", ["preprocess", "generate", "report", "pipeline", "demo", "check", "models", "runs", "lab"])
+@pytest.mark.parametrize(
+    "command", ["preprocess", "generate", "report", "pipeline", "demo", "check", "models", "runs", "lab"]
+)
 def test_every_command_explains_itself_from_anywhere(command: str, tmp_path: Path) -> None:
     done = wanlab(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -55,7 +56,10 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["sweep", "--anything"], "sweeping parameters (40_sweep) is not built into wanlab yet"),
         (["inspect"], "is not built into wanlab yet"),
         (["params", "from-comfyui", "x.json"], "is not built into wanlab yet"),
-        *((["pipeline", f"--{name}", *(["3"] if takes else [])], sentence) for name, (takes, sentence) in cli.NOT_BUILT.items()),
+        *(
+            (["pipeline", f"--{name}", *(["3"] if takes else [])], sentence)
+            for name, (takes, sentence) in cli.NOT_BUILT.items()
+        ),
     ],
 )
 def test_refusals_come_before_a_kernel_with_status_2(
@@ -86,7 +90,9 @@ def test_flags_win_over_p_and_p_over_files(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text("seed: 1\nshift: 3\nguidance_scale: 2\n")
     given = values("generate", "-f", str(file), "-p", "seed", "2", "-p", "shift", "4", "--seed", "3")["generate"]
-    assert config.GenerateSettings.build(given) == config.GenerateSettings.build({"seed": 3, "shift": 4, "guidance_scale": 2})
+    assert config.GenerateSettings.build(given) == config.GenerateSettings.build(
+        {"seed": 3, "shift": 4, "guidance_scale": 2}
+    )
     assert values("generate", "--fps" if False else "--shift", "None")["generate"] == {"shift": None}
 
 
@@ -99,7 +105,9 @@ def test_every_setting_has_a_flag() -> None:
 
 def test_the_earlier_scripts_commands_are_mapped_in_the_readme() -> None:
     """Each row of README's table names an earlier script's flags and wanlab's; both must parse to the same values."""
-    rows = re.findall(r"^\| `((?:run_preprocessing|run_generation|pipeline)\.py[^`]*)` \| `(wanlab [^`]*)` \|", README, re.M)
+    rows = re.findall(
+        r"^\| `((?:run_preprocessing|run_generation|pipeline)\.py[^`]*)` \| `(wanlab [^`]*)` \|", README, re.M
+    )
     assert {row[0].split()[0] for row in rows} == {"run_preprocessing.py", "run_generation.py", "pipeline.py"}
     assert len(rows) >= 6
     import shlex
@@ -116,7 +124,8 @@ def test_a_params_file_of_the_project_fits_its_models() -> None:
     for file in (config.project_root() / "params").rglob("*.yaml"):
         fields = {name for _, model in config.NOTEBOOKS.values() for name in model.model_fields}
         given = config.read_params([file])
-        assert given and set(given) <= fields
+        assert given
+        assert set(given) <= fields
         for _, model in config.NOTEBOOKS.values():
             model.build({name: value for name, value in given.items() if name in model.model_fields})
 
@@ -125,4 +134,4 @@ def test_bad_parameters_print_one_line_each_and_no_traceback(tmp_path: Path) -> 
     done = wanlab("generate", "--sede", "3", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "wanlab: unknown parameter sede; did you mean seed?"
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())

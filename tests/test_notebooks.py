@@ -71,7 +71,12 @@ def test_no_later_cell_overwrites_a_parameter(name: str, model: type[config.Sett
     for cell in cells(name):
         if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
             tree = ast.parse("".join(cell["source"]))
-            imported = {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom | ast.Import) for a in n.names}
+            imported = {
+                a.asname or a.name
+                for n in ast.walk(tree)
+                if isinstance(n, ast.ImportFrom | ast.Import)
+                for a in n.names
+            }
             assert not (config.assigned_names("".join(cell["source"])) | imported) & set(model.model_fields)
 
 
@@ -84,5 +89,7 @@ def test_pairs_are_equal(name: str, tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     ours = [(c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in cells(name)]
-    theirs = [(c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in json.loads(made.stdout)["cells"]]
+    theirs = [
+        (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")) for c in json.loads(made.stdout)["cells"]
+    ]
     assert ours == theirs

@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--no-browser", action="store_true", help="only print the address")
     for name, sentence in NOT_BUILT_COMMANDS.items():
         command = commands.add_parser(name, help=argparse.SUPPRESS, add_help=False)
-        command.add_argument("rest", nargs=argparse.REMAINDER)
+        command.set_defaults(accepts_anything=True)
         command.set_defaults(run=lambda _, sentence=sentence: _refuse(sentence))
     return parser
 
@@ -138,7 +138,7 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, rest = self.parse_known_args(args, namespace)
-        if rest:
+        if rest and not getattr(found, "accepts_anything", False):
             known = [name.lstrip("-") for name in getattr(found, "known", [])]
             line = (
                 config.unknown_name(rest[0].lstrip("-").split("=")[0], known)

@@ -42,7 +42,7 @@ def reading(frame: Any) -> Reading:
         matrix = known[tag]
     else:  # as mpv does: HD is BT.709, SD is BT.601
         matrix = Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
-        note = f"does not tell its colour matrix: {matrix.name} was assumed, as players do for its size"
+        note = f"does not tell its colour matrix: {matrix.name.replace('ITU', 'BT.')} was assumed, as players do for its size"
     if transfer:
         note = f"is HDR ({'PQ' if transfer == PQ else 'HLG'}): it was tone-mapped for a normal screen"
     name = f"{matrix.name} {'full' if full else 'limited'}" + (" PQ" if transfer == PQ else " HLG" if transfer else "")

@@ -112,9 +112,10 @@ class Settings(BaseModel):
         return tuple(n for n, f in cls.model_fields.items() if (f.json_schema_extra or {}).get("convenience"))  # type: ignore[union-attr]
 
     def _repr_html_(self) -> str:
+        values = {name: shown(value) if isinstance(value, Path) else value for name, value in self}
         rows = "".join(
             f"<tr><td>{name}</td><td>{_escape(value)}</td><td>{_escape(type(self).model_fields[name].description)}</td></tr>"
-            for name, value in self.model_dump(mode="json").items()
+            for name, value in values.items()
         )
         return f'<table class="wanlab"><tr><th>setting</th><th>value</th><th>meaning</th></tr>{rows}</table>'
 

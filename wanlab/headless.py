@@ -44,6 +44,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
             progress_bar=False,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # ipykernel calls its usual sockets and shutdown an error
         )
     except PapermillExecutionError as error:
         status = 2 if error.ename == config.SettingsError.__name__ else 1

@@ -54,7 +54,8 @@ POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
     2.3,
     1.9,
 )  # side of a crop: of the circle around the person, the hand, the face
-MIN_PRESENCE = 0.5  # of a tracked crop; below, it is found anew
+MIN_PRESENCE = 0.5  # of body and face in a crop; below, they are looked for anew
+MIN_HAND = 0.25  # presence of a hand; an edge-on one that is there gets little more
 MIN_CUT, CUT_RATIO = 28.0, 4.0  # mean change of a pixel of 255, and its ratio to the usual change
 
 MIN_CUTOFF, BETA = 2.0, 6.0  # One-Euro: Hz at rest, and Hz per body size a second of speed
@@ -289,9 +290,9 @@ class _Follower:
             presence, hand = float(out[1].ravel()[0]), _back(out[0].reshape(21, 3)[:, :2], move)
             near = np.linalg.norm(hand[0] - body_wrist) < 0.6 * arm
             small = np.ptp(hand, axis=0).max() < 1.3 * arm
-            if presence >= MIN_PRESENCE and near and small:
+            if presence >= MIN_HAND and near and small:
                 self._hands[side] = hand
-                return np.column_stack([hand, np.full(21, presence)])
+                return np.column_stack([hand, np.full(21, np.sqrt(presence))])
         self._hands[side] = None
         return nothing
 

@@ -173,16 +173,16 @@ def _sheet(
     widest = max(clip.width / clip.height for clip in clips.values())
     columns = lead + len(frames)
     figure = Figure(
-        figsize=(0.4 + columns * CELL * widest * 1.04, len(clips) * CELL * 1.05 + 0.3), dpi=DPI, layout="constrained"
+        figsize=(0.4 + columns * CELL * widest * 1.04, len(clips) * CELL * 1.05 + 0.5), dpi=DPI, layout="constrained"
     )
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
     axes = figure.subplots(len(clips), columns, squeeze=False)
     for row, (name, clip) in enumerate(clips.items()):
         for axis, frame, t in zip(axes[row, lead:], _frames(clip, frames), frames, strict=True):
             _picture(axis, frame)
             if row == 0:
                 axis.set_title(
-                    f"{t}" + (" seam" if t in seams else ""), fontsize=8, color=SEAM_COLOUR if t in seams else "#333333"
+                    f"{t}", fontsize=8, color=SEAM_COLOUR if t in seams else "#333333"
                 )
             if t in seams:
                 axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
