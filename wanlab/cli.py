@@ -136,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **how: Any) -> None:
         super().__init__(**how, allow_abbrev=False)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         found, rest = self.parse_known_args(args, namespace)
         if rest and not getattr(found, "accepts_anything", False):
             known = [name.lstrip("-") for name in getattr(found, "known", [])]
@@ -209,7 +209,7 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, dict[st
     models = {step: NOTEBOOKS[step][1] for step in steps}
     known = {name for model in models.values() for name in model.model_fields}
     given: dict[str, Any] = config.read_params(args.params_file)
-    typed: dict[str, str] = {UPSTREAM_NAMES.get(name, name): text for name, text in args.parameter}
+    typed: dict[Any, str] = {UPSTREAM_NAMES.get(name, name): text for name, text in args.parameter}
     typed |= {
         name.removeprefix("set_"): text
         for name, text in vars(args).items()

@@ -102,7 +102,7 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
             others.append((t, side))
     keypoints, box_array = np.array(points, dtype=np.float64).reshape(-1, 133, 3), np.array(boxes).reshape(-1, 4)
     empty = ~(keypoints[..., 2] > 0).any(axis=1)
-    for start, end in _stretches(~empty, cuts):
+    for start, end in _stretches(np.asarray(~empty), cuts):
         size = max(float(np.median((box_array[start:end, 2:] - box_array[start:end, :2]).max(axis=1))), 1.0)
         _smooth(keypoints[start:end], size, fps)
     inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < (max(width, 1), max(height, 1)))).all(axis=-1)

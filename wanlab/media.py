@@ -319,7 +319,7 @@ def _probe(path: Path, _mtime: int, _size: int) -> VideoInfo:
         notes = []
         films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE]
         if len(films) > 1:
-            notes.append(f"{path.name} holds {len(films)} films: track {stream.index}, the best, was taken")
+            notes.append(f"{path.name} holds {len(films)} films: track {stream.index}, the largest, was taken")
         rate = stream.average_rate or stream.guessed_rate
         has_audio = bool(container.streams.audio)
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
@@ -377,13 +377,12 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _film(container: Any, path: Path) -> Any:
-    """Return the film among a file's streams: not a cover picture, the best of several."""
+    """Return the film among a file's streams: not a cover picture, the largest of several."""
     films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE and s.codec_context is not None]
     if not films:
         what = "only sound" if container.streams.audio else "no film"
         raise ValueError(f"video must hold a film, got {what} in {path}; name another file")
-    best = container.streams.best("video")
-    chosen = next((s for s in films if best is not None and s.index == best.index), films[0])
+    chosen = max(films, key=lambda stream: stream.codec_context.height * stream.codec_context.width)
     chosen.thread_type = "AUTO"
     return chosen
 

@@ -133,13 +133,13 @@ class Networks:
 
     @functools.cached_property
     def _transformer(self) -> Any:
-        from diffusers import WanAnimateTransformer3DModel
+        from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
 
         return self._load(WanAnimateTransformer3DModel, "transformer", torch_dtype=self.dtype)
 
     @functools.cached_property
     def _vae(self) -> Any:
-        from diffusers import AutoencoderKLWan
+        from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
 
         return self._load(AutoencoderKLWan, "vae", torch_dtype=torch.float32)  # in half precision colours drift
 

@@ -144,7 +144,7 @@ def draw_frame(
         (xa, ya), (xb, yb) = points[a], points[b]
         half, angle = int(math.hypot(xa - xb, ya - yb) / 2), int(math.degrees(math.atan2(ya - yb, xa - xb)))
         outline = cv2.ellipse2Poly((int((xa + xb) / 2), int((ya + yb) / 2)), (half, stick), angle, 0, 360, 1)
-        cv2.fillConvexPoly(picture, outline, [int(c * LIMB_SHADE) for c in colour])
+        cv2.fillConvexPoly(picture, np.array(outline), [int(c * LIMB_SHADE) for c in colour])
     for (x, y), score, colour in zip(points, scores, COLOURS, strict=True):
         if score >= DRAWN_FROM:
             cv2.circle(picture, (int(x), int(y)), stick, colour, -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from diffusers import UniPCMultistepScheduler
+from diffusers import UniPCMultistepScheduler  # pyright: ignore[reportPrivateImportUsage]
 
 TRAINING_STEPS = 1000
 FIRST_SIGMA = float(np.float32(0.999))  # before the shift, and not quite 0.999: it decides how a timestep truncates

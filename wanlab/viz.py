@@ -181,9 +181,7 @@ def _sheet(
         for axis, frame, t in zip(axes[row, lead:], _frames(clip, frames), frames, strict=True):
             _picture(axis, frame)
             if row == 0:
-                axis.set_title(
-                    f"{t}", fontsize=8, color=SEAM_COLOUR if t in seams else "#333333"
-                )
+                axis.set_title(f"{t}", fontsize=8, color=SEAM_COLOUR if t in seams else "#333333")
             if t in seams:
                 axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
         axes[row, lead].set_ylabel(name, fontsize=9)
@@ -225,6 +223,5 @@ def _plain(axis: Axes) -> None:
 def _image(figure: Figure, kind: str = "png") -> Image:
     """Draw a figure into a picture: shown the same with every backend, and of known size."""
     target = io.BytesIO()
-    how = {"pil_kwargs": {"quality": 88}} if kind == "jpeg" else {}
-    figure.savefig(target, format=kind, **how)
+    figure.savefig(target, format=kind, pil_kwargs={"quality": 88} if kind == "jpeg" else {})
     return Image(target.getvalue(), format=kind)

@@ -1,6 +1,6 @@
 """Render one half-body character on the CPU with nano's own renderer.
 
-    python render_character.py --seed 25 --out ../../wanlab/assets/sample/character.png
+python render_character.py --seed 25 --out ../../wanlab/assets/sample/character.png
 """
 
 import argparse

@@ -1,0 +1,333 @@
+"""Film and pictures, with truth by construction: each file is written here with a known turn, rate, colour or fault."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image
+
+from wanlab import media, resize
+
+FPS = Fraction(25)
+QUARTERS = np.array(
+    [[[250, 20, 20], [20, 250, 20]], [[20, 20, 250], [230, 230, 230]]], np.uint8
+)  # red green / blue white
+
+
+def quarters(height: int = 48, width: int = 64) -> np.ndarray:
+    """Return a picture whose four quarters tell how it lies."""
+    return QUARTERS.repeat(height // 2, axis=0).repeat(width // 2, axis=1)
+
+
+def corners(picture: np.ndarray) -> np.ndarray:
+    """Return the colours of the four quarters, [2, 2, 3]."""
+    height, width = picture.shape[:2]
+    return picture[[height // 4, 3 * height // 4]][:, [width // 4, 3 * width // 4]]
+
+
+def grey(value: int, height: int = 32, width: int = 32) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def numbered(count: int) -> list[np.ndarray]:
+    """Return frames whose grey tells their number (4 levels a frame)."""
+    return [grey(20 + 4 * n) for n in range(count)]
+
+
+def numbers(frames: np.ndarray) -> list[int]:
+    return [round((float(frame.mean()) - 20) / 4) for frame in frames]
+
+
+def turn(path: Path, matrix: tuple[int, ...]) -> None:
+    """Write a display matrix (a b c d, times 65536) into the track header of an mp4."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+def encode(
+    path: Path, frames: list[np.ndarray], codec: str = "libx264", pts: list[int] | None = None, **how: object
+) -> None:
+    """Write frames with raw PyAV; `how` sets attributes of the codec."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=FPS)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "4"}
+        if pts:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for name, value in how.items():
+            setattr(stream.codec_context, name, value)
+        for n, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+                format="yuv420p",
+                dst_colorspace=how.get("colorspace", Colorspace.ITU601),
+                dst_color_range=how.get("color_range", ColorRange.MPEG),
+            )
+            picture.pts, picture.time_base = (pts[n], Fraction(1, 1000)) if pts else (n, 1 / FPS)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((1, 0, 0, 1), QUARTERS),
+        ((0, 1, -1, 0), np.rot90(QUARTERS, -1)),  # stored picture is turned clockwise for the screen
+        ((-1, 0, 0, -1), np.rot90(QUARTERS, 2)),
+        ((0, -1, 1, 0), np.rot90(QUARTERS, 1)),
+        ((-1, 0, 0, 1), QUARTERS[:, ::-1]),  # a selfie
+        ((1, 0, 0, -1), QUARTERS[::-1]),
+    ],
+)
+def test_turned_and_mirrored_film_comes_out_upright(
+    tmp_path: Path, matrix: tuple[int, ...], expected: np.ndarray
+) -> None:
+    path = tmp_path / "a.mp4"
+    media.write_video(path, [quarters()] * 3, FPS)
+    turn(path, matrix)
+    frames = media.read_video(path).frames
+    assert frames.shape[1:3] == ((64, 48) if matrix[0] == 0 else (48, 64))
+    np.testing.assert_allclose(corners(frames[1]).astype(int), expected, atol=12)
+
+
+def test_pixels_that_are_not_square_are_stretched(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    encode(path, [quarters()] * 2, sample_aspect_ratio=Fraction(3, 2))
+    info = media.probe_video(path)
+    assert (info.height, info.width, info.pixel_aspect) == (48, 96, Fraction(3, 2))
+    assert media.read_video(path).frames.shape == (2, 48, 96, 3)
+    assert any("stretched to 48x96" in note for note in info.notes)
+
+
+@pytest.mark.parametrize("matrix", [Colorspace.ITU601, Colorspace.ITU709])
+@pytest.mark.parametrize("limits", [ColorRange.MPEG, ColorRange.JPEG])
+def test_colours_are_read_by_their_tags(tmp_path: Path, matrix: Colorspace, limits: ColorRange) -> None:
+    path, colour = tmp_path / "a.mp4", (200, 60, 90)
+    encode(path, [np.full((48, 64, 3), colour, np.uint8)] * 2, colorspace=matrix, color_range=limits)
+    found = media.read_video(path).frames[0].mean(axis=(0, 1))
+    np.testing.assert_allclose(found, colour, atol=3)
+
+
+def test_what_wanlab_writes_says_its_colours(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    media.write_video(path, [quarters()] * 2, FPS)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        assert (int(frame.colorspace), int(frame.color_range)) == (int(Colorspace.ITU709), int(ColorRange.MPEG))
+    np.testing.assert_allclose(corners(media.read_video(path).frames[0]).astype(int), QUARTERS, atol=4)
+
+
+def test_varying_rate_shows_the_frame_that_is_on_the_screen(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    encode(path, numbered(6), pts=[0, 40, 80, 280, 320, 360])  # the third stands for five ticks
+    clip = media.open_clip(path, fps=FPS)
+    assert clip.info.variable_rate
+    assert numbers(clip.read())[:9] == [0, 1, 2, 2, 2, 2, 2, 3, 4]
+    assert any("rate varies" in note for note in clip.notes)
+
+
+def test_a_stretch_is_exact(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    media.write_video(path, numbered(40), FPS)
+    assert numbers(media.open_clip(path, start_s=0.4, max_frames=5).read()) == [10, 11, 12, 13, 14]
+    assert len(media.open_clip(path, start_s=1.0)) == 15
+    with pytest.raises(ValueError, match="start_s must lie inside the film, got 2"):
+        media.open_clip(path, start_s=2.0)
+
+
+@pytest.mark.parametrize("fps", [Fraction(10), Fraction(30), Fraction(30000, 1001), Fraction(50)])
+def test_another_rate_takes_upstream_s_frames(tmp_path: Path, fps: Fraction) -> None:
+    path = tmp_path / "a.mp4"
+    media.write_video(path, numbered(40), FPS)
+    clip = media.open_clip(path, fps=fps)
+    length = int(40 / 25 * float(fps))
+    assert numbers(clip.read()) == resize.frame_indices(40, 25.0, length, float(fps)).tolist()
+    assert clip.fps == fps
+
+
+def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
+    film, path = tmp_path / "film.mp4", tmp_path / "a.mp4"
+    media.write_video(film, numbered(8), FPS)
+    Image.fromarray(grey(255, 200, 200)).save(tmp_path / "cover.png")
+    with av.open(str(film)) as source, av.open(str(tmp_path / "cover.png")) as cover, av.open(str(path), "w") as target:
+        pictures = target.add_stream_from_template(cover.streams.video[0])
+        pictures.disposition = media.ATTACHED_PICTURE
+        frames = target.add_stream_from_template(source.streams.video[0])
+        for packet in cover.demux(cover.streams.video[0]):
+            if packet.size:
+                packet.stream = pictures
+                target.mux(packet)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = frames
+                target.mux(packet)
+    assert numbers(media.read_video(path).frames) == list(range(8))
+
+
+def test_of_two_films_the_better_is_taken_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        streams = []
+        for side in (32, 64):
+            stream = container.add_stream("libx264", rate=FPS)
+            stream.height = stream.width = side
+            stream.pix_fmt = "yuv420p"
+            streams.append(stream)
+        for n in range(4):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(grey(90, stream.height, stream.width), format="rgb24").reformat(
+                    format="yuv420p"
+                )
+                frame.pts, frame.time_base = n, 1 / FPS
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    info = media.probe_video(path)
+    assert (info.height, info.num_frames) == (64, 4)
+    assert any("2 films" in note for note in info.notes)
+
+
+def test_lossless_gives_every_bit_back_with_its_comment(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (5, 33, 47, 3), np.uint8)
+    path = tmp_path / "a.mkv"
+    assert media.write_video(path, frames, Fraction(30000, 1001), lossless=True, comment="ä" * 3000) == 5
+    video = media.read_video(path)
+    np.testing.assert_array_equal(video.frames, frames)
+    assert video.fps == Fraction(30000, 1001)
+    assert media.read_comment(path) == "ä" * 3000
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_of_the_same_stretch_is_carried_over(tmp_path: Path, suffix: str) -> None:
+    """A burst at second 1.2 of the source lies at second 0.7 of a stretch that begins at 0.5."""
+    rate, source = 48000, tmp_path / "source.mkv"
+    sound = np.zeros(2 * rate, np.int16)
+    sound[int(1.2 * rate) : int(1.3 * rate)] = 20000
+    with av.open(str(source), "w") as container:
+        video, audio = container.add_stream("libx264", rate=FPS), container.add_stream("flac", rate=rate)
+        video.height = video.width = 32
+        video.pix_fmt, audio.layout = "yuv420p", "mono"
+        for n in range(50):
+            frame = av.VideoFrame.from_ndarray(grey(90), format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = n, 1 / FPS
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for start in range(0, len(sound), 4096):
+            block = av.AudioFrame.from_ndarray(sound[None, start : start + 4096], format="s16", layout="mono")
+            block.sample_rate, block.pts, block.time_base = rate, start, Fraction(1, rate)
+            container.mux(audio.encode(block))
+        container.mux(audio.encode(None))
+    path = tmp_path / f"a{suffix}"
+    stretch = media.AudioStretch(source, 0.5, 1.0)
+    media.write_video(path, [grey(90)] * 25, FPS, lossless=suffix == ".mkv", audio=stretch)
+    with av.open(str(path)) as container:
+        parts = [(frame.time, frame.to_ndarray().astype(float)) for frame in container.decode(audio=0)]
+    scale = max(np.abs(values).max() for _, values in parts)
+    loud = [t + np.flatnonzero(np.abs(v.reshape(-1, 2).mean(1) if v.shape[0] == 1 else v.mean(0)) > scale / 3)[0] / rate
+            for t, v in parts if (np.abs(v) > scale / 3).any()]  # fmt: skip
+    assert abs(loud[0] - 0.7) < 0.03
+    assert media.probe_video(path).num_frames == 25
+
+
+def test_odd_sides_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"H.264 needs even sides, got 33x32 .*; use 34x32"):
+        media.write_video(tmp_path / "a.mp4", [grey(0, 33, 32)], FPS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_film_is_named(tmp_path: Path) -> None:
+    text, sound = tmp_path / "text.mp4", tmp_path / "sound.wav"
+    text.write_text("no film")
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        block = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+        block.sample_rate = 8000
+        container.mux(stream.encode(block))
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        media.probe_video(tmp_path / "none.mp4")
+    for path, message in (
+        (text, "must be a film that can be read"),
+        (sound, "only sound"),
+        (tmp_path, "must be a file, got the folder"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            media.probe_video(path)
+    with pytest.raises(ValueError, match="at least one frame"):
+        media.write_video(tmp_path / "a.mp4", [], FPS)
+
+
+def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=FPS)
+        stream.height = stream.width = 32
+        stream.pix_fmt = "bgr0"
+        container.start_encoding()
+    with pytest.raises(ValueError, match="video must"):
+        media.probe_video(path)
+
+
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="file is a file, not a folder"):
+        media.write_video(tmp_path / "file" / "a.mp4", [grey(0)], FPS)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    code = f"""
+import resource, signal, sys
+import numpy as np
+from fractions import Fraction
+from wanlab import media
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+noise = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), np.uint8)
+try:
+    media.write_video({str(tmp_path / ("a" + suffix))!r}, noise, Fraction(25), lossless={suffix == ".mkv"})
+except OSError as error:
+    print(error.errno, error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "disk full while writing a" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_come_as_a_viewer_shows_them(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise
+    Image.fromarray(quarters()).save(tmp_path / "turned.png", exif=exif)
+    turned = media.open_image(tmp_path / "turned.png")
+    np.testing.assert_array_equal(corners(turned.pixels), np.rot90(QUARTERS, -1))
+    assert any("EXIF" in note for note in turned.notes)
+
+    see_through = np.dstack([quarters(), np.full((48, 64), 255, np.uint8)])
+    see_through[:24, :32, 3] = 0
+    Image.fromarray(see_through).save(tmp_path / "alpha.png")
+    alpha = media.open_image(tmp_path / "alpha.png")
+    assert corners(alpha.pixels)[0, 0].tolist() == [255, 255, 255]
+    assert any("white" in note for note in alpha.notes)
+
+    Image.fromarray(np.full((8, 8), 128 * 257, np.uint16)).save(tmp_path / "deep.png")
+    assert np.unique(media.read_image(tmp_path / "deep.png")).tolist() == [128]
+
+
+def test_bad_pictures_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(ValueError, match="image must be a readable picture"):
+        media.read_image(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        media.read_image(tmp_path / "b.png")
+    with pytest.raises(ValueError, match="must be a file, got the folder"):
+        media.read_image(tmp_path)
