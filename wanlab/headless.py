@@ -47,7 +47,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
             extra_arguments=["--IPKernelApp.log_level=50"],  # ipykernel calls its usual sockets and shutdown an error
         )
     except PapermillExecutionError as error:
-        status = 2 if error.ename == config.SettingsError.__name__ else 1
+        status = 2 if error.ename in (config.SettingsError.__name__, FileNotFoundError.__name__) else 1
         for line in str(error.evalue).splitlines():
             print(f"wanlab: {line}", file=sys.stderr)
     _publish(part, values)

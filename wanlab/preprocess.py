@@ -35,6 +35,12 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         retarget=bool(settings.retarget),
         checkpoint=checkpoint.folder,
     )
+    try:  # whatever is wrong with the files is said before a run is made
+        _open_clip(resolved)
+        image = media.open_image(reference).pixels
+        height, width = output_size(resolved, image)
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
     run = runs.open_run(
         "preprocess",
         resolved,
@@ -46,8 +52,6 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         result_version=RESULT_VERSION,
         fresh=settings.fresh,
     )
-    image = media.read_image(reference)
-    height, width = output_size(resolved, image)
     run.add_notes(
         f"resolution {resolved.resolution} is an area: with the shape of the reference ({image.shape[0]}x{image.shape[1]}) "
         f"the result is {height}x{width} (height x width)"
@@ -86,12 +90,7 @@ def copy_inputs(folder: Path, target: Path) -> None:
 
 def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
     with run.stage("read"):
-        clip = media.open_clip(
-            config.absolute(settings.driving_video),
-            start_s=settings.start_s,
-            max_frames=settings.max_frames,
-            fps=settings.fps,
-        )
+        clip = _open_clip(settings)
         run.add_notes(*clip.notes)
         opened = media.open_image(config.absolute(settings.reference_image))
         run.add_notes(*opened.notes)
@@ -175,6 +174,15 @@ def _existing(name: str, path: Path) -> Path:
             f"{name} must be a file, got {path}, which {what} (relative paths start at the project root)"
         )
     return full
+
+
+def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
+    return media.open_clip(
+        config.absolute(settings.driving_video),
+        start_s=settings.start_s,
+        max_frames=settings.max_frames,
+        fps=settings.fps,
+    )
 
 
 def _area(settings: config.PreprocessSettings) -> int:

@@ -1,0 +1,213 @@
+"""The command line from start to shared page, as a user runs it: real kernels, a real browser without a network."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from wanlab import config, media, runs
+
+CHROMIUM = Path("/usr/bin/chromium")
+SHORT = ["--max_frames", "9", "--segment_frame_length", "9", "--num_inference_steps", "1", "--guidance_scale", "1"]
+
+
+def wanlab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("wanlab")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the pipeline once from a folder outside the project, with paths that start there; return that folder."""
+    place = tmp_path_factory.mktemp("elsewhere")
+    media.write_video(
+        place / "film.mp4", media.open_clip(config.ASSETS / "sample" / "half.mp4", max_frames=9), Fraction(16)
+    )
+    (place / "face.png").write_bytes((config.ASSETS / "sample" / "character.png").read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
+        done = wanlab(
+            "pipeline", "--video_path", "film.mp4", "--refer_path", "face.png", "--save_path", "process_results",
+            "--output_path", "out/video.mp4", *SHORT, cwd=place,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place
+
+
+def folder(place: Path, step: str) -> Path:
+    return sorted((place / "outputs").glob(f"*_{step}_*"))[-1]
+
+
+def test_every_step_leaves_notebook_report_and_manifest(finished: Path) -> None:
+    for step in ("preprocess", "generate", "report"):
+        run = folder(finished, step)
+        assert {"manifest.json", "notebook.ipynb", "report.html"} <= {path.name for path in run.iterdir()}
+        assert json.loads((run / "manifest.json").read_text())["status"] == "completed"
+        assert (run / "notebook.ipynb").stat().st_size < 20 * 2**20
+
+
+def test_copies_are_where_they_were_asked_for(finished: Path) -> None:
+    assert {"src_ref.png", "src_pose.mp4", "src_face.mp4"} <= {
+        path.name for path in (finished / "process_results").iterdir()
+    }
+    video = media.read_video(finished / "out" / "video.mp4")
+    assert video.frames.shape == (9, 256, 192, 3)
+    assert video.fps == 16
+    assert video.frames.std() > 10
+
+
+def test_nothing_shared_names_this_machine(finished: Path) -> None:
+    host = socket.gethostname()
+    secrets = [str(config.project_root()), str(finished), f"{Path.home()}/", *([host] if len(host) > 3 else [])]
+    for path in (finished / "outputs").rglob("*"):
+        if path.suffix in (".html", ".json", ".ipynb"):
+            text = path.read_text(encoding="utf-8")
+            for secret in secrets:
+                assert secret not in text, f"{path.name} names {secret}"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("step", ["preprocess", "generate", "report"])
+def test_a_page_needs_no_network(finished: Path, step: str) -> None:
+    """No request leaves the page, nothing is said on the console, every picture and video can be seen."""
+    if not CHROMIUM.is_file():
+        pytest.skip("needs Debian's chromium; .ci/run installs it")
+    from playwright.sync_api import sync_playwright
+
+    page_file = folder(finished, step) / "report.html"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
+        asked, said = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(page_file.as_uri())
+        page.wait_for_function("[...document.querySelectorAll('video')].every(v => v.readyState === 4)", timeout=20000)
+        sizes = page.evaluate("[...document.querySelectorAll('img, video')].map(e => e.naturalWidth || e.videoWidth)")
+        wide = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        browser.close()
+    outside = [url for url in asked if not url.startswith(("data:", "blob:")) and url != page_file.as_uri()]
+    assert (outside, said) == ([], [])
+    assert len(sizes) >= 4
+    assert min(sizes) > 50
+    assert wide
+
+
+def test_the_report_links_the_full_video(finished: Path) -> None:
+    page = folder(finished, "report") / "report.html"
+    link = f"../{folder(finished, 'generate').name}/result.mp4"
+    assert f'href="{link}"' in page.read_text(encoding="utf-8")
+    assert (page.parent / link).is_file()
+
+
+def test_runs_are_reused_and_listed(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANLAB_OUTPUTS", str(finished / "outputs"))
+    before = {path.name for path in (finished / "outputs").iterdir()}
+    done = wanlab(
+        "preprocess", "--video_path", "film.mp4", "--refer_path", "face.png", "--max_frames", "9", cwd=finished
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (finished / "outputs").iterdir()} == before
+    listed = wanlab("runs", cwd=finished)
+    assert folder(finished, "generate").name in listed.stdout
+    assert "completed" in listed.stdout
+
+
+def test_a_failed_run_has_status_1_and_says_why(outputs: Path, tmp_path: Path) -> None:
+    media.write_video(tmp_path / "empty.mp4", np.full((3, 96, 96, 3), 120, np.uint8), Fraction(16))
+    done = wanlab("preprocess", "--video_path", "empty.mp4", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "wanlab: driving_video must show a person, got none in its 3 frames" in done.stderr
+    run = runs.list_runs()[-1]
+    assert run.status == "failed"
+    assert (run.folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"no film", "video must be a film that can be read"), (None, "driving_video must exist, got")],
+)
+def test_a_bad_film_has_status_2(outputs: Path, tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content:
+        (tmp_path / "film.mp4").write_bytes(content)
+    done = wanlab("preprocess", "--video_path", "film.mp4", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert runs.list_runs() == []
+
+
+@pytest.mark.filterwarnings("ignore")  # papermill's and ipykernel's own
+@pytest.mark.parametrize(("name", "value"), [("sede", 3), ("start_s", "soon")])
+def test_plain_papermill_with_a_wrong_parameter_stops_in_the_settings_cell(
+    outputs: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    import papermill
+
+    notebook = config.project_root() / "notebooks" / "10_preprocess.ipynb"
+    with pytest.raises(papermill.PapermillExecutionError, match="SettingsError"):
+        papermill.execute_notebook(
+            str(notebook), str(tmp_path / "out.ipynb"), parameters={name: value}, kernel_name="python3",
+            progress_bar=False, cwd=str(notebook.parent),
+        )  # fmt: skip
+    assert runs.list_runs() == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_notebooks_run_with_their_own_folder_as_directory(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As JupyterLab starts them: the kernel's directory is notebooks/, paths start at the project all the same."""
+    import papermill
+
+    monkeypatch.setenv("WANLAB_OUTPUTS", str(finished / "outputs"))
+    notebook = config.project_root() / "notebooks" / "10_preprocess.ipynb"
+    out = tmp_path / "out.ipynb"
+    papermill.execute_notebook(
+        str(notebook),
+        str(out),
+        parameters={"max_frames": 3},
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(notebook.parent),
+    )
+    cells = nbformat.read(out, as_version=4).cells
+    pictures = [
+        o
+        for cell in cells
+        for o in cell.get("outputs", [])
+        if "image/jpeg" in o.get("data", {}) or "image/png" in o.get("data", {})
+    ]
+    assert len(pictures) == 3
+
+
+@pytest.mark.parametrize(
+    ("film", "picture"),
+    [("animate_driving.mp4", "animate_reference.jpeg"), ("replace_driving.mp4", "animate_reference.jpeg")],
+)
+def test_real_footage_goes_through(outputs: Path, shared_media: Path, tmp_path: Path, film: str, picture: str) -> None:
+    """The real clip, and a driver with a reference of another aspect."""
+    done = wanlab(
+        "pipeline",
+        "--video_path",
+        str(shared_media / film),
+        "--refer_path",
+        str(shared_media / picture),
+        *SHORT,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {run.manifest["step"]: run for run in runs.list_runs()}
+    assert found["preprocess"].manifest["artefacts"]["keypoints"]["no_person"] == []
+    reference = media.read_image(shared_media / picture).shape
+    made = found["generate"].manifest["artefacts"]["video"]
+    assert made["frames"] == 9
+    assert abs(made["width"] / made["height"] - reference[1] / reference[0]) < 0.1

@@ -1,0 +1,198 @@
+"""Stage 2 from inputs to mp4: what is resolved, refused, resumed and recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from wanlab import checkpoints, config, generate, media, models, runs, sampling
+
+FRAMES = 7
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a small folder of inputs as other tools write it, 128x96."""
+    place, moving = tmp_path / "inputs", np.arange(FRAMES) * 4
+    place.mkdir()
+    pose = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    for t, x in enumerate(moving):
+        pose[t, 30:90, 20 + x : 30 + x] = (0, 255, 0)
+    media.write_image(place / "src_ref.png", np.full((128, 96, 3), (180, 90, 60), np.uint8))
+    media.write_video(place / "src_pose.mp4", pose, Fraction(24))
+    media.write_video(place / "src_face.mp4", np.full((FRAMES, 512, 512, 3), 127, np.uint8), Fraction(24))
+    return place
+
+
+def settings(folder: Path, **more: object) -> config.GenerateSettings:
+    chosen = {"inputs": str(folder), "segment_frame_length": 5, "num_inference_steps": 1, "guidance_scale": 1, **more}
+    return config.GenerateSettings.build({**chosen, "checkpoint": checkpoints.NANO})
+
+
+def test_none_means_as_the_checkpoint_recommends(outputs: Path, folder: Path) -> None:
+    run = generate.start(config.GenerateSettings.build({"inputs": str(folder), "checkpoint": checkpoints.NANO}))
+    chosen = run.manifest["settings"]
+    assert {name: chosen[name] for name in generate.FROM_CHECKPOINT} == {
+        "num_inference_steps": 4, "guidance_scale": 1.6, "shift": 5.0, "segment_frame_length": 17, "prev_segment_conditioning_frames": 1,
+    }  # fmt: skip
+    assert chosen["mode"] == "animate"
+    same = config.GenerateSettings.build(
+        {"inputs": str(folder), "checkpoint": checkpoints.NANO, "num_inference_steps": 4}
+    )
+    assert generate.start(same).id == run.id
+
+
+def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    _driving_with_sound(folder / "driving.mkv")
+    run = generate.start(settings(folder, output_path=tmp_path / "copy.mp4"))
+    clip = generate.work(run)
+    assert (len(clip), clip.height, clip.width, clip.fps) == (FRAMES, 128, 96, Fraction(24))
+    assert clip.info.has_audio
+    assert clip.read().std() > 5
+    comment = json.loads(media.read_comment(tmp_path / "copy.mp4"))
+    assert comment["settings"]["seed"] == 42
+    assert comment["id"] == run.id
+    assert run.manifest["artefacts"]["video"]["seams"] == [5]
+    assert run.status == "completed"
+    assert not (run.folder / "segments").exists()
+    master = media.read_video(run.path(generate.MASTER)).frames
+    assert np.abs(master.astype(int) - clip.read().astype(int)).mean() < 3
+
+
+def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = generate.start(settings(folder))
+    generate.work(whole)
+    expected = media.read_video(whole.path(generate.MASTER)).frames
+    calls = {"denoise": 0}
+    original = models.Networks.denoise
+
+    def dying(self: models.Networks, *args: object) -> object:
+        calls["denoise"] += 1
+        if calls["denoise"] == 2:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(models.Networks, "denoise", dying)
+    run = generate.start(settings(folder, fresh=True))
+    with pytest.raises(KeyboardInterrupt):
+        generate.work(run)
+    assert run.status == "failed"
+    assert (run.folder / "segments" / "000.npy").is_file()
+    unfinished = runs.Run(run.folder, run.settings)
+    generate.work(unfinished)
+    assert calls["denoise"] == 3  # one before, one that died, one after
+    np.testing.assert_array_equal(media.read_video(run.path(generate.MASTER)).frames, expected)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5])
+def test_clips_no_longer_than_the_overlap_are_one_segment(outputs: Path, folder: Path, num_frames: int) -> None:
+    pose = media.read_video(folder / "src_pose.mp4").frames[:num_frames]
+    media.write_video(folder / "src_pose.mp4", pose, Fraction(24))
+    media.write_video(folder / "src_face.mp4", np.full((num_frames, 512, 512, 3), 127, np.uint8), Fraction(24))
+    clip = generate.work(generate.start(settings(folder, prev_segment_conditioning_frames=5, segment_frame_length=9)))
+    assert len(clip) == num_frames
+
+
+def test_a_black_result_is_a_failed_run(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.Networks, "decode", lambda self, latents: latents.new_zeros(3, 5, 128, 96) - 1)
+    run = generate.start(settings(folder))
+    with pytest.raises(FloatingPointError, match="segment 1 must be a picture, got black frames only"):
+        generate.work(run)
+    assert run.status == "failed"
+    assert not run.path(generate.RESULT).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"segment_frame_length": 78}, r"segment_frame_length must be 4n \+ 1 and at least 5, got 78; use 77 or 81"),
+        ({"segment_frame_length": 77}, "segment_frame_length must be 5 to 33 with nano, got 77; use 33"),
+        ({"mode": "replace"}, "mode must be animate for these inputs, got replace"),
+        ({"guidance_scale": "high"}, "guidance_scale must be a number, got 'high'"),
+        ({"sede": 3}, "unknown parameter sede; did you mean seed"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_run_is_made(
+    outputs: Path, folder: Path, more: dict, message: str
+) -> None:
+    with pytest.raises(config.SettingsError, match=message):
+        generate.start(settings(folder, **more))
+    assert not list(outputs.glob("*"))
+
+
+def test_a_full_disk_fails_the_run_and_keeps_what_is_finished(outputs: Path, folder: Path) -> None:
+    """The first segment fits under the limit, the written film does not."""
+    code = f"""
+import resource, signal
+from wanlab import config, generate, media, sampling
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+settings = config.GenerateSettings.build({settings(folder).model_dump(mode="json")!r})
+run = generate.start(settings)
+original = media.write_video
+def limited(path, *args, **how):
+    if path.name == generate.MASTER:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+    try:
+        return original(path, *args, **how)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+media.write_video = limited
+try:
+    generate.work(run)
+except OSError as error:
+    print(error.strerror)
+print(run.id)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    lines = done.stdout.splitlines()
+    assert "disk full while writing result.mkv; free space and run again, finished work is kept" in lines[-2]
+    kept = outputs / lines[-1]
+    assert json.loads((kept / "manifest.json").read_text())["status"] == "failed"
+    assert len(list((kept / "segments").glob("*.npy"))) == 2
+    assert not (kept / generate.MASTER).exists()
+    again = generate.start(settings(folder))
+    assert again.news == "continued"
+    assert len(generate.work(again)) == FRAMES
+
+
+def test_the_prompt_reaches_the_text_encoder_and_the_negative_one_with_guidance(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    original = models.Networks.encode_text
+
+    def watched(self: models.Networks, prompts: list[str]) -> object:
+        seen.append(prompts)
+        return original(self, prompts)
+
+    monkeypatch.setattr(models.Networks, "encode_text", watched)
+    generate.work(generate.start(settings(folder)))
+    generate.work(generate.start(settings(folder, guidance_scale=2, prompt="a dance")))
+    assert seen == [[config.PROMPT], ["a dance", sampling.NEGATIVE_PROMPT]]
+
+
+def _driving_with_sound(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("ffv1", rate=24), container.add_stream("flac", rate=8000)
+        video.height, video.width, video.pix_fmt, audio.layout = 128, 96, "bgr0", "mono"
+        for n in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(np.full((128, 96, 3), 90, np.uint8), format="rgb24").reformat(
+                format="bgr0"
+            )
+            frame.pts, frame.time_base = n, Fraction(1, 24)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        block = av.AudioFrame.from_ndarray(np.full((1, 2333), 3000, np.int16), format="s16", layout="mono")
+        block.sample_rate, block.pts, block.time_base = 8000, 0, Fraction(1, 8000)
+        container.mux(audio.encode(block))
+        container.mux(audio.encode(None))

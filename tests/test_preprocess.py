@@ -1,0 +1,194 @@
+"""Stage 1 from files to files: sizes, contents, reuse, and inputs that must be refused or lived with."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wanlab import config, inputs, keypoints, media, pose, preprocess, resize
+
+FRAMES = 6
+
+
+def settings(sample: Path, **more: object) -> config.PreprocessSettings:
+    chosen = {
+        "driving_video": sample / "half.mp4",
+        "reference_image": sample / "character.png",
+        "max_frames": FRAMES,
+        **more,
+    }
+    return config.PreprocessSettings.build(chosen)
+
+
+def made(sample: Path, **more: object) -> inputs.AnimateInputs:
+    return preprocess.work(preprocess.start(settings(sample, **more)))
+
+
+def test_writes_upstream_s_files_and_the_masters(outputs: Path, sample: Path) -> None:
+    result = made(sample)
+    names = {path.name for path in result.folder.iterdir()}
+    assert {
+        "src_ref.png",
+        "src_pose.mp4",
+        "src_face.mp4",
+        "pose.mkv",
+        "face.mkv",
+        "driving.mkv",
+        "keypoints.npz",
+        "inputs.json",
+    } <= names
+    assert (result.num_frames, result.height, result.width, result.fps) == (FRAMES, 256, 192, Fraction(16))
+    assert result.mode == "animate"
+    clip = media.open_clip(sample / "half.mp4", max_frames=FRAMES)
+    np.testing.assert_array_equal(result.driving().read(), clip.read())
+    points = result.keypoints()
+    assert points.shape == (FRAMES, 133, 3)
+    assert points.dtype == np.float32
+    meta = pose.letterbox_meta(pose.to_meta(points, clip.height, clip.width), clip.height, clip.width, 256, 192)
+    np.testing.assert_array_equal(result.video("pose_video").read(), np.stack(list(pose.draw(meta, 256, 192))))
+    assert media.probe_video(result.folder / "src_face.mp4").height == 512
+    assert result.reference_keypoints().shape == (133, 3)
+    text = (result.folder / "inputs.json").read_text() + (result.folder / "manifest.json").read_text()
+    assert str(config.project_root()) not in text
+    assert str(Path.home()) + "/" not in text
+
+
+@pytest.mark.parametrize(
+    ("driver", "reference", "shape"),
+    [("half.mp4", "wide", (144, 256)), ("half.mp4", "tall", (320, 128)), ("driving.mp4", "wide", (144, 256))],
+)
+def test_the_output_has_the_reference_s_shape(
+    outputs: Path, sample: Path, tmp_path: Path, driver: str, reference: str, shape: tuple[int, int]
+) -> None:
+    """Driver and reference of other aspects: the skeleton is letterboxed into the result, and stands where it should."""
+    size = {"wide": (360, 640), "tall": (640, 256)}[reference]
+    picture = resize.letterbox(media.read_image(sample / "reference.png"), *size)
+    media.write_image(tmp_path / "reference.png", picture)
+    area = f"{shape[1]} {shape[0]}"
+    result = made(
+        sample, driving_video=sample / driver, reference_image=tmp_path / "reference.png", resolution=area, max_frames=2
+    )
+    assert (result.height, result.width) == shape
+    assert result.reference_image().shape[:2] == shape
+    drawn, clip = result.video("pose_video").read()[0], result.driving()
+    box = resize.letterbox_geometry(clip.height, clip.width, *shape)
+    rows, columns = np.nonzero(drawn.any(axis=-1))
+    assert box.x0 - 2 <= columns.min() <= columns.max() <= box.x1 + 2
+    assert box.y0 - 2 <= rows.min() <= rows.max() <= box.y1 + 2
+    nose = box.place(result.keypoints()[0, :1, :2], clip.height, clip.width)[0]
+    dot = drawn[int(nose[1]), int(nose[0])]
+    assert dot[0] > 200  # the nose's dot is red
+    assert dot[1] == 0
+
+
+def test_a_finished_run_is_reused_and_a_copy_is_whole(
+    outputs: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = made(sample)
+    monkeypatch.setattr(keypoints, "detect", lambda *_: pytest.fail("detected again"))
+    again = preprocess.start(settings(sample, save_path=tmp_path / "copy"))
+    assert again.news == "reused"
+    assert preprocess.work(again).folder == first.folder
+    copy = inputs.read(tmp_path / "copy")
+    assert copy.sha256() == first.sha256()
+    assert not (tmp_path / "copy" / "manifest.json").exists()
+    other = preprocess.start(settings(sample, max_frames=FRAMES - 1))
+    assert other.news == "new"
+
+
+def test_a_swapped_export_wins_over_its_master(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    first = made(sample, save_path=tmp_path / "copy")
+    media.write_video(tmp_path / "copy" / "src_pose.mp4", np.full((FRAMES, 256, 192, 3), 77, np.uint8), first.fps)
+    swapped = inputs.read(tmp_path / "copy")
+    assert swapped.files["pose_video"].name == "src_pose.mp4"
+    assert abs(float(swapped.video("pose_video").read().mean()) - 77) < 2
+    assert any("src_pose.mp4 was replaced" in note for note in swapped.notes)
+    assert swapped.files["face_video"].name == "face.mkv"
+
+
+def test_a_folder_of_other_tools_is_read(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    first = made(sample)
+    for name in ("src_ref.png", "src_pose.mp4", "src_face.mp4"):
+        (tmp_path / name).write_bytes((first.folder / name).read_bytes())
+    read = inputs.read(tmp_path)
+    assert (read.num_frames, read.mode, read.keypoints(), read.driving()) == (FRAMES, "animate", None, None)
+    (tmp_path / "src_face.mp4").unlink()
+    with pytest.raises(FileNotFoundError, match="src_face.mp4 is missing .* wanlab preprocess makes them"):
+        inputs.read(tmp_path)
+
+
+def test_inputs_that_do_not_fit_each_other_are_refused(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    made(sample, save_path=tmp_path / "copy")
+    media.write_video(tmp_path / "copy" / "src_face.mp4", np.zeros((FRAMES - 2, 512, 512, 3), np.uint8), Fraction(16))
+    with pytest.raises(
+        ValueError, match=f"src_face.mp4 must have as many frames as pose.mkv, got {FRAMES - 2}; use {FRAMES}"
+    ):
+        inputs.read(tmp_path / "copy")
+
+
+def test_nobody_anywhere_is_refused_with_a_remedy(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    media.write_video(tmp_path / "empty.mp4", np.full((3, 128, 96, 3), 120, np.uint8), Fraction(16))
+    run = preprocess.start(settings(sample, driving_video=tmp_path / "empty.mp4"))
+    with pytest.raises(ValueError, match="driving_video must show a person, got none in its 3 frames; use a film"):
+        preprocess.work(run)
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert "driving_video must show a person" in manifest["error"]["text"]
+
+
+def test_frames_without_a_person_do_not_end_the_run(outputs: Path, sample: Path) -> None:
+    result = made(sample, driving_video=sample / "walk.mp4", start_s=22 / 16, max_frames=8)
+    assert result.facts["no_person"]
+    drawn = result.video("pose_video").read()
+    assert not drawn[result.facts["no_person"][-1]].any()
+    notes = json.loads((result.folder / "manifest.json").read_text())["notes"]
+    assert any("no person in frames" in note for note in notes)
+
+
+def test_two_people_are_said_and_a_reference_without_a_person_too(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    media.write_image(tmp_path / "vase.png", np.full((256, 192, 3), 150, np.uint8))
+    run = preprocess.start(
+        settings(sample, driving_video=sample / "two_people.mp4", reference_image=tmp_path / "vase.png", max_frames=2)
+    )
+    preprocess.work(run)
+    notes = " ".join(run.manifest["notes"])
+    assert "2 people in 2 frames: the left one at frame 0 is person 1 and is followed" in notes
+    assert "no person was found in reference_image" in notes
+
+
+@pytest.mark.parametrize(
+    ("field", "content", "message"),
+    [
+        ("driving_video", None, "driving_video must be a file, got .* which does not exist"),
+        ("driving_video", b"no film", "video must be a film that can be read"),
+        ("reference_image", b"no picture", "image must be a readable picture"),
+    ],
+)
+def test_bad_files_are_refused_before_a_run_is_made(
+    outputs: Path, sample: Path, tmp_path: Path, field: str, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "bad.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        preprocess.start(settings(sample, **{field: path}))
+    assert not list(outputs.glob("*"))
+
+
+def test_an_odd_sized_film_is_taken_as_it_is(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    frames = media.open_clip(sample / "half.mp4", max_frames=2).read()[:, :511, :383]
+    media.write_video(tmp_path / "odd.mkv", frames, Fraction(16), lossless=True)
+    result = made(sample, driving_video=tmp_path / "odd.mkv")
+    np.testing.assert_array_equal(result.driving().read(), frames)
+    assert (result.height, result.width) == (256, 192)
+
+
+def test_a_long_way_below_a_file_is_refused(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "file" / "outputs"))
+    with pytest.raises(NotADirectoryError, match="must be a folder, but .*file is a file"):
+        preprocess.start(settings(sample))
