@@ -6,6 +6,7 @@ there. Where legs are outside the picture BlazePose guesses hips too high, so Mo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -56,6 +57,7 @@ POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
 )  # side of a crop: of the circle around the person, the hand, the face
 MIN_PRESENCE = 0.5  # of body and face in a crop; below, they are looked for anew
 MIN_HAND = 0.25  # presence of a hand; an edge-on one that is there gets little more
+MAX_GAP = 4  # frames without a hand that are filled
 MIN_CUT, CUT_RATIO = 28.0, 4.0  # mean change of a pixel of 255, and its ratio to the usual change
 
 MIN_CUTOFF, BETA = 2.0, 6.0  # One-Euro: Hz at rest, and Hz per body size a second of speed
@@ -103,6 +105,8 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
     keypoints, box_array = np.array(points, dtype=np.float64).reshape(-1, 133, 3), np.array(boxes).reshape(-1, 4)
     empty = ~(keypoints[..., 2] > 0).any(axis=1)
     for start, end in _stretches(np.asarray(~empty), cuts):
+        for side in (0, 1):
+            _bridge(keypoints[start:end], HANDS[side], 9 + side)
         size = max(float(np.median((box_array[start:end, 2:] - box_array[start:end, :2]).max(axis=1))), 1.0)
         _smooth(keypoints[start:end], size, fps)
     inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < (max(width, 1), max(height, 1)))).all(axis=-1)
@@ -383,6 +387,17 @@ def _stretches(present: np.ndarray, cuts: Iterable[int]) -> list[tuple[int, int]
         if here and start is None:
             start = t
     return stretches
+
+
+def _bridge(points: np.ndarray, hand: slice, wrist: int) -> None:
+    """Fill a hand's short gaps in place, hanging on the body's wrist: a fast hand is blurred, not gone."""
+    relative = points[:, hand, :2] - points[:, wrist : wrist + 1, :2]
+    seen = np.flatnonzero(points[:, hand, 2].any(axis=1))
+    for before, after in itertools.pairwise(seen):
+        for t in range(before + 1, after if after - before <= MAX_GAP + 1 else before + 1):
+            share = (t - before) / (after - before)
+            points[t, hand, :2] = points[t, wrist, :2] + (1 - share) * relative[before] + share * relative[after]
+            points[t, hand, 2] = np.minimum(points[before, hand, 2], points[after, hand, 2])
 
 
 def _smooth(points: np.ndarray, size: float, fps: float) -> None:

@@ -17,6 +17,7 @@ from wanlab.windows import Plan
 
 COLUMNS = 8
 CELL = 1.5  # inches, the height of a picture in a contact sheet
+PAGE = 13.0  # inches, the width of a sheet
 DPI = 110
 PREVIEW = 320  # pixels, the height of an inline video; the full files lie in the run folder
 SEAM_COLOUR = "#c2185b"
@@ -169,28 +170,32 @@ def _sheet(
     reference: np.ndarray | None = None,
     seams: Sequence[int] = (),
 ) -> Image:
+    """Lay frames out in bands as wide as a page, in each a row per clip, the reference in front of the first."""
     lead = 0 if reference is None else 1
     widest = max(clip.width / clip.height for clip in clips.values())
-    columns = lead + len(frames)
-    figure = Figure(
-        figsize=(0.4 + columns * CELL * widest * 1.04, len(clips) * CELL * 1.05 + 0.5), dpi=DPI, layout="constrained"
-    )
+    across = max(2, int(PAGE / (CELL * widest)) - lead)
+    across = -(-len(frames) // -(-len(frames) // across))  # bands of equal length
+    bands = [frames[i : i + across] for i in range(0, len(frames), across)]
+    size = (0.4 + (lead + across) * CELL * widest * 1.04, len(bands) * (len(clips) * CELL * 1.05 + 0.25) + 0.2)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
-    axes = figure.subplots(len(clips), columns, squeeze=False)
-    for row, (name, clip) in enumerate(clips.items()):
-        for axis, frame, t in zip(axes[row, lead:], _frames(clip, frames), frames, strict=True):
-            _picture(axis, frame)
-            if row == 0:
-                axis.set_title(f"{t}", fontsize=8, color=SEAM_COLOUR if t in seams else "#333333")
-            if t in seams:
-                axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
-        axes[row, lead].set_ylabel(name, fontsize=9)
-    for row in range(len(clips) if reference is not None else 0):
-        axes[row, 0].axis("off")
+    axes = figure.subplots(len(bands) * len(clips), lead + across, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for band, shown in enumerate(bands):
+        for row, (name, clip) in enumerate(clips.items()):
+            line = axes[band * len(clips) + row, lead:]
+            for axis, frame, t in zip(line, _frames(clip, shown), shown, strict=False):
+                _picture(axis, frame)
+                if row == 0:
+                    axis.set_title(f"{t}", fontsize=8, color=SEAM_COLOUR if t in seams else "#333333")
+                if t in seams:
+                    axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
+            line[0].set_ylabel(name, fontsize=9)
     if reference is not None:
-        _picture(axes[-1, 0], reference)
-        axes[-1, 0].axis("on")
-        axes[-1, 0].set_title("reference", fontsize=8)
+        axis = axes[len(clips) - 1, 0]
+        _picture(axis, reference)
+        axis.set_title("reference", fontsize=8)
     return _image(figure, "jpeg")
 
 
@@ -209,6 +214,7 @@ def _preview(frame: np.ndarray) -> np.ndarray:
 
 
 def _picture(axis: Axes, picture: np.ndarray) -> None:
+    axis.axis("on")
     axis.imshow(picture)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
