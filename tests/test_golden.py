@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from conftest import SHARED
 from PIL import Image
 
-from wanlab import config, face, pose, resize, sampling, schedule, windows
+from wanlab import config, face, mask, pose, resize, sampling, schedule, windows
 
 Case = tuple[str, Callable[[], None]]
 ASIDE = Path(os.environ.get("WANLAB_GOLDEN") or SHARED / "golden")
@@ -138,6 +139,69 @@ def resizing(folder: Path) -> Iterator[Case]:
             np.testing.assert_allclose(found.astype(int), picture(folder / f"{case['file']}_out.png"), rtol=0, atol=1)
 
         yield case["file"], padded
+
+
+def masks(folder: Path) -> Iterator[Case]:
+    def shaped(path: Path) -> None:
+        data = load(path)
+        source = data["mask"].astype(bool)[None]
+        for key, expected in data.items():
+            if key.startswith("dil_"):
+                side, times = map(int, re.findall(r"\d+", key))
+                found = mask.dilate(source, side, times)[0]
+            elif key.startswith("aug_"):
+                columns, rows = map(int, re.findall(r"\d+", key))
+                found = mask.cells(mask.dilate(source, 7, 3) if "dil" in key else source, columns, rows)[0]
+            else:
+                continue
+            np.testing.assert_array_equal(found, expected.astype(bool), err_msg=key)
+
+    def background(path: Path) -> None:
+        name, k, iterations, columns, rows = re.fullmatch(r"(.+)_bg_k(\d+)_i(\d+)_w(\d+)_h(\d+)", path.stem).groups()
+        source = load(folder / f"{name}.npz")["mask"].astype(bool)[None]
+        grown = mask.apply_chain(source, mask.upstream_chain(int(k), int(iterations), int(columns), int(rows)))
+        found = mask.blank_out(picture(folder / f"{name}_frame.png")[None], grown)
+        np.testing.assert_array_equal(found[0], picture(path))
+
+    def nodes(path: Path) -> None:
+        data = load(path)
+        source = data["mask"].astype(bool)
+        for key, expected in data.items():
+            numbers = [float(text) for text in re.findall(r"-?\d+\.?\d*", key)]
+            tolerance = 0.0
+            if key.startswith("gray_"):
+                soft, tolerance = data["gray_in"].reshape(-1, *data["gray_in"].shape[-2:]), 1e-6
+                if key == "gray_in":
+                    continue
+                grown = "grow" in key
+                found = (
+                    mask.grow(soft, numbers[0], tapered=bool(numbers[1]))
+                    if grown
+                    else mask.blockify(soft, int(numbers[0]))
+                )
+            elif key.startswith("kjgrow_flip"):
+                found = mask.grow(source, numbers[0], tapered=bool(numbers[1]), flip=True)
+            elif key.startswith("kjgrow_incr"):
+                found = mask.grow(source, numbers[1], tapered=bool(numbers[2]), per_frame=numbers[0])
+            elif key.startswith("kjgrow_blur"):
+                soft = mask.blur(mask.grow(source, numbers[1], tapered=bool(numbers[2])), numbers[0])[: len(expected)]
+                found, expected, tolerance = soft * 255, expected * (1 if expected.dtype == np.uint8 else 255.0), 1.0
+            elif key.startswith(("grow_", "kjgrow_")):
+                found = mask.grow(source, numbers[0], tapered=bool(numbers[1]))
+            elif key.startswith("block_"):
+                found = mask.blockify(source, int(numbers[0]))
+            elif key.startswith("chain_grow10t1_block32"):
+                found = mask.apply_chain(source, mask.DEFAULT_CHAIN)
+            else:
+                assert key == "mask", key
+                continue
+            np.testing.assert_allclose(
+                found.astype(float).reshape(expected.shape), expected, rtol=0, atol=tolerance, err_msg=key
+            )
+
+    for check, pattern in ((shaped, "m*.npz"), (background, "*_bg_*.png"), (nodes, "nodes*.npz")):
+        for path in sorted(folder.glob(pattern)):
+            yield path.stem, lambda check=check, path=path: check(path)
 
 
 def plans(folder: Path) -> Iterator[Case]:
@@ -306,13 +370,13 @@ TOPICS: dict[str, Callable[[Path], Iterator[Case]]] = {
     "02_coco133_to_meta": coco133_to_meta,
     "04_face_bbox": face_bbox,
     "05_resize": resizing,
+    "06_masks": masks,
     "08_plan": plans,
     "09_schedule": schedules,
     "12_generate_loop": generate_loop,
 }
 NOT_BUILT = {
     "03_retarget": "retargeting",
-    "06_masks": "masks",
     "07_pose_model": "the official pose network",
     "09_schedule (dpm++)": "the dpm++ solver",
     "10_editing_prompts": "FLUX editing",
