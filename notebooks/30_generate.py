@@ -28,9 +28,7 @@ shift = None  # shift of the noise schedule; customary 3 to 5; None: the checkpo
 solver = "unipc"  # the sampler; unipc as in the official command line
 seed = 42  # seed of the noise
 segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
-prev_segment_conditioning_frames = (
-    None  # frames a segment takes over from the one before: 1 or 5; None: the checkpoint's
-)
+prev_segment_conditioning_frames = None  # frames taken over from the segment before: 1 or 5; None: the checkpoint's
 device = None  # where the model runs; None: a GPU where there is one
 output_path = None  # mp4 file that gets a copy of the result
 fresh = False  # work anew even where a finished run with the same settings exists

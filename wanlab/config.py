@@ -215,7 +215,7 @@ class GenerateSettings(Settings):
         description="frames per segment, 4n + 1; None: the checkpoint's",  # the VAE packs 4 frames after the first
     )
     prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
-        None, description="frames a segment takes over from the one before: 1 or 5; None: the checkpoint's"
+        None, description="frames taken over from the segment before: 1 or 5; None: the checkpoint's"
     )
     device: Literal["cuda", "cpu"] | None = _convenience(None, "where the model runs; None: a GPU where there is one")
     output_path: Path | None = _convenience(None, "mp4 file that gets a copy of the result")
