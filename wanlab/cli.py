@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the run failed, 2 bad parameters.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -298,6 +299,8 @@ def _lab(args: argparse.Namespace) -> int:
         f"--port={args.port}",
         f"--ServerApp.root_dir={config.project_root()}",
     ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, where Jupyter would refuse
+        command.append("--allow-root")
     command += ["--LabApp.default_url=/lab/tree/README.md", *(["--no-browser"] if args.no_browser else [])]
     return subprocess.run(command, check=False).returncode
 
