@@ -75,7 +75,8 @@ def cells(mask: np.ndarray, columns: int, rows: int) -> np.ndarray:
     Source: `get_aug_mask` of Wan2.2's animate preprocessing (w_len, h_len).
     """
     out = mask.copy()
-    for frame in out:
+    for t in range(len(out)):
+        frame = np.asarray(out[t])
         box = _box(frame)
         if box is None:
             continue
@@ -223,7 +224,7 @@ def parse_chain(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
         except ValueError:
             values = (math.inf,) * 9
         fits = verb.counts[0] <= len(values) <= verb.counts[1] and all(verb.least <= value <= 4096 for value in values)
-        if not fits or (word == "median" and values[0] % 2 == 0) or (word == "dilate" and values[0] < 1):
+        if not fits or (word == "median" and sum(values) % 2 == 0) or (word == "dilate" and values[:1] == (0,)):
             rule = (
                 " with an odd number of frames"
                 if word == "median"
