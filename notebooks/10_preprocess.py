@@ -25,8 +25,10 @@ mode = "animate"  # animate: the character moves as the person does; replace: ta
 start_s = 0.0  # seconds of the film to skip
 max_frames = None  # frames of the working clip at most; None: all
 fps = None  # frames per second of the working clip; None: the film's own
-resolution = None  # "width height", e.g. "1280 720": an area, the shape is the reference's; None: the checkpoint's
+resolution = None  # "width height", e.g. "1280 720": an area; shape of the reference, in replace of the film; None: the checkpoint's
 retarget = None  # fit the skeleton to the reference's proportions; None: as the backend does (here: off)
+mask_source = "auto"  # replace: what finds the person's outline; auto: the best that is present, named
+mask_chain = None  # replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32
 checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 save_path = None  # folder that gets a copy of the finished inputs
 fresh = False  # work anew even where a finished run with the same settings exists
@@ -55,11 +57,12 @@ made = preprocess.work(run)
 # %% [markdown]
 # ## Is the person followed?
 # The skeleton should sit on the person in every column, the crop should hold the whole face.
-# A frame without a skeleton is one where no person was found.
+# A frame without a skeleton is one where no person was found. In replace mode nothing of the person may be left in the
+# background, and the mask should be no larger than that needs.
 
 # %%
 clip = made.driving()
-viz.contact_sheet({"driving": clip, "pose": made.video("pose_video"), "face": made.video("face_video")})
+viz.contact_sheet(made.clips())
 
 # %% [markdown]
 # ## Where is it unsure?

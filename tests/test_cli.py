@@ -51,7 +51,10 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["preprocess", "--video_path", "/nowhere/film.mp4"], "driving_video must exist, got /nowhere/film.mp4"),
         (["preprocess", "-f", "/nowhere/params.yaml"], "params file /nowhere/params.yaml does not exist"),
         (["generate", "--inputs", "/nowhere"], "inputs must exist, got /nowhere"),
-        (["pipeline", "--replace"], "preprocessing for replace mode is not built into wanlab yet"),
+        (
+            ["preprocess", "--replace", "--k", "5", "--mask_chain", "fill"],
+            "mask_chain must not be given beside --iterations",
+        ),
         (["pipeline", "--retarget"], "retargeting is not built into wanlab yet"),
         (["sweep", "--anything"], "sweeping parameters (40_sweep) is not built into wanlab yet"),
         (["inspect"], "is not built into wanlab yet"),

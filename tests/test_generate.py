@@ -12,8 +12,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
-from wanlab import checkpoints, config, generate, media, models, runs, sampling
+from wanlab import checkpoints, config, generate, mask, media, models, preprocess, runs, sampling
 
 FRAMES = 7
 
@@ -179,6 +180,28 @@ def test_the_prompt_reaches_the_text_encoder_and_the_negative_one_with_guidance(
     generate.work(generate.start(settings(folder)))
     generate.work(generate.start(settings(folder, guidance_scale=2, prompt="a dance")))
     assert seen == [[config.PROMPT], ["a dance", sampling.NEGATIVE_PROMPT]]
+
+
+def test_replace_keeps_the_film_outside_the_mask(outputs: Path, sample: Path) -> None:
+    """What is not masked differs from the source by little more than the VAE's own error."""
+    chosen = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png", "mode": "replace"}
+    more = {"max_frames": 9, "mask_chain": "grow:4,snap:16"}
+    made = preprocess.work(preprocess.start(config.PreprocessSettings.build({**chosen, **more})))
+    run = generate.start(
+        config.GenerateSettings.build(
+            {"inputs": str(made.folder), "checkpoint": checkpoints.NANO, "segment_frame_length": 9}
+        )
+    )
+    assert run.manifest["settings"]["mode"] == "replace"
+    generate.work(run)
+    found = media.read_video(run.path(generate.MASTER)).frames.astype(float)
+    source, kept = made.driving().read(), ~mask.grow(made.mask(), 8, tapered=False)
+    networks = models.Networks(checkpoints.NANO, "cpu")
+    pixels = torch.from_numpy(made.video("background_video").read()).permute(3, 0, 1, 2).float() / 127.5 - 1
+    through = ((networks.decode(networks.encode(pixels)).permute(1, 2, 3, 0).numpy() + 1) * 127.5).round()
+    error, own = np.abs(found - source)[kept].mean(), np.abs(through - source)[kept].mean()
+    assert error < 1.6 * own + 1
+    assert np.abs(found - source)[made.mask()].mean() > 3 * error  # inside it is somebody else
 
 
 def _driving_with_sound(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, inputs, keypoints, media, pose, preprocess, resize
+from wanlab import config, inputs, keypoints, mask, media, pose, preprocess, resize
 
 FRAMES = 6
 
@@ -192,3 +192,50 @@ def test_a_long_way_below_a_file_is_refused(sample: Path, tmp_path: Path, monkey
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "file" / "outputs"))
     with pytest.raises(NotADirectoryError, match="must be a folder, but .*file is a file"):
         preprocess.start(settings(sample))
+
+
+def test_replace_has_the_film_s_shape_a_mask_and_a_background(outputs: Path, sample: Path) -> None:
+    result = made(sample, driving_video=sample / "driving.mp4", mode="replace", resolution="256 256", max_frames=3)
+    assert (result.mode, result.height, result.width) == ("replace", 336, 192)
+    clip = result.driving()
+    assert (clip.height, clip.width) == (336, 192)  # the working clip is at the result's size
+    assert result.reference_image().shape == (336, 192, 3)
+    with np.load(result.folder / "mask.npz") as saved:
+        person = np.unpackbits(saved["mask"], axis=-1)[..., : saved["shape"][2]].astype(bool)
+    final = result.mask()
+    np.testing.assert_array_equal(final, mask.apply_chain(person, mask.DEFAULT_CHAIN))
+    np.testing.assert_array_equal(result.video("background_video").read(), mask.blank_out(clip.read(), final))
+    with np.load(sample / "truth.npz") as truth:
+        true = np.unpackbits(truth["mask"], axis=-1)[:3, :, :480].astype(np.uint8) * 255
+    small = np.stack([resize.resize_by_area(np.repeat(m[..., None], 3, 2), 65536)[..., 0] > 127 for m in true])
+    assert (person & small).sum() / (person | small).sum() > 0.85
+    assert (final | ~small).mean() > 0.999  # nothing of the person is left
+    exported = media.open_clip(result.folder / "src_mask.mp4").read()[..., 0] >= 128
+    assert (exported == final).mean() > 0.998
+    info = media.probe_video(result.folder / "src_bg.mp4")
+    assert (info.num_frames, info.height, info.width) == (3, 336, 192)
+
+
+def test_a_swapped_mask_wins(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    made(sample, mode="replace", max_frames=2, mask_chain="", save_path=tmp_path / "copy")
+    drawn = np.zeros((2, 256, 192, 3), np.uint8)
+    drawn[:, 64:128, 48:96] = 200  # what another tool calls white
+    media.write_video(tmp_path / "copy" / "src_mask.mp4", drawn, Fraction(16))
+    swapped = inputs.read(tmp_path / "copy")
+    assert any("src_mask.mp4 was replaced" in note for note in swapped.notes)
+    assert (swapped.mask() == (drawn[..., 0] > 0)).mean() > 0.99
+
+
+def test_replace_keeps_the_film_where_nobody_is(outputs: Path, sample: Path) -> None:
+    result = made(sample, driving_video=sample / "walk.mp4", mode="replace", start_s=22 / 16, max_frames=8)
+    empty = result.facts["no_person"][-1]
+    assert not result.mask()[empty].any()
+    np.testing.assert_array_equal(result.video("background_video").read()[empty], result.driving().read()[empty])
+
+
+def test_mask_settings_belong_to_replace(outputs: Path, sample: Path) -> None:
+    with pytest.raises(config.SettingsError, match="mask_source and mask_chain must be left out in animate"):
+        preprocess.start(settings(sample, mask_chain="fill"))
+    with pytest.raises(config.SettingsError, match="mask_chain must be made of"):
+        preprocess.start(settings(sample, mode="replace", mask_chain="gorw:3"))
+    assert not list(outputs.glob("*"))

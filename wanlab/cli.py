@@ -26,20 +26,21 @@ PIPELINE = ("preprocess", "generate", "report")
 HANDED_ON = {"generate": "inputs", "report": "run"}  # the field that takes the folder of the step before
 SWITCHES = {"replace": ("mode", "replace"), "replace_flag": ("mode", "replace"), "retarget_flag": ("retarget", "true")}
 
-_MASKS = "belongs to the masks of replace mode, which are not built into wanlab yet; leave it out"
 _BACKEND = "belongs to running the official scripts, which is not built into wanlab yet; leave it out: wanlab runs the model itself"
 NOT_BUILT = {  # option: (takes a value, the sentence)
     "use_flux": (False, "edits the first frame with FLUX, which is not built into wanlab yet; leave it out"),
-    "iterations": (True, _MASKS),
-    "k": (True, _MASKS),
-    "w_len": (True, _MASKS),
-    "h_len": (True, _MASKS),
     "wan22_dir": (True, _BACKEND),
     "use_relighting_lora": (False, "needs LoRA support, which is not built into wanlab yet; leave it out"),
     "no_offload": (False, "is not needed: wanlab does not offload yet, the model stays where it runs; leave it out"),
     "multi_gpu": (False, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
     "nproc_per_node": (True, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
 }
+UPSTREAM_MASK = {
+    "iterations": 3,
+    "k": 7,
+    "w_len": 1,
+    "h_len": 1,
+}  # upstream's options and their defaults: one mask chain
 NOT_BUILT_COMMANDS = {
     "inspect": "inspecting and correcting masks and poses (20_inspect) is not built into wanlab yet",
     "sweep": "sweeping parameters (40_sweep) is not built into wanlab yet",
@@ -194,6 +195,9 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
                 const=value,
                 help=f"the same as --{name} {value}",
             )
+    for name, default in UPSTREAM_MASK.items() if "mask_chain" in fields else ():
+        text = f"upstream's; the four of them are one mask_chain [{default}]"
+        group.add_argument(f"--{name}", dest=f"mask_{name}", type=int, default=None, metavar="N", help=text)
     for name, (takes_value, _) in NOT_BUILT.items():
         how: dict[str, Any] = {} if takes_value else {"action": "store_true"}
         group.add_argument(f"--{name}", dest=f"not_built_{name}", default=None, help=argparse.SUPPRESS, **how)
@@ -216,6 +220,17 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, dict[st
         for name, text in vars(args).items()
         if name.startswith("set_") and text is not None
     }
+    upstream = {name: getattr(args, f"mask_{name}", None) for name in UPSTREAM_MASK}
+    if any(value is not None for value in upstream.values()):
+        if "mask_chain" in typed:
+            raise SettingsError(
+                "mask_chain must not be given beside --iterations, --k, --w_len or --h_len; use one of both"
+            )
+        from wanlab.mask import upstream_chain
+
+        typed["mask_chain"] = upstream_chain(
+            **{name: UPSTREAM_MASK[name] if value is None else value for name, value in upstream.items()}
+        )
     unknown = [config.unknown_name(str(name), known) for name in (*given, *typed) if name not in known]
     if unknown:
         raise SettingsError("\n".join(unknown))

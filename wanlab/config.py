@@ -141,10 +141,16 @@ class PreprocessSettings(Settings):
     fps: Fraction | None = Field(None, gt=0, description="frames per second of the working clip; None: the film's own")
     resolution: str | None = Field(
         None,
-        description='"width height", e.g. "1280 720": an area, the shape is the reference\'s; None: the checkpoint\'s',
+        description='"width height", e.g. "1280 720": an area; shape of the reference, in replace of the film; None: the checkpoint\'s',
     )
     retarget: bool | None = Field(
         None, description="fit the skeleton to the reference's proportions; None: as the backend does (here: off)"
+    )
+    mask_source: Literal["auto", "segmenter"] = Field(
+        "auto", description="replace: what finds the person's outline; auto: the best that is present, named"
+    )
+    mask_chain: str | None = Field(
+        None, description="replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32"
     )
     checkpoint: Path | None = Field(
         None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
@@ -174,15 +180,6 @@ class PreprocessSettings(Settings):
     def _not_built(cls, value: bool | None) -> bool | None:
         if value:
             raise ValueError("must be None or False, got True; retargeting is not built into wanlab yet")
-        return value
-
-    @field_validator("mode")
-    @classmethod
-    def _animate_only(cls, value: str) -> str:
-        if value == "replace":
-            raise ValueError(
-                "must be animate, got replace; preprocessing for replace mode is not built into wanlab yet"
-            )
         return value
 
 

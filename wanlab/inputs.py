@@ -79,6 +79,12 @@ class AnimateInputs:
         """Return the pose, face or background video as a clip of [H, W, 3], 0 to 255, uint8 RGB frames."""
         return media.open_clip(self.files[name])
 
+    def clips(self) -> dict[str, media.Clip]:
+        """Return the videos that there are, by a short name, in the order of a contact sheet."""
+        shown = {"driving": self.folder / DRIVING}
+        shown |= {name.removesuffix("_video"): self.folder / export for name, (export, _) in EXPORTS.items()}
+        return {name: media.open_clip(path) for name, path in shown.items() if path.is_file()}
+
     def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Return the frames `indices` (in any order, repeated or not) of a video: [n, H, W, 3], 0 to 255, uint8 RGB."""
         clip = self.video(name)
@@ -118,6 +124,13 @@ class AnimateInputs:
     def sha256(self) -> str:
         """Return one hash over the files in use: equal contents, equal hash."""
         return config.digest({name: runs.file_sha256(path) for name, path in sorted(self.files.items())})
+
+
+def write_masks(path: Path, person: np.ndarray, final: np.ndarray) -> None:
+    """Write `mask.npz`: the person's mask and the one after the chain, both [T, H, W], bool."""
+    np.savez_compressed(
+        path, mask=np.packbits(person, axis=-1), mask_final=np.packbits(final, axis=-1), shape=np.array(person.shape)
+    )
 
 
 def write_facts(

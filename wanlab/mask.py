@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -75,18 +75,17 @@ def cells(mask: np.ndarray, columns: int, rows: int) -> np.ndarray:
     Source: `get_aug_mask` of Wan2.2's animate preprocessing (w_len, h_len).
     """
     out = mask.copy()
-    for t in range(len(out)):
-        frame = np.asarray(out[t])
-        box = _box(frame)
+    for t, source in enumerate(mask):
+        box = _box(source)
         if box is None:
             continue
         y0, y1, x0, x1 = box  # inclusive
         wide, high = (x1 - x0) // columns, (y1 - y0) // rows
-        if not wide or not high:
-            frame[y0 : y1 + 1, x0 : x1 + 1] = True
-            continue
-        inner = frame[y0:y1, x0:x1]
-        inner[:] = _fill(inner, np.arange(y1 - y0) // high, np.arange(x1 - x0) // wide)
+        if wide and high:
+            filled = _fill(source[y0:y1, x0:x1], np.arange(y1 - y0) // high, np.arange(x1 - x0) // wide)
+            out[t, y0:y1, x0:x1] = filled
+        else:
+            out[t, y0 : y1 + 1, x0 : x1 + 1] = True
     return out
 
 
@@ -129,7 +128,7 @@ def snap(mask: np.ndarray, size: int = 16, *, hold: bool = False) -> np.ndarray:
     frames, height, width = mask.shape
     padded = np.zeros((frames, -(-height // size) * size, -(-width // size) * size), bool)
     padded[:, :height, :width] = mask
-    coarse = padded.reshape(frames, padded.shape[1] // size, size, -1, size).any(axis=(2, 4))
+    coarse: Any = padded.reshape(frames, padded.shape[1] // size, size, -1, size).any(axis=(2, 4))
     if hold:
         for start in (0, *range(1, frames, TEMPORAL_STRIDE)):
             group = slice(start, 1 if start == 0 else start + TEMPORAL_STRIDE)

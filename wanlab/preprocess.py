@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from wanlab import checkpoints, config, face, inputs, keypoints, media, pose, resize, runs
+from wanlab import checkpoints, config, face, inputs, keypoints, mask, media, pose, resize, runs, sam
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 
@@ -30,15 +30,23 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
     driving = _existing("driving_video", settings.driving_video)
     reference = _existing("reference_image", settings.reference_image)
     checkpoint = checkpoints.find(settings.checkpoint)
+    replacing = settings.mode == "replace"
+    if not replacing and (settings.mask_chain is not None or settings.mask_source != "auto"):
+        raise config.SettingsError(
+            "mask_source and mask_chain must be left out in animate, which has no mask; use mode replace"
+        )
     resolved = settings.replaced(
         resolution=settings.resolution or checkpoint.recommended["resolution"],
         retarget=bool(settings.retarget),
+        mask_source="segmenter" if replacing else "auto",
+        mask_chain=(mask.DEFAULT_CHAIN if settings.mask_chain is None else settings.mask_chain) if replacing else None,
         checkpoint=checkpoint.folder,
     )
     try:  # whatever is wrong with the files is said before a run is made
-        _open_clip(resolved)
+        clip = _open_clip(resolved)
+        mask.parse_chain(resolved.mask_chain or "")
         image = media.open_image(reference).pixels
-        height, width = output_size(resolved, image)
+        height, width = output_size(resolved, clip, image)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     run = runs.open_run(
@@ -53,15 +61,20 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         fresh=settings.fresh,
     )
     run.add_notes(
-        f"resolution {resolved.resolution} is an area: with the shape of the reference ({image.shape[0]}x{image.shape[1]}) "
-        f"the result is {height}x{width} (height x width)"
+        f"resolution {resolved.resolution} is an area: with the shape of the "
+        + (f"film ({clip.height}x{clip.width}) " if replacing else f"reference ({image.shape[0]}x{image.shape[1]}) ")
+        + f"the result is {height}x{width} (height x width)"
     )
     return run
 
 
-def output_size(settings: config.PreprocessSettings, reference: np.ndarray) -> tuple[int, int]:
-    """Return (height, width) of the result in pixels: the reference's shape at the area of `resolution`."""
-    return resize.area_size(reference.shape[0], reference.shape[1], _area(settings))
+def output_size(settings: config.PreprocessSettings, clip: media.Clip, reference: np.ndarray) -> tuple[int, int]:
+    """Return (height, width) of the result in pixels, about the area of `resolution`.
+
+    Its shape is the reference's in animate, where the character keeps its own picture, and the film's in replace.
+    """
+    shape = (clip.height, clip.width) if settings.mode == "replace" else reference.shape
+    return resize.area_size(shape[0], shape[1], _area(settings))
 
 
 def work(run: runs.Run) -> inputs.AnimateInputs:
@@ -94,8 +107,11 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
         run.add_notes(*clip.notes)
         opened = media.open_image(config.absolute(settings.reference_image))
         run.add_notes(*opened.notes)
-        reference = resize.resize_by_area(opened.pixels, _area(settings))
-        height, width = reference.shape[:2]
+        height, width = output_size(settings, clip, opened.pixels)
+        if settings.mode == "replace":
+            reference = resize.letterbox(opened.pixels, height, width)
+        else:
+            reference = resize.resize_by_area(opened.pixels, _area(settings))
         media.write_image(run.path(inputs.REFERENCE), reference)
         run.add_artefact("reference_image", inputs.REFERENCE, height=height, width=width)
         audio = (
@@ -107,7 +123,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             run,
             "driving_video",
             inputs.DRIVING,
-            _progress(clip, "read", len(clip)),
+            _progress(_sized(clip, settings), "read", len(clip)),
             clip.fps,
             lossless=True,
             audio=audio,
@@ -152,6 +168,9 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
     with run.stage("face"):
         crops = (face.crop(frame, box) for frame, box in zip(clip, boxes.boxes, strict=True))
         _write_pair(run, "face_video", crops, clip.fps)
+    if settings.mode == "replace":
+        with run.stage("mask"):
+            _write_masks(run, clip, found.keypoints, settings.mask_chain or "")
     with run.stage("facts"):
         inputs.write_facts(
             run.folder,
@@ -164,6 +183,32 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             cuts=list(found.cuts),
         )
         run.add_artefact("inputs", inputs.FACTS)
+
+
+def _sized(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:
+    """Yield the working clip's frames: as they are in animate, at the result's size in replace."""
+    for frame in clip:
+        yield resize.resize_by_area(frame, _area(settings)) if settings.mode == "replace" else frame
+
+
+def _write_masks(run: runs.Run, clip: media.Clip, points: np.ndarray, chain: str) -> None:
+    """Segment the person, work the chain on the mask, black out the background, write masters and exports."""
+    run.add_notes("the person's mask comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
+    person = sam.segment(_progress(clip, "mask", len(clip)), points)
+    final = mask.apply_chain(person, chain)
+    empty = np.flatnonzero(~final.any(axis=(1, 2))).tolist()
+    if len(empty) == len(final):
+        raise ValueError(
+            f"mask must show a person, got none in {len(final)} frames; use a film with one person in full view"
+        )
+    if empty:
+        run.add_notes(f"the mask is empty in {keypoints.describe_frames(empty)}: the film is kept as it is there")
+    export, master = inputs.EXPORTS["mask_video"]
+    inputs.write_masks(run.path(master), person, final)
+    white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
+    _write_video(run, "mask_video", export, white, clip.fps)
+    run.add_artefact("mask", master, chain=chain, empty=empty, share=round(float(final.mean()), 4))
+    _write_pair(run, "background_video", (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True)), clip.fps)
 
 
 def _existing(name: str, path: Path) -> Path:

@@ -75,7 +75,7 @@ def reference_sketch(image: np.ndarray, keypoints: np.ndarray | None) -> Image:
     for axis, (name, picture) in zip(axes, pictures.items(), strict=True):
         _picture(axis, picture)
         axis.set_title(name, fontsize=9)
-    return _image(figure, "jpeg")
+    return _image(figure, "The reference and its skeleton", "jpeg")
 
 
 def keypoint_confidence(
@@ -110,7 +110,7 @@ def keypoint_confidence(
     )
     axis.legend(loc="lower left", ncols=4, fontsize=8, frameon=False)
     _plain(axis)
-    return _image(figure)
+    return _image(figure, "Mean key point score of each part over time")
 
 
 def segment_plan(plan: Plan) -> Image:
@@ -146,7 +146,7 @@ def segment_plan(plan: Plan) -> Image:
     axis.invert_yaxis()
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
     _plain(axis)
-    return _image(figure)
+    return _image(figure, "The segments of the clip")
 
 
 def show_videos(videos: Mapping[str, media.Clip | None], fps: Fraction) -> None:
@@ -196,7 +196,7 @@ def _sheet(
         axis = axes[len(clips) - 1, 0]
         _picture(axis, reference)
         axis.set_title("reference", fontsize=8)
-    return _image(figure, "jpeg")
+    return _image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(clips), "jpeg")
 
 
 def _frames(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
@@ -226,8 +226,8 @@ def _plain(axis: Axes) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _image(figure: Figure, kind: str = "png") -> Image:
+def _image(figure: Figure, alt: str, kind: str = "png") -> Image:
     """Draw a figure into a picture: shown the same with every backend, and of known size."""
     target = io.BytesIO()
     figure.savefig(target, format=kind, pil_kwargs={"quality": 88} if kind == "jpeg" else {})
-    return Image(target.getvalue(), format=kind)
+    return Image(target.getvalue(), format=kind, alt=alt)
