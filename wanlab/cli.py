@@ -303,9 +303,7 @@ def _runs(_: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(args: argparse.Namespace) -> int:
-    import subprocess
-
+def _lab(args: argparse.Namespace) -> NoReturn:
     command = [
         sys.executable,
         "-m",
@@ -317,7 +315,7 @@ def _lab(args: argparse.Namespace) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, where Jupyter would refuse
         command.append("--allow-root")
     command += ["--LabApp.default_url=/lab/tree/README.md", *(["--no-browser"] if args.no_browser else [])]
-    return subprocess.run(command, check=False).returncode
+    os.execv(command[0], command)  # the server takes this process's place: what stops the command stops it
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> None:
