@@ -57,7 +57,7 @@ def test_every_file_is_named(sample: Path, document: str) -> None:
     text = (sample / document).read_text(encoding="utf-8")
     missing = [path.name for path in sample.iterdir() if path.suffix != ".md" and f"`{path.name}`" not in text]
     assert not missing
-    assert "CC0 1.0" in text
+    assert "Apache-2.0" in text
 
 
 def test_the_character_is_found_and_has_a_portrait_s_shape(sample: Path) -> None:
