@@ -49,8 +49,12 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["generate", "--seed", "x"], "seed must be a whole number, got 'x'"),
         (["generate", "--frame_num", "78"], "segment_frame_length must be 4n + 1 and at least 5, got 78; use 77 or 81"),
         (["preprocess", "--video_path", "/nowhere/film.mp4"], "driving_video must exist, got /nowhere/film.mp4"),
+        (
+            ["preprocess", "--replace", "--mask_source", "segmentor"],
+            "mask_source must be auto, segmenter, keypoints, centre, or exist, got",
+        ),
         (["preprocess", "-f", "/nowhere/params.yaml"], "params file /nowhere/params.yaml does not exist"),
-        (["generate", "--inputs", "/nowhere"], "inputs must exist, got /nowhere"),
+        (["generate", "--inputs", "/nowhere"], "inputs must be latest, or exist, got /nowhere"),
         (
             ["preprocess", "--replace", "--k", "5", "--mask_chain", "fill"],
             "mask_chain must not be given beside --iterations",

@@ -219,3 +219,21 @@ def _driving_with_sound(path: Path) -> None:
         block.sample_rate, block.pts, block.time_base = 8000, 0, Fraction(1, 8000)
         container.mux(audio.encode(block))
         container.mux(audio.encode(None))
+
+
+def test_a_swapped_mask_that_cannot_be_meant_is_refused(outputs: Path, folder: Path) -> None:
+    """Black everywhere, or white on all but the person: said before a run is made."""
+    grey = np.full((FRAMES, 128, 96, 3), 90, np.uint8)
+    media.write_video(folder / "src_bg.mp4", grey, Fraction(24))
+    points = np.zeros((FRAMES, 133, 3), np.float32)
+    points[:, :17] = (48, 64, 1)
+    np.savez(folder / "keypoints.npz", keypoints=points)
+    inverted = np.full((FRAMES, 128, 96, 3), 255, np.uint8)
+    inverted[:, 40:90, 30:70] = 0
+    for mask_video, message in ((grey * 0, "got black in all"), (inverted, "on 0% of the person; invert it")):
+        media.write_video(folder / "src_mask.mp4", mask_video, Fraction(24))
+        with pytest.raises(config.SettingsError, match=f"src_mask.mp4 must be white .*{message}"):
+            generate.start(settings(folder))
+    assert not list(outputs.glob("*"))
+    media.write_video(folder / "src_mask.mp4", 255 - inverted, Fraction(24))
+    assert generate.start(settings(folder)).manifest["settings"]["mode"] == "replace"

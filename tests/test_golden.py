@@ -20,7 +20,7 @@ import torch
 from conftest import SHARED
 from PIL import Image
 
-from wanlab import config, face, mask, pose, resize, sampling, schedule, windows
+from wanlab import config, face, mask, pose, resize, sam, sampling, schedule, windows
 
 Case = tuple[str, Callable[[], None]]
 ASIDE = Path(os.environ.get("WANLAB_GOLDEN") or SHARED / "golden")
@@ -258,6 +258,21 @@ def schedules(folder: Path) -> Iterator[Case]:
             yield case["key"], lambda case=case: trajectory(case)
 
 
+def sam_prompts(folder: Path) -> Iterator[Case]:
+    data = load(folder / "points.npz")
+
+    def check(case: dict[str, Any]) -> None:
+        frames = sam.key_frames(case["frames"], case["chunk"])
+        assert [[t // case["chunk"], t % case["chunk"]] for t in frames] == case["prompts"]
+        body = np.zeros((case["frames"], 20, 3), np.float32)
+        body[:, sam.PROMPTED, :2] = data[f"body{case['i']}"]
+        found = sam.body_prompts(body, case["height"], case["width"])[frames]
+        np.testing.assert_array_equal(found, data[f"pts{case['i']}"])
+
+    for case in listed(folder):
+        yield f"prompts{case['i']}", lambda case=case: check(case)
+
+
 class FakeNetworks:
     """Networks that remember what they were given and decode to known numbers, as those behind the golden files did."""
 
@@ -373,6 +388,7 @@ TOPICS: dict[str, Callable[[Path], Iterator[Case]]] = {
     "06_masks": masks,
     "08_plan": plans,
     "09_schedule": schedules,
+    "11_sam_prompts": sam_prompts,
     "12_generate_loop": generate_loop,
 }
 NOT_BUILT = {
@@ -380,7 +396,6 @@ NOT_BUILT = {
     "07_pose_model": "the official pose network",
     "09_schedule (dpm++)": "the dpm++ solver",
     "10_editing_prompts": "FLUX editing",
-    "11_sam_prompts": "SAM2",
     "13_model": "parity of the networks with the original ones",
 }
 CASES = [

@@ -154,4 +154,4 @@ def test_a_changed_network_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_ranges_of_frames() -> None:
-    assert keypoints.describe_frames([3, 4, 5, 9]) == "frames 3-5, 9"
+    assert media.describe_frames([3, 4, 5, 9]) == "frames 3-5, 9"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, inputs, keypoints, mask, media, pose, preprocess, resize
+from wanlab import config, inputs, keypoints, mask, media, pose, preprocess, resize, runs
 
 FRAMES = 6
 
@@ -124,9 +124,7 @@ def test_a_folder_of_other_tools_is_read(outputs: Path, sample: Path, tmp_path: 
 def test_inputs_that_do_not_fit_each_other_are_refused(outputs: Path, sample: Path, tmp_path: Path) -> None:
     made(sample, save_path=tmp_path / "copy")
     media.write_video(tmp_path / "copy" / "src_face.mp4", np.zeros((FRAMES - 2, 512, 512, 3), np.uint8), Fraction(16))
-    with pytest.raises(
-        ValueError, match=f"src_face.mp4 must have as many frames as pose.mkv, got {FRAMES - 2}; use {FRAMES}"
-    ):
+    with pytest.raises(ValueError, match=f"src_face.mp4 must have {FRAMES} frames, got {FRAMES - 2}; use {FRAMES}"):
         inputs.read(tmp_path / "copy")
 
 
@@ -233,9 +231,113 @@ def test_replace_keeps_the_film_where_nobody_is(outputs: Path, sample: Path) -> 
     np.testing.assert_array_equal(result.video("background_video").read()[empty], result.driving().read()[empty])
 
 
-def test_mask_settings_belong_to_replace(outputs: Path, sample: Path) -> None:
-    with pytest.raises(config.SettingsError, match="mask_source and mask_chain must be left out in animate"):
-        preprocess.start(settings(sample, mask_chain="fill"))
-    with pytest.raises(config.SettingsError, match="mask_chain must be made of"):
-        preprocess.start(settings(sample, mode="replace", mask_chain="gorw:3"))
+@pytest.mark.parametrize("name", ["mask_source", "mask_chain", "mask_video", "background_video"])
+def test_mask_settings_belong_to_replace(outputs: Path, sample: Path, name: str) -> None:
+    value = {"mask_source": "centre", "mask_chain": "fill"}.get(name, str(sample / "half.mp4"))
+    with pytest.raises(config.SettingsError, match=f"{name} must be left out in animate"):
+        preprocess.start(settings(sample, **{name: value}))
     assert not list(outputs.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"mask_chain": "gorw:3"}, "mask_chain must be made of"),
+        (
+            {"mask_source": "segmentor"},
+            "mask_source must be auto, segmenter, keypoints, centre, or a file, got segmentor",
+        ),
+        ({"mask_video": "half.mp4", "mask_chain": "fill"}, "mask_source and mask_chain must be left out"),
+        ({"mask_video": "half.mp4"}, "mask_video must have 6 frames, got 65"),
+        ({"pose_video": "short.mp4"}, "pose_video must have the size 256x192 .* got 64x48"),
+        ({"face_video": "short.mp4"}, "face_video must have the size 512x512 .* got 64x48"),
+        ({"mask_source": "slow.mp4"}, "mask_source must have 16 frames per second, got 24"),
+        ({"mask_source": "points.json"}, r"points.json must have its points inside the clip \(6 frames of 256x192\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_run_is_made(
+    outputs: Path, sample: Path, tmp_path: Path, more: dict[str, str], message: str
+) -> None:
+    media.write_video(tmp_path / "short.mp4", np.zeros((6, 64, 48, 3), np.uint8), Fraction(16))
+    media.write_video(tmp_path / "slow.mp4", np.zeros((6, 256, 192, 3), np.uint8), Fraction(24))
+    (tmp_path / "points.json").write_text(json.dumps({"positive": [{"x": 192, "y": 10}]}))
+    (tmp_path / "half.mp4").write_bytes((sample / "half.mp4").read_bytes())
+    files = {n: tmp_path / v if (tmp_path / v).is_file() else v for n, v in more.items()}
+    with pytest.raises((config.SettingsError, FileNotFoundError), match=message):
+        preprocess.start(settings(sample, mode="replace", **files))
+    assert not list(outputs.glob("*"))
+
+
+def person_of(result: inputs.AnimateInputs) -> np.ndarray:
+    found = result.person_mask()
+    assert found is not None
+    return found
+
+
+def test_clicked_points_make_the_mask(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    """A point on the wall beside the person makes the wall theirs; the same point as a negative one does nothing."""
+    more = {"mode": "replace", "max_frames": 3, "mask_chain": ""}
+    plain = person_of(made(sample, **more))
+    wall = {"x": 10, "y": 20, "frame": 1}
+    assert not plain[:, 20, 10].any()
+    nose = {"x": 96, "y": 70, "frame": 1}
+    (tmp_path / "on.json").write_text(json.dumps({"positive": [wall, nose]}))
+    (tmp_path / "off.json").write_text(json.dumps({"positive": [nose], "negative": [wall]}))
+    on, off = (person_of(made(sample, mask_source=tmp_path / f"{name}.json", **more)) for name in ("on", "off"))
+    assert on[1, 20, 10]
+    assert not off[:, 20, 10].any()
+    assert (off & plain).sum() / (off | plain).sum() > 0.85
+
+
+def test_the_source_of_the_mask_is_named_and_counts(outputs: Path, sample: Path) -> None:
+    more = {"mode": "replace", "max_frames": 2, "mask_chain": ""}
+    ids = set()
+    for source, words in {"auto": "segmenter", "segmenter": "segmenter", "centre": "GrabCut with 2 points"}.items():
+        run = preprocess.start(settings(sample, mask_source=source, **more))
+        preprocess.work(run)
+        ids.add(run.id)
+        assert any(words in note and "not from SAM2" in note for note in run.manifest["notes"])
+        assert run.manifest["settings"]["mask_source"] == source.replace("auto", "segmenter")
+    assert len(ids) == 2
+
+
+def film(place: Path, frames: np.ndarray) -> Path:
+    media.write_video(place, frames, Fraction(16))
+    return place
+
+
+def test_one_s_own_videos_replace_the_computed_ones(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    drawn = np.zeros((3, 256, 192, 3), np.uint8)
+    drawn[:, 64:256, 48:144] = 255
+    grey = np.full((3, 256, 192, 3), 90, np.uint8)
+    own = {
+        "mask_video": film(tmp_path / "mask.mp4", drawn),
+        "background_video": film(tmp_path / "background.mp4", grey),
+        "pose_video": film(tmp_path / "pose.mp4", grey // 2),
+        "face_video": film(tmp_path / "face.mp4", np.full((3, 512, 512, 3), 200, np.uint8)),
+    }
+    result = made(sample, mode="replace", max_frames=3, **own)
+    assert (result.mask() == (drawn[..., 0] > 0)).mean() > 0.995
+    for name, level in (("background_video", 90), ("pose_video", 45), ("face_video", 200)):
+        assert abs(result.video(name).read().astype(int) - level).max() <= 2
+    run = runs.find_run(result.folder)
+    assert set(run.manifest["inputs"]) == {"driving_video", "reference_image", *own}
+    assert any("mask_video is your own, mask.mp4" in note for note in run.manifest["notes"])
+
+
+def test_a_mask_of_one_s_own_is_worked_on_as_a_source(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    drawn = np.zeros((2, 256, 192, 3), np.uint8)
+    drawn[:, 64:256, 48:144] = 255
+    source = film(tmp_path / "mask.mp4", drawn)
+    result = made(sample, mode="replace", max_frames=2, mask_source=source, mask_chain="grow:8")
+    np.testing.assert_array_equal(result.mask(), mask.grow(person_of(result), 8))
+
+
+def test_an_inverted_or_empty_mask_is_refused(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    person = person_of(made(sample, mode="replace", max_frames=2, mask_chain="grow:4"))
+    inverted = film(tmp_path / "inverted.mp4", np.repeat(~person[..., None], 3, axis=3).astype(np.uint8) * 255)
+    with pytest.raises(ValueError, match=r"mask_video must be white .* of the person; invert it"):
+        made(sample, mode="replace", max_frames=2, mask_video=inverted)
+    empty = film(tmp_path / "empty.mp4", np.zeros((2, 256, 192, 3), np.uint8))
+    with pytest.raises(ValueError, match="mask_video must be white .* got black in all 2 frames"):
+        made(sample, mode="replace", max_frames=2, mask_video=empty)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wanlab import keypoints, media, sam
+from wanlab import keypoints, media, points, sam
 
 STRIDE = 8
 
@@ -17,8 +18,12 @@ def clip_of(sample: Path, film: str, truth: str, stride: int = STRIDE) -> tuple[
     clip = media.open_clip(sample / film, max_frames=16 * stride)
     with np.load(sample / truth) as known:
         masks = np.unpackbits(known["mask"], axis=-1)[..., : clip.width].astype(bool)
-    points = keypoints.detect(clip, float(clip.fps)).keypoints
-    return clip.read()[::stride], masks[..., : 16 * stride : stride, :, :], points[::stride]
+    found = keypoints.detect(clip, float(clip.fps)).keypoints
+    return clip.read()[::stride], masks[..., : 16 * stride : stride, :, :], found[::stride]
+
+
+def masks(frames: Iterable[np.ndarray]) -> np.ndarray:
+    return np.stack(list(frames))
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -29,8 +34,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     ("film", "truth"), [("half.mp4", "half_truth.npz"), ("driving.mp4", "truth.npz"), ("dark.mp4", "dark_truth.npz")]
 )
 def test_masks_are_near_the_truth(sample: Path, film: str, truth: str) -> None:
-    frames, true, points = clip_of(sample, film, truth, 1)
-    found = sam.segment(frames, points)
+    frames, true, body = clip_of(sample, film, truth, 1)
+    found = masks(sam.segment(frames, body))
     assert found.dtype == bool
     assert found.shape == true.shape
     each = [iou(a, b) for a, b in zip(found, true, strict=True)]
@@ -40,29 +45,29 @@ def test_masks_are_near_the_truth(sample: Path, film: str, truth: str) -> None:
 
 def test_nobody_has_no_mask() -> None:
     frames = np.full((3, 60, 80, 3), 100, np.uint8)
-    assert not sam.segment(frames, np.zeros((3, 133, 3), np.float32)).any()
+    assert not masks(sam.segment(frames, np.zeros((3, 133, 3), np.float32))).any()
 
 
 @pytest.fixture(scope="module")
 def arm(sample: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return three frames, their true masks, key points, and the true forearm in the first."""
-    frames, true, points = clip_of(sample, "driving.mp4", "truth.npz")
-    frames, true, points = frames[:3], true[:3], points[:3]
-    elbow, wrist = points[0, 8, :2], points[0, 10, :2]
+    frames, true, body = clip_of(sample, "driving.mp4", "truth.npz")
+    frames, true, body = frames[:3], true[:3], body[:3]
+    elbow, wrist = body[0, 8, :2], body[0, 10, :2]
     y, x = np.mgrid[: frames.shape[1], : frames.shape[2]]
     along = ((x - elbow[0]) * (wrist - elbow)[0] + (y - elbow[1]) * (wrist - elbow)[1]) / ((wrist - elbow) ** 2).sum()
     across = np.hypot(x - elbow[0] - along * (wrist - elbow)[0], y - elbow[1] - along * (wrist - elbow)[1])
-    return frames, true, points, true[0] & (along > 0.25) & (along < 0.95) & (across < 18)
+    return frames, true, body, true[0] & (along > 0.25) & (along < 0.95) & (across < 18)
 
 
 def test_a_positive_click_adds_a_missed_limb(arm: tuple[np.ndarray, ...]) -> None:
-    frames, true, points, forearm = arm
+    frames, true, body, forearm = arm
     chances = [np.where(mask, 0.95, 0.02).astype(np.float32) for mask in true]
     chances[0][forearm] = 0.05
     y, x = (int(v.mean()) for v in np.nonzero(forearm))
-    click = sam.Click(0, x, y, True)
-    before = sam.grabcut(frames, points, [], chances)
-    after = sam.grabcut(frames, points, [click], chances)
+    click = points.Click(0, x, y, True)
+    before = masks(sam.grabcut(frames, body, [], chances))
+    after = masks(sam.grabcut(frames, body, [click], chances))
     assert (before[0] & forearm).sum() == 0
     assert (after[0] & forearm).sum() > 0.7 * forearm.sum()
     assert iou(after[0], true[0]) > 0.93
@@ -70,15 +75,15 @@ def test_a_positive_click_adds_a_missed_limb(arm: tuple[np.ndarray, ...]) -> Non
 
 
 def test_a_negative_click_removes_a_bystander(sample: Path) -> None:
-    frames, true, points = clip_of(sample, "two_people.mp4", "two_people_truth.npz")
-    frames, points, (man, woman) = frames[:2], points[:2], true[:, :2]
+    frames, true, body = clip_of(sample, "two_people.mp4", "two_people_truth.npz")
+    frames, body, (man, woman) = frames[:2], body[:2], true[:, :2]
     chances = [np.where(mask, 0.8, 0.02).astype(np.float32) for mask in man | woman]
     clicks = []
     for share in (0.1, 0.35, 0.6, 0.9):  # head, shirt, trousers, legs
         rows, columns = np.nonzero(woman[0])
         row = int(rows.min() + share * (rows.max() - rows.min()))
-        clicks.append(sam.Click(0, float(np.median(columns[rows == row])), row, False))
-    after = sam.grabcut(frames, points, clicks, chances)
+        clicks.append(points.Click(0, float(np.median(columns[rows == row])), row, False))
+    after = masks(sam.grabcut(frames, body, clicks, chances))
     assert (after[0] & woman[0]).sum() < 0.3 * woman[0].sum()
     assert iou(after[0], man[0]) > 0.8
     for click in clicks:
@@ -86,16 +91,42 @@ def test_a_negative_click_removes_a_bystander(sample: Path) -> None:
 
 
 def test_a_click_is_the_same_on_every_run(arm: tuple[np.ndarray, ...]) -> None:
-    frames, true, points, _ = arm
+    frames, true, body, _ = arm
     chances = [np.where(mask, 0.8, 0.2).astype(np.float32) for mask in true]
-    click = sam.Click(1, *map(float, points[1, 5, :2]), True)
+    click = points.Click(1, *map(float, body[1, 5, :2]), True)
     np.testing.assert_array_equal(
-        sam.grabcut(frames, points, [click], chances), sam.grabcut(frames, points, [click], chances)
+        masks(sam.grabcut(frames, body, [click], chances)), masks(sam.grabcut(frames, body, [click], chances))
     )
 
 
-@pytest.mark.parametrize("where", [(3, 5, 5), (0, 480, 5), (0, 5, -1)])
-def test_clicks_outside_the_clip_are_refused(where: tuple[int, int, int]) -> None:
-    frames = np.zeros((3, 832, 480, 3), np.uint8)
-    with pytest.raises(ValueError, match="clicks must lie inside the clip"):
-        sam.grabcut(frames, np.zeros((3, 133, 3)), [sam.Click(*where, True)])
+def test_keypoint_clicks_are_upstream_s_eight_where_they_were_seen() -> None:
+    body = np.zeros((8, 133, 3), np.float32)
+    body[:] = np.stack([np.arange(133) % 40 + 10.0, np.arange(133) % 30 + 10.0, np.ones(133)], axis=1)
+    body[:, 16, 2] = 0  # the right ankle was not seen
+    body[:, 15, 0] = 70  # the left one lies outside
+    clicks = sam.keypoint_clicks(body, 60, 60)
+    assert [click.frame for click in clicks[::6]] == [0, 2, 4, 6]
+    assert len(clicks) == 4 * 6
+    assert clicks[0] == points.Click(0, 10, 10, True)  # the nose
+    assert clicks[1] == points.Click(0, 15, 15, True)  # between the shoulders, cut to whole pixels
+    assert all(click.positive for click in clicks)
+
+
+def test_centre_clicks_are_the_middles_of_face_and_torso() -> None:
+    body = np.zeros((4, 133, 3), np.float32)
+    body[1:, 23:91] = np.stack([np.linspace(20, 40, 68), np.linspace(10, 20, 68), np.ones(68)], axis=1)
+    body[1:, [5, 6, 11, 12]] = [(10, 30, 1), (50, 30, 1), (20, 50, 1), (40, 50, 1)]
+    assert sam.centre_clicks(body, 60, 60) == (points.Click(1, 30, 15, True), points.Click(1, 30, 40, True))
+    body[..., 2] = 0
+    assert sam.centre_clicks(body, 60, 60) == ()
+
+
+@pytest.mark.parametrize("source", ["keypoints", "centre"])
+def test_masks_from_key_points_are_near_the_truth(sample: Path, source: str) -> None:
+    frames, true, body = clip_of(sample, "half.mp4", "half_truth.npz")
+    height, width = frames.shape[1:3]
+    clicks = {"keypoints": sam.keypoint_clicks, "centre": sam.centre_clicks}[source](body, height, width)
+    found = masks(sam.grabcut(frames, body, clicks))
+    assert np.mean([iou(a, b) for a, b in zip(found, true, strict=True)]) >= 0.85
+    for click in clicks:
+        assert found[click.frame, int(click.y), int(click.x)]

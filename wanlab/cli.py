@@ -82,8 +82,9 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
             and not config.absolute(path).exists()
             and not (config.outputs_root() / path.name).exists()
         ):
+            words = "".join(f"{word}, " for word in model.words(field))
             raise FileNotFoundError(
-                f"{field} must exist, got {path} (paths on the command line start at the shell's folder)"
+                f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line start at the shell's folder)"
             )
     print(f"== {name}", flush=True)
     return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
@@ -234,9 +235,9 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, dict[st
     unknown = [config.unknown_name(str(name), known) for name in (*given, *typed) if name not in known]
     if unknown:
         raise SettingsError("\n".join(unknown))
-    paths = {name for model in models.values() for name in model.paths()}
+    words = {name: model.words(name) for model in models.values() for name in model.paths()}
     given |= {
-        name: _from_shell(text) if name in paths and text not in (None, "latest") else text
+        name: _from_shell(text) if name in words and text not in (None, *words[name]) else text
         for name, text in config.parse_text(typed).items()
     }
     return {

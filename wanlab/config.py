@@ -98,13 +98,22 @@ class Settings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the result, ready for JSON; paths are left out: files count by content."""
-        kept = self.model_dump(mode="json", exclude=set(self.paths()) | set(self.conveniences()))
+        paths = {name for name in self.paths() if isinstance(getattr(self, name), Path)}
+        kept = self.model_dump(mode="json", exclude=paths | set(self.conveniences()))
         return dict(sorted(kept.items()))
 
     @classmethod
     def paths(cls) -> tuple[str, ...]:
         """Return the names of the fields that hold paths."""
         return tuple(name for name, field in cls.model_fields.items() if Path in _kinds(field.annotation))
+
+    @classmethod
+    def words(cls, name: str) -> tuple[str, ...]:
+        """Return the words that the field `name` takes beside other values (`latest`, `auto`, …)."""
+        parts: list[Any] = [cls.model_fields[name].annotation]
+        while any(hasattr(part, "__args__") for part in parts):
+            parts = [inner for part in parts for inner in getattr(part, "__args__", (part,))]
+        return tuple(part for part in parts if isinstance(part, str))
 
     @classmethod
     def conveniences(cls) -> tuple[str, ...]:
@@ -146,12 +155,23 @@ class PreprocessSettings(Settings):
     retarget: bool | None = Field(
         None, description="fit the skeleton to the reference's proportions; None: as the backend does (here: off)"
     )
-    mask_source: Literal["auto", "segmenter"] = Field(
-        "auto", description="replace: what finds the person's outline; auto: the best that is present, named"
+    mask_source: Literal["auto", "segmenter", "keypoints", "centre"] | Path = Field(
+        "auto",
+        union_mode="left_to_right",
+        description="replace: what finds the person: auto (the best that is present, named), segmenter, keypoints, centre, a points file, a mask video",
     )
     mask_chain: str | None = Field(
         None, description="replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32"
     )
+    mask_video: Path | None = Field(
+        None,
+        description="replace: your own finished mask, white is generated anew; None: from mask_source and mask_chain",
+    )
+    background_video: Path | None = Field(
+        None, description="replace: your own background; None: the film, black inside the mask"
+    )
+    pose_video: Path | None = Field(None, description="your own pose drawings; None: drawn from the key points")
+    face_video: Path | None = Field(None, description="your own face crops, 512x512; None: cropped from the film")
     checkpoint: Path | None = Field(
         None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
     )

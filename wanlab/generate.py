@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from wanlab import checkpoints, config, inputs, media, runs, windows
+from wanlab import checkpoints, config, inputs, mask, media, runs, windows
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 RESULT = "result.mp4"
@@ -59,6 +59,11 @@ def start(settings: config.GenerateSettings) -> runs.Run:
         faults.append(
             "mode must be animate for these inputs, got replace: they hold no src_bg.mp4 and src_mask.mp4; use mode None"
         )
+    elif mode == "replace" and made.files["mask_video"].suffix != ".npz":  # another tool's, or swapped by hand
+        try:
+            mask.check(made.files["mask_video"].name, made.mask(), made.keypoints())
+        except ValueError as error:
+            faults.append(str(error))
     if any(faults):
         raise config.SettingsError("\n".join(fault for fault in faults if fault))
     run = runs.open_run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -94,11 +94,12 @@ class AnimateInputs:
     def mask(self) -> np.ndarray:
         """Return [T, H, W], bool; True where the picture is generated anew."""
         file = self.files["mask_video"]
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as packed:
-                width = int(packed["shape"][2])
-                return np.unpackbits(packed["mask_final"], axis=-1)[..., :width].astype(bool)
-        return np.stack([frame[..., 0] >= 128 for frame in media.open_clip(file)])  # H.264 leaves soft values
+        return _unpack(file, "mask_final") if file.suffix == ".npz" else read_mask(file)
+
+    def person_mask(self) -> np.ndarray | None:
+        """Return the person's mask before any chain, [T, H, W], bool; None in animate and in a folder of other tools."""
+        path = self.folder / EXPORTS["mask_video"][1]
+        return _unpack(path, "mask") if path.is_file() else None
 
     def driving(self) -> media.Clip | None:
         """Return the working clip, None in a folder of other tools."""
@@ -126,15 +127,52 @@ class AnimateInputs:
         return config.digest({name: runs.file_sha256(path) for name, path in sorted(self.files.items())})
 
 
-def write_masks(path: Path, person: np.ndarray, final: np.ndarray) -> None:
-    """Write `mask.npz`: the person's mask and the one after the chain, both [T, H, W], bool."""
+def read_mask(path: Path) -> np.ndarray:
+    """Return a mask video as [T, H, W], bool, True from 128 on: H.264 leaves soft values."""
+    return np.stack([frame[..., 0] >= 128 for frame in media.open_clip(path)])
+
+
+def write_pair(run: runs.Run, name: str, frames: Iterable[np.ndarray], fps: Fraction) -> None:
+    """Write the video `name` into a run: the lossless master from [H, W, 3] uint8 RGB frames, upstream's mp4 from it."""
+    export, master = EXPORTS[name]
+    write_video(run, f"{name}_master", master, frames, fps, lossless=True)
+    write_video(run, name, export, media.open_clip(run.path(master)), fps)
+
+
+def write_video(
+    run: runs.Run, name: str, file: str, frames: Iterable[np.ndarray], fps: Fraction, *, lossless: bool = False,
+    audio: media.AudioStretch | None = None,
+) -> None:  # fmt: skip
+    """Write one video into a run and record it."""
+    count = media.write_video(run.path(file), frames, fps, lossless=lossless, audio=audio)
+    run.add_artefact(name, file, frames=count, fps=str(fps))
+
+
+def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fraction, **facts: Any) -> None:
+    """Write `mask.npz`, the person's mask and the one in use (both [T, H, W], bool), and `src_mask.mp4`."""
+    empty = np.flatnonzero(~final.any(axis=(1, 2))).tolist()
+    if empty:
+        run.add_notes(f"the mask is empty in {media.describe_frames(empty)}: the film is kept as it is there")
+    export, master = EXPORTS["mask_video"]
     np.savez_compressed(
-        path, mask=np.packbits(person, axis=-1), mask_final=np.packbits(final, axis=-1), shape=np.array(person.shape)
+        run.path(master),
+        mask=np.packbits(person, axis=-1),
+        mask_final=np.packbits(final, axis=-1),
+        shape=np.array(final.shape),
     )
+    white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
+    write_video(run, "mask_video", export, white, fps)
+    run.add_artefact("mask", master, empty=empty, share=round(float(final.mean()), 4), **facts)
+
+
+def copy(folder: Path, target: Path) -> None:
+    """Copy the inputs (not the manifest, notebook or report) of `folder` to `target`, whole or not at all."""
+    names = [REFERENCE, FACTS, DRIVING, KEYPOINTS, *(name for pair in EXPORTS.values() for name in pair)]
+    runs.copy_whole(folder, target, only=[name for name in names if (folder / name).is_file()])
 
 
 def write_facts(
-    folder: Path, *, mode: str, clip_height: int, clip_width: int, parent: str, **more: Any
+    folder: Path, *, mode: str, clip_height: int, clip_width: int, run: str, parent: str | None, **more: Any
 ) -> dict[str, Any]:
     """Write `inputs.json` for the finished files of `folder` and return it; it holds no absolute path.
 
@@ -142,7 +180,8 @@ def write_facts(
         folder: holds `src_ref.png` and the exports with their masters.
         mode: animate or replace.
         clip_height, clip_width: size of the working clip in pixels.
-        parent: id of the run that made the inputs.
+        run: id of the run that made these inputs.
+        parent: id of the run whose inputs were changed into these, None where they are made from a film.
         more: further facts (people, cuts, …).
     """
     exports = {}
@@ -165,6 +204,7 @@ def write_facts(
         "clip_width": clip_width,
         "reference_sha256": runs.file_sha256(folder / REFERENCE),
         "exports": exports,
+        "run": run,
         "parent": parent,
         **more,
     }
@@ -232,33 +272,43 @@ def find(place: Path | str) -> tuple[AnimateInputs, str | None]:
     """Return the inputs that `place` means, and the id of the run that made them if it is known.
 
     Args:
-        place: a folder, or `latest`: the newest completed preprocessing.
+        place: a folder, or `latest`: those of the newest completed preprocessing or inspection that wrote some.
     """
-    if str(place) == "latest":
-        run = runs.find_run("latest", "preprocess")
-        return read(run.folder), run.id
     folder = config.absolute(place)
-    inputs = read(folder if folder.is_dir() else runs.find_run(place, "preprocess").folder)
-    return inputs, inputs.facts.get("parent")
+    if str(place) == "latest" or not folder.is_dir():
+        folder = runs.find_run(place, "preprocess", holding=FACTS).folder
+    inputs = read(folder)
+    return inputs, inputs.facts.get("run")
+
+
+def check_video(name: str, info: media.VideoInfo, *, num_frames: int, height: int, width: int, fps: Fraction) -> None:
+    """Refuse a video that does not fit.
+
+    Raises:
+        ValueError: another count, size or rate (more than 1 % apart); `name` is what the message calls it.
+    """
+    if info.num_frames != num_frames:
+        raise ValueError(f"{name} must have {num_frames} frames, got {info.num_frames}; use {num_frames}")
+    if (info.height, info.width) != (height, width):
+        raise ValueError(
+            f"{name} must have the size {height}x{width} (height x width), got {info.height}x{info.width}; use {height}x{width}"
+        )
+    if abs(info.fps / fps - 1) > 0.01:
+        raise ValueError(f"{name} must have {float(fps):.4g} frames per second, got {float(info.fps):.4g}; use {fps}")
 
 
 def _check(infos: Mapping[str, media.VideoInfo], pose: media.VideoInfo) -> None:
-    """Refuse videos whose sizes or counts do not fit each other."""
+    """Refuse videos of a folder whose sizes, counts or rates do not fit its pose video."""
     if pose.height % 16 or pose.width % 16:
         near = f"{max(16, round(pose.height / 16) * 16)}x{max(16, round(pose.width / 16) * 16)}"
         raise ValueError(
             f"src_pose.mp4 must have sides that are multiples of 16, got {pose.height}x{pose.width} (height x width); use {near}"
         )
     for name, info in infos.items():
-        if info.num_frames != pose.num_frames:
-            raise ValueError(
-                f"{info.path.name} must have as many frames as {pose.path.name}, got {info.num_frames}; use {pose.num_frames}"
-            )
-        if name in REPLACE_ONLY and (info.height, info.width) != (pose.height, pose.width):
-            raise ValueError(
-                f"{info.path.name} must have the size of {pose.path.name}, got {info.height}x{info.width}; use {pose.height}x{pose.width}"
-            )
-        if name == "face_video" and (info.height, info.width) != (FACE_SIZE, FACE_SIZE):
-            raise ValueError(
-                f"{info.path.name} must be {FACE_SIZE}x{FACE_SIZE} pixels, got {info.height}x{info.width}; crop faces to that"
-            )
+        height, width = (FACE_SIZE, FACE_SIZE) if name == "face_video" else (pose.height, pose.width)
+        check_video(info.path.name, info, num_frames=pose.num_frames, height=height, width=width, fps=pose.fps)
+
+
+def _unpack(path: Path, name: str) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as packed:
+        return np.unpackbits(packed[name], axis=-1)[..., : int(packed["shape"][2])].astype(bool)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from wanlab import people
+from wanlab import media, people
 from wanlab.people import fingerprints, run_network
 
 __all__ = ["NAMES", "Detection", "detect", "detect_image", "fingerprints", "one_euro"]
@@ -114,9 +114,11 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
     no_person = tuple(np.flatnonzero(empty).tolist())
     notes = []
     if no_person:
-        notes.append(f"no person in {describe_frames(no_person)}: the pose is empty there")
+        notes.append(f"no person in {media.describe_frames(no_person)}: the pose is empty there")
     if cuts:
-        notes.append(f"the film has cuts, new shots begin at {describe_frames(cuts)}: the person is found anew in each")
+        notes.append(
+            f"the film has cuts, new shots begin at {media.describe_frames(cuts)}: the person is found anew in each"
+        )
     if others:
         t, side = others[0]
         notes.append(
@@ -135,17 +137,6 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
 def detect_image(image: np.ndarray) -> Detection:
     """Find the largest person of one picture ([H, W, 3], 0 to 255, uint8 RGB)."""
     return detect([image])
-
-
-def describe_frames(frames: Iterable[int]) -> str:
-    """Write frame numbers as ranges: `frames 3-7, 12`."""
-    parts: list[list[int]] = []
-    for frame in frames:
-        if parts and frame == parts[-1][1] + 1:
-            parts[-1][1] = frame
-        else:
-            parts.append([frame, frame])
-    return "frames " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def one_euro(values: np.ndarray, fps: float, min_cutoff: float, beta: float) -> np.ndarray:

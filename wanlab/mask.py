@@ -181,6 +181,35 @@ def blank_out(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return frames * ~mask[..., None]
 
 
+def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> None:
+    """Refuse a mask that cannot be meant.
+
+    Args:
+        name: what the message calls it.
+        mask: [T, H, W], bool; True is generated anew.
+        keypoints: [T, 133, 3], x, y in pixels of the mask, score; None leaves out the check for an inverted one.
+
+    Raises:
+        ValueError: nothing is white, or most of the picture is but not the person.
+    """
+    rule = f"{name} must be white where the picture is generated anew and black where it is kept"
+    if not mask.any():
+        raise ValueError(
+            f"{rule}, got black in all {len(mask)} frames; use a film with one person in full view, or click on them"
+        )
+    if keypoints is None or mask.mean() < 0.5:
+        return
+    height, width = mask.shape[1:]
+    x, y = keypoints[:, :17, 0].astype(int), keypoints[:, :17, 1].astype(int)
+    seen = (keypoints[:, :17, 2] >= 0.3) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    frames, joints = np.nonzero(seen)
+    on_person = mask[frames, y[frames, joints], x[frames, joints]]
+    if len(on_person) and on_person.mean() < 0.3:
+        raise ValueError(
+            f"{rule}, got white on {mask.mean():.0%} of the picture but on {on_person.mean():.0%} of the person; invert it"
+        )
+
+
 class _Verb(NamedTuple):
     """A word of a chain: how many numbers it takes (least, most), the least value of each, what it does."""
 

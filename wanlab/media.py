@@ -229,6 +229,17 @@ def write_video(
     return count
 
 
+def describe_frames(frames: Iterable[int]) -> str:
+    """Write frame numbers as ranges: `frames 3-7, 12`."""
+    parts: list[list[int]] = []
+    for frame in frames:
+        if parts and frame == parts[-1][1] + 1:
+            parts[-1][1] = frame
+        else:
+            parts.append([frame, frame])
+    return "frames " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
 def read_comment(path: Path | str) -> str | None:
     """Return the comment tag of a film, None where it has none."""
     probe_video(path)

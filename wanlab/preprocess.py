@@ -6,19 +6,16 @@ inputs = preprocess.work(run)        # keypoints â†’ pose drawings, face crops â
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
-from wanlab import checkpoints, config, face, inputs, keypoints, mask, media, pose, resize, runs, sam
+from wanlab import checkpoints, config, face, inputs, keypoints, mask, media, points, pose, resize, runs, sam
 
-RESULT_VERSION = 1  # raise it when the same settings come to mean another result
-
-T = TypeVar("T")
+RESULT_VERSION = 2  # raise it when the same settings come to mean another result
+MASK_SETTINGS = ("mask_source", "mask_chain", "mask_video", "background_video")  # of replace only
+OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
 
 def start(settings: config.PreprocessSettings) -> runs.Run:
@@ -27,35 +24,34 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
     Raises:
         FileNotFoundError, ValueError: if an input is missing or cannot be used, before anything is worked on.
     """
-    driving = _existing("driving_video", settings.driving_video)
-    reference = _existing("reference_image", settings.reference_image)
     checkpoint = checkpoints.find(settings.checkpoint)
+    _refuse_contradictions(settings)
     replacing = settings.mode == "replace"
-    if not replacing and (settings.mask_chain is not None or settings.mask_source != "auto"):
-        raise config.SettingsError(
-            "mask_source and mask_chain must be left out in animate, which has no mask; use mode replace"
-        )
+    source, chain = settings.mask_source, settings.mask_chain
     resolved = settings.replaced(
         resolution=settings.resolution or checkpoint.recommended["resolution"],
         retarget=bool(settings.retarget),
-        mask_source="segmenter" if replacing else "auto",
-        mask_chain=(mask.DEFAULT_CHAIN if settings.mask_chain is None else settings.mask_chain) if replacing else None,
+        mask_source="segmenter" if replacing and source == "auto" else source,
+        mask_chain=mask.DEFAULT_CHAIN if replacing and chain is None and settings.mask_video is None else chain,
         checkpoint=checkpoint.folder,
     )
+    files = {
+        name: _existing(resolved, name)
+        for name in ("driving_video", "reference_image", "mask_source", *OWN_VIDEOS)
+        if isinstance(getattr(resolved, name), Path)
+    }
     try:  # whatever is wrong with the files is said before a run is made
         clip = _open_clip(resolved)
         mask.parse_chain(resolved.mask_chain or "")
-        image = media.open_image(reference).pixels
+        image = media.open_image(files["reference_image"]).pixels
         height, width = output_size(resolved, clip, image)
+        _check_own(files, clip, height, width)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     run = runs.open_run(
         "preprocess",
         resolved,
-        inputs={
-            "driving_video": {"file": config.shown(driving), "sha256": runs.file_sha256(driving)},
-            "reference_image": {"file": config.shown(reference), "sha256": runs.file_sha256(reference)},
-        },
+        inputs={name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in files.items()},
         models=keypoints.fingerprints(),
         result_version=RESULT_VERSION,
         fresh=settings.fresh,
@@ -81,7 +77,7 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
     """Detect, draw, crop and write everything into the run folder; a completed run is only read.
 
     Raises:
-        ValueError: if no frame of the driving video shows a person.
+        ValueError: if no frame of the driving video shows a person, or the mask is empty or inverted.
     """
     if not run.completed:
         with run.working():
@@ -89,19 +85,15 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
     made = inputs.read(run.folder)
     if run.settings.save_path is not None:
         target = config.absolute(run.settings.save_path)
-        copy_inputs(run.folder, target)
+        inputs.copy(run.folder, target)
         print(f"inputs copied to {target}")
     return made
 
 
-def copy_inputs(folder: Path, target: Path) -> None:
-    """Copy the inputs (not the manifest, notebook or report) of `folder` to `target`, whole or not at all."""
-    names = [inputs.REFERENCE, inputs.FACTS, inputs.DRIVING, inputs.KEYPOINTS]
-    names += [name for pair in inputs.EXPORTS.values() for name in pair]
-    runs.copy_whole(folder, target, only=[name for name in names if (folder / name).is_file()])
-
-
 def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
+    own = {name: media.open_clip(config.absolute(path)) for name in OWN_VIDEOS if (path := getattr(settings, name))}
+    for name, given in own.items():
+        run.add_notes(f"{name} is your own, {given.info.path.name}")
     with run.stage("read"):
         clip = _open_clip(settings)
         run.add_notes(*clip.notes)
@@ -114,26 +106,20 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             reference = resize.resize_by_area(opened.pixels, _area(settings))
         media.write_image(run.path(inputs.REFERENCE), reference)
         run.add_artefact("reference_image", inputs.REFERENCE, height=height, width=width)
-        audio = (
-            media.AudioStretch(clip.info.path, settings.start_s, float(len(clip) / clip.fps))
-            if clip.info.has_audio
-            else None
-        )
-        _write_video(
+        sound = media.AudioStretch(clip.info.path, settings.start_s, float(len(clip) / clip.fps))
+        inputs.write_video(
             run,
             "driving_video",
             inputs.DRIVING,
-            _progress(_sized(clip, settings), "read", len(clip)),
+            runs.progress(_sized(clip, settings), "read", len(clip)),
             clip.fps,
             lossless=True,
-            audio=audio,
+            audio=sound if clip.info.has_audio else None,
         )
-    clip = media.open_clip(
-        run.path(inputs.DRIVING)
-    )  # from here on the working clip, and the map back to the source is kept
+    clip = media.open_clip(run.path(inputs.DRIVING))  # from here on the working clip
     with run.stage("keypoints"):
-        found = keypoints.detect(_progress(clip, "keypoints", len(clip)), float(clip.fps))
-        if len(found.no_person) == len(clip):
+        found = keypoints.detect(runs.progress(clip, "keypoints", len(clip)), float(clip.fps))
+        if len(found.no_person) == len(clip) and not {"pose_video", "face_video"} <= set(own):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a film with one person who is at least a quarter of the picture high"
             )
@@ -144,9 +130,9 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             )
         run.add_notes(*found.notes)
         boxes = face.boxes(pose.to_meta(found.keypoints, clip.height, clip.width).face, clip.height, clip.width)
-        if boxes.filled:
+        if boxes.filled and "face_video" not in own:
             run.add_notes(
-                f"no usable face in {keypoints.describe_frames(boxes.filled)}: the nearest good face box was used there"
+                f"no usable face in {media.describe_frames(boxes.filled)}: the nearest good face box was used there"
             )
         np.savez_compressed(
             run.path(inputs.KEYPOINTS),
@@ -164,20 +150,30 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
         meta = pose.letterbox_meta(
             pose.to_meta(found.keypoints, clip.height, clip.width), clip.height, clip.width, height, width
         )
-        _write_pair(run, "pose_video", pose.draw(meta, height, width), clip.fps)
+        inputs.write_pair(run, "pose_video", own.get("pose_video") or pose.draw(meta, height, width), clip.fps)
     with run.stage("face"):
         crops = (face.crop(frame, box) for frame, box in zip(clip, boxes.boxes, strict=True))
-        _write_pair(run, "face_video", crops, clip.fps)
+        inputs.write_pair(run, "face_video", own.get("face_video") or crops, clip.fps)
     if settings.mode == "replace":
         with run.stage("mask"):
-            _write_masks(run, clip, found.keypoints, settings.mask_chain or "")
+            if "mask_video" in own:
+                person = final = inputs.read_mask(own["mask_video"].info.path)
+            else:
+                frames = person_masks(run, settings.mask_source, clip, found.keypoints)
+                person = np.stack(list(runs.progress(frames, "mask", len(clip))))
+                final = mask.apply_chain(person, settings.mask_chain or "")
+            mask.check("mask_video" if "mask_video" in own else "the mask", final, found.keypoints)
+            inputs.write_masks(run, person, final, clip.fps, chain=settings.mask_chain)
+            blank = (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True))
+            inputs.write_pair(run, "background_video", own.get("background_video") or blank, clip.fps)
     with run.stage("facts"):
         inputs.write_facts(
             run.folder,
             mode=settings.mode,
             clip_height=clip.height,
             clip_width=clip.width,
-            parent=run.id,
+            run=run.id,
+            parent=None,
             no_person=list(found.no_person),
             no_face=list(boxes.filled),
             cuts=list(found.cuts),
@@ -185,40 +181,78 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
         run.add_artefact("inputs", inputs.FACTS)
 
 
+def person_masks(run: runs.Run, source: str | Path, clip: media.Clip, found: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the followed person's mask from `mask_source` frame by frame, [H, W], bool; a note names what made it.
+
+    Args:
+        run: that is told.
+        source: segmenter, keypoints, centre, a points file or a mask video.
+        clip: the working clip.
+        found: [T, 133, 3], x, y in pixels of the clip, score.
+    """
+    if isinstance(source, Path) and source.suffix != ".json":
+        run.add_notes(f"the person's mask comes from {source.name}")
+        return iter(inputs.read_mask(config.absolute(source)))
+    if source == "segmenter":
+        run.add_notes("the person's mask comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
+        return sam.segment(clip, found)
+    if source == "keypoints":
+        clicks = sam.keypoint_clicks(found, clip.height, clip.width)
+    elif source == "centre":
+        clicks = sam.centre_clicks(found, clip.height, clip.width)
+    else:
+        clicks = points.read(config.absolute(source), len(clip), clip.height, clip.width)
+    run.add_notes(
+        f"the person's mask comes from the bundled segmenter and GrabCut with {len(clicks)} points "
+        f"({source.name if isinstance(source, Path) else source}), not from SAM2"
+    )
+    return sam.grabcut(clip, found, clicks)
+
+
+def _refuse_contradictions(settings: config.PreprocessSettings) -> None:
+    defaults = type(settings).model_fields
+    given = [name for name in MASK_SETTINGS if getattr(settings, name) != defaults[name].default]
+    if settings.mode != "replace" and given:
+        raise config.SettingsError(
+            f"{' and '.join(given)} must be left out in animate, which has no mask; use mode replace"
+        )
+    if "mask_video" in given and {"mask_source", "mask_chain"} & set(given):
+        raise config.SettingsError(
+            "mask_video is the finished mask, so mask_source and mask_chain must be left out; to work a chain on a mask "
+            "of your own, name it as mask_source"
+        )
+
+
+def _existing(settings: config.PreprocessSettings, name: str) -> Path:
+    path = getattr(settings, name)
+    full = config.absolute(path)
+    if not full.is_file():
+        what = "is a folder" if full.is_dir() else "does not exist"
+        words = "".join(f"{word}, " for word in settings.words(name))
+        raise FileNotFoundError(
+            f"{name} must be {words + 'or ' if words else ''}a file, got {path}, which {what} (relative paths start at the project root)"
+        )
+    return full
+
+
+def _check_own(files: dict[str, Path], clip: media.Clip, height: int, width: int) -> None:
+    """Refuse files of the user's that do not fit the working clip or the result."""
+    for name in ("mask_source", *OWN_VIDEOS):
+        path = files.get(name)
+        if path is None:
+            continue
+        if path.suffix == ".json":
+            points.read(path, len(clip), height, width)
+            continue
+        side = inputs.FACE_SIZE
+        size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}
+        inputs.check_video(name, media.probe_video(path), num_frames=len(clip), fps=clip.fps, **size)
+
+
 def _sized(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:
     """Yield the working clip's frames: as they are in animate, at the result's size in replace."""
     for frame in clip:
         yield resize.resize_by_area(frame, _area(settings)) if settings.mode == "replace" else frame
-
-
-def _write_masks(run: runs.Run, clip: media.Clip, points: np.ndarray, chain: str) -> None:
-    """Segment the person, work the chain on the mask, black out the background, write masters and exports."""
-    run.add_notes("the person's mask comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
-    person = sam.segment(_progress(clip, "mask", len(clip)), points)
-    final = mask.apply_chain(person, chain)
-    empty = np.flatnonzero(~final.any(axis=(1, 2))).tolist()
-    if len(empty) == len(final):
-        raise ValueError(
-            f"mask must show a person, got none in {len(final)} frames; use a film with one person in full view"
-        )
-    if empty:
-        run.add_notes(f"the mask is empty in {keypoints.describe_frames(empty)}: the film is kept as it is there")
-    export, master = inputs.EXPORTS["mask_video"]
-    inputs.write_masks(run.path(master), person, final)
-    white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
-    _write_video(run, "mask_video", export, white, clip.fps)
-    run.add_artefact("mask", master, chain=chain, empty=empty, share=round(float(final.mean()), 4))
-    _write_pair(run, "background_video", (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True)), clip.fps)
-
-
-def _existing(name: str, path: Path) -> Path:
-    full = config.absolute(path)
-    if not full.is_file():
-        what = "is a folder" if full.is_dir() else "does not exist"
-        raise FileNotFoundError(
-            f"{name} must be a file, got {path}, which {what} (relative paths start at the project root)"
-        )
-    return full
 
 
 def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
@@ -234,20 +268,3 @@ def _area(settings: config.PreprocessSettings) -> int:
     assert settings.resolution is not None  # resolved by start
     width, height = map(int, settings.resolution.split())
     return width * height
-
-
-def _write_pair(run: runs.Run, name: str, frames: Iterable[np.ndarray], fps: object) -> None:
-    """Write the lossless master, then upstream's mp4 from it."""
-    export, master = inputs.EXPORTS[name]
-    _write_video(run, f"{name}_master", master, frames, fps, lossless=True)
-    _write_video(run, name, export, media.open_clip(run.path(master)), fps)
-
-
-def _write_video(run: runs.Run, name: str, file: str, frames: Iterable[np.ndarray], fps: object, **how: object) -> None:
-    count = media.write_video(run.path(file), frames, fps, **how)  # type: ignore[arg-type]
-    run.add_artefact(name, file, frames=count, fps=str(fps))
-
-
-def _progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    # stdout: on stderr a bar turns pink in reports; a line now and then: a headless bar is saved at every refresh
-    yield from tqdm(items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame")

@@ -23,9 +23,11 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+from tqdm import tqdm
 
 import wanlab
 from wanlab import config
@@ -35,6 +37,8 @@ MANIFEST = "manifest.json"
 LOCK = "run.lock"
 DIED = "the kernel died, likely out of memory"
 MIMETYPE = "application/vnd.wanlab.run+json"
+
+T = TypeVar("T")
 
 _held: dict[Path, IO[str]] = {}  # locks of this process: a second open of the same file would wait for the first
 
@@ -217,15 +221,21 @@ def open_run(
     return Run(folder, settings, "new")
 
 
-def find_run(run: Path | str, step: str | None = None) -> Run:
+def find_run(run: Path | str, step: str | None = None, holding: str | None = None) -> Run:
     """Return the run in folder `run`, or for `latest` the newest completed one of `step`.
+
+    Args:
+        run: a folder, an id, or `latest`.
+        step: that the newest must be of; None: any.
+        holding: file that the newest must hold; None: any. `step` is then only the one that a message names.
 
     Raises:
         FileNotFoundError: if there is none; the message names the command that makes one.
     """
     if str(run) == "latest":
         for found in reversed(list_runs()):
-            if found.completed and (step is None or found.manifest["step"] == step):
+            fits = found.path(holding).is_file() if holding else step in (None, found.manifest["step"])
+            if found.completed and fits:
                 return found
         raise FileNotFoundError(
             f"there is no completed {step or ''} run in {config.shown(config.outputs_root())}; make one: wanlab {step or 'pipeline'}"
@@ -406,6 +416,11 @@ def scrub(text: str) -> str:
             text = text.replace(old, new)
     host = socket.gethostname()
     return text.replace(host, "host") if len(host) > 3 else text
+
+
+def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Yield `items`, a line of progress now and then; on stdout, for stderr turns pink in reports."""
+    yield from tqdm(items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame")
 
 
 def _new_folder(outputs: Path, step: str, code: str) -> Path:

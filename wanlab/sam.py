@@ -6,14 +6,17 @@ near the skeleton and smoothed over time, is the mask. `grabcut` lets clicked po
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from wanlab import pose
 from wanlab.people import run_network
+from wanlab.points import Click
 
+PROMPTED = [0, 1, 2, 5, 8, 11, 10, 13]  # of upstream's body points: nose, neck, shoulders, hips, ankles
 SEEN = 0.3  # score of a key point that counts as being there
 MARGIN = 1.3  # side of the crop: of the box around the key points; hair and clothes reach beyond them
 REACH = 0.5  # of the body's size; farther from the skeleton nothing belongs to the person
@@ -28,31 +31,80 @@ UNSURE = (0.15, 0.85)  # between them GrabCut decides
 GRABCUT_SIDE = 320  # pixels; larger crops are shrunk for GrabCut, which takes a second at 640
 
 
-class Click(NamedTuple):
-    """A clicked point: x and y in pixels of the working clip, on frame `frame`; positive: this belongs to the person."""
+def key_frames(num_frames: int, chunk: int = 400) -> list[int]:
+    """Return the frames on which upstream prompts SAM2: four or five in each chunk, one where there are four or fewer.
 
-    frame: int
-    x: float
-    y: float
-    positive: bool
+    Args:
+        num_frames: frames of the clip.
+        chunk: frames after which upstream starts anew.
+
+    Source: `get_mask` of Wan2.2's animate preprocessing (golden 11).
+    """
+    frames: list[int] = []
+    for start in range(0, num_frames, chunk):
+        length = min(chunk, num_frames - start)
+        frames += range(start, start + length, length // 4 if length > 4 else length)
+    return frames
 
 
-def segment(frames: Iterable[np.ndarray], keypoints: np.ndarray) -> np.ndarray:
-    """Return the followed person's mask, empty where the key points are.
+def body_prompts(body: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return upstream's eight prompts of each frame: nose, neck, shoulders, hips, ankles; scores do not count.
+
+    Args:
+        body: [T, 20, 2 or more], float32, as `pose.Meta.body`: x / width, y / height.
+        height, width: of the clip in pixels.
+
+    Returns:
+        [T, 8, 2], int32, x and y in pixels; they may lie outside the picture.
+
+    Source: as `key_frames`.
+    """
+    return (body[:, PROMPTED, :2] * np.array([width, height])).astype(np.int32)
+
+
+def keypoint_clicks(keypoints: np.ndarray, height: int, width: int) -> tuple[Click, ...]:
+    """Return upstream's prompts as clicks; GrabCut takes each at its word, so points that were not seen are left out.
+
+    Args:
+        keypoints: [T, 133, 3], x, y in pixels of the clip, score.
+        height, width: of the clip in pixels.
+    """
+    body = pose.to_meta(keypoints, height, width).body
+    prompts = body_prompts(body, height, width)
+    return tuple(
+        Click(t, float(x), float(y), True)
+        for t in key_frames(len(keypoints))
+        for (x, y), score in zip(prompts[t], body[t, PROMPTED, 2], strict=True)
+        if score >= SEEN and 0 <= x < width and 0 <= y < height
+    )
+
+
+def centre_clicks(keypoints: np.ndarray, height: int, width: int) -> tuple[Click, ...]:
+    """Return two clicks on the first frame with a person: the middle of the face and of the torso, where seen.
+
+    Args:
+        keypoints: [T, 133, 3], x, y in pixels of the clip, score.
+        height, width: of the clip in pixels.
+    """
+    for t, points in enumerate(keypoints):
+        parts = (points[23:91], points[[5, 6, 11, 12]])  # face; shoulders and hips
+        seen = [part[part[:, 2] >= SEEN, :2] for part in parts]
+        middles = [(part.min(axis=0) + part.max(axis=0)) / 2 for part in seen if len(part) > 1]
+        clicks = [Click(t, float(x), float(y), True) for x, y in middles if 0 <= x < width and 0 <= y < height]
+        if clicks:
+            return tuple(clicks)
+    return ()
+
+
+def segment(frames: Iterable[np.ndarray], keypoints: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the followed person's mask frame by frame, [H, W], bool; empty where the key points are.
 
     Args:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; read once, one at a time.
         keypoints: [T, 133, 3], x, y in pixels, score.
-
-    Returns:
-        [T, H, W], bool; True is the person.
     """
-    return (
-        np.stack(
-            list(_smoothed(person_probability(frame, points) for frame, points in zip(frames, keypoints, strict=True)))
-        )
-        > 127
-    )
+    chances = (person_probability(frame, points) for frame, points in zip(frames, keypoints, strict=True))
+    return (chance > 127 for chance in _smoothed(chances))
 
 
 def person_probability(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -83,43 +135,28 @@ def grabcut(
     keypoints: np.ndarray,
     clicks: Sequence[Click],
     probability: Iterable[np.ndarray] | None = None,
-) -> np.ndarray:
-    """Return the person's mask with clicked points as hard constraints.
+) -> Iterator[np.ndarray]:
+    """Yield the person's mask frame by frame, [H, W], bool, with clicked points as hard constraints.
 
     On a clicked frame a positive point and its surroundings of like colour belong to the person, a negative one does
     not. On every other frame each click is carried along: it keeps its place relative to the nearest key points, and
     counts only where the picture there looks as it did where it was clicked.
 
     Args:
-        frames: [H, W, 3] each, 0 to 255, uint8 RGB; they are read once.
+        frames: [H, W, 3] each, 0 to 255, uint8 RGB; a clip or an array: read twice, one at a time.
         keypoints: [T, 133, 3], x, y in pixels, score.
-        clicks: points in pixels of the clip.
+        clicks: points in pixels of the clip, inside it.
         probability: [H, W], 0 to 1, per frame; None computes it.
-
-    Returns:
-        [T, H, W], bool.
-
-    Raises:
-        ValueError: a click outside the clip.
     """
-    pictures = list(frames)
-    for click in clicks:
-        height, width = pictures[0].shape[:2]
-        if not (0 <= click.frame < len(pictures) and 0 <= click.x < width and 0 <= click.y < height):
-            raise ValueError(
-                f"clicks must lie inside the clip ({len(pictures)} frames of {height}x{width}), got x {click.x}, y {click.y} on frame {click.frame}; use points of the working clip"
-            )
-    likely = probability or (person_probability(f, p) for f, p in zip(pictures, keypoints, strict=True))
-    anchored = [_Anchor.at(click, pictures[click.frame], keypoints[click.frame]) for click in clicks]
-    masks = []
-    for t, (frame, points, chance) in enumerate(zip(pictures, keypoints, likely, strict=True)):
-        there = [
-            (*place, anchor.click.positive)
-            for anchor in anchored
-            if (place := anchor.place(t, frame, points)) is not None
-        ]
-        masks.append(_constrained(frame, chance, points, there) if there else chance > 0.5)
-    return np.stack(masks)
+    wanted = {click.frame for click in clicks}
+    clicked = {t: frame for t, frame in zip(range(max(wanted, default=-1) + 1), frames, strict=False) if t in wanted}
+    anchored = [_Anchor.at(click, clicked[click.frame], keypoints[click.frame]) for click in clicks]
+    chances = iter(probability) if probability is not None else None
+    for t, (frame, points) in enumerate(zip(frames, keypoints, strict=True)):
+        chance = person_probability(frame, points) if chances is None else next(chances)
+        places = [(anchor.place(t, frame, points), anchor.click.positive) for anchor in anchored]
+        there = [(*place, positive) for place, positive in places if place is not None]
+        yield _constrained(frame, chance, points, there) if there else chance > 0.5
 
 
 class _Anchor(NamedTuple):
@@ -276,10 +313,3 @@ def _paste(values: np.ndarray, centre: np.ndarray, size: float, height: int, wid
 def _colour(frame: np.ndarray, where: np.ndarray) -> np.ndarray:
     x, y = int(where[0]), int(where[1])
     return frame[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].reshape(-1, 3).astype(float).mean(axis=0)
-
-
-def clicks_of(edits: Mapping[str, object]) -> list[Click]:
-    """Read clicks from `edits.json`'s form: {"clicks": [{"frame", "x", "y", "positive"}, …]}."""
-    rows = edits.get("clicks", [])
-    assert isinstance(rows, list)
-    return [Click(int(row["frame"]), float(row["x"]), float(row["y"]), bool(row["positive"])) for row in rows]
