@@ -18,7 +18,7 @@
 # The inputs that 10_preprocess made go in; the video of the moving character comes out.
 
 # %% tags=["parameters"]
-inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one
+inputs = "latest"  # folder that 10_preprocess or 20_inspect wrote, or latest: the newest one
 checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 mode = None  # None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)
 prompt = "视频中的人在做动作"  # what happens, in words; the official code always uses this one

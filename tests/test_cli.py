@@ -21,12 +21,12 @@ def wanlab(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
 
 
 def values(step: str, *arguments: str) -> dict:
-    """Return what the step's notebook would be given."""
-    return cli._values(cli._parser().parse_args([step, *arguments]), [step] if step != "pipeline" else cli.PIPELINE)
+    """Return the settings that the command line gives."""
+    return cli._values(cli._parser().parse_args([step, *arguments]), [step] if step != "pipeline" else list(cli.STEPS))
 
 
 @pytest.mark.parametrize(
-    "command", ["preprocess", "generate", "report", "pipeline", "demo", "check", "models", "runs", "lab"]
+    "command", ["preprocess", "inspect", "generate", "report", "pipeline", "demo", "check", "models", "runs", "lab"]
 )
 def test_every_command_explains_itself_from_anywhere(command: str, tmp_path: Path) -> None:
     done = wanlab(command, "--help", cwd=tmp_path)
@@ -61,7 +61,8 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         ),
         (["pipeline", "--retarget"], "retargeting is not built into wanlab yet"),
         (["sweep", "--anything"], "sweeping parameters (40_sweep) is not built into wanlab yet"),
-        (["inspect"], "is not built into wanlab yet"),
+        (["inspect", "--mask_chian", "fill"], "unknown parameter mask_chian; did you mean mask_chain?"),
+        (["inspect", "--points", "/nowhere/p.json"], "points must exist, got /nowhere/p.json"),
         (["params", "from-comfyui", "x.json"], "is not built into wanlab yet"),
         *(
             (["pipeline", f"--{name}", *(["3"] if takes else [])], sentence)
@@ -86,21 +87,21 @@ def test_refusals_come_before_a_kernel_with_status_2(
 
 def test_paths_of_the_command_line_start_at_the_shell_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = values("preprocess", "--driving_video", "film.mp4", "-p", "reference_image", "a/b.png")["preprocess"]
+    given = values("preprocess", "--driving_video", "film.mp4", "-p", "reference_image", "a/b.png")
     assert given == {"driving_video": str(tmp_path / "film.mp4"), "reference_image": str(tmp_path / "a" / "b.png")}
     monkeypatch.chdir(config.project_root() / "notebooks")
-    assert values("preprocess", "--driving_video", "../README.md")["preprocess"]["driving_video"] == "README.md"
-    assert values("generate", "--inputs", "latest")["generate"]["inputs"] == "latest"
+    assert values("preprocess", "--driving_video", "../README.md")["driving_video"] == "README.md"
+    assert values("generate", "--inputs", "latest")["inputs"] == "latest"
 
 
 def test_flags_win_over_p_and_p_over_files(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text("seed: 1\nshift: 3\nguidance_scale: 2\n")
-    given = values("generate", "-f", str(file), "-p", "seed", "2", "-p", "shift", "4", "--seed", "3")["generate"]
+    given = values("generate", "-f", str(file), "-p", "seed", "2", "-p", "shift", "4", "--seed", "3")
     assert config.GenerateSettings.build(given) == config.GenerateSettings.build(
         {"seed": 3, "shift": 4, "guidance_scale": 2}
     )
-    assert values("generate", "--fps" if False else "--shift", "None")["generate"] == {"shift": None}
+    assert values("generate", "--fps" if False else "--shift", "None") == {"shift": None}
 
 
 def test_every_setting_has_a_flag() -> None:

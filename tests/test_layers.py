@@ -13,9 +13,9 @@ from wanlab import config
 LAYERS = (
     {"config", "resize"},
     {"colour", "media"},
-    {"runs", "inputs", "people", "keypoints", "points", "pose", "face", "mask", "sam", "windows", "schedule", "models", "sampling", "checkpoints", "viz"},
-    {"preprocess", "generate", "report"},
-    {"headless", "machine", "cli"},
+    {"runs", "inputs", "people", "keypoints", "points", "pose", "face", "mask", "sam", "windows", "schedule", "models", "sampling", "checkpoints", "metrics", "viz"},
+    {"preprocess", "inspection", "generate", "report"},
+    {"headless", "machine", "cli", "widgets"},
 )  # fmt: skip
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2", "papermill")
 
@@ -23,8 +23,9 @@ HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2
 def imports() -> dict[str, set[str]]:
     """Return the modules of wanlab that each module imports, inside functions too."""
     found = {}
-    for path in config.PACKAGE.glob("*.py"):
-        names: set[str] = set()
+    for path in (*config.PACKAGE.glob("*.py"), *config.PACKAGE.glob("widgets/*.py")):
+        name = path.stem if path.parent == config.PACKAGE else path.parent.name  # a folder of widgets counts as one
+        names: set[str] = found.get(name, set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == "wanlab":
                 names |= {alias.name for alias in node.names}
@@ -32,7 +33,7 @@ def imports() -> dict[str, set[str]]:
                 names.add((node.module or "").split(".")[1])
             elif isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("wanlab.")}
-        found[path.stem] = names - {path.stem}
+        found[name] = names - {name}
     del found["__init__"]
     return found
 

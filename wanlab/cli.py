@@ -19,11 +19,11 @@ from wanlab.config import NOTEBOOKS, SettingsError
 
 STEPS = {
     "preprocess": "driving video and reference image → inputs (10_preprocess)",
+    "inspect": "inputs → masks side by side, and new inputs with the one chosen (20_inspect)",
     "generate": "inputs → video (30_generate)",
     "report": "run → one HTML page to share (50_report)",
 }
-PIPELINE = ("preprocess", "generate", "report")
-HANDED_ON = {"generate": "inputs", "report": "run"}  # the field that takes the folder of the step before
+HANDED_ON = {"inspect": "inputs", "generate": "inputs", "report": "run"}  # what takes the folder of the step before
 SWITCHES = {"replace": ("mode", "replace"), "replace_flag": ("mode", "replace"), "retarget_flag": ("retarget", "true")}
 
 _BACKEND = "belongs to running the official scripts, which is not built into wanlab yet; leave it out: wanlab runs the model itself"
@@ -42,7 +42,6 @@ UPSTREAM_MASK = {
     "h_len": 1,
 }  # upstream's options and their defaults: one mask chain
 NOT_BUILT_COMMANDS = {
-    "inspect": "inspecting and correcting masks and poses (20_inspect) is not built into wanlab yet",
     "sweep": "sweeping parameters (40_sweep) is not built into wanlab yet",
     "params": "reading a ComfyUI workflow into params is not built into wanlab yet",
 }
@@ -90,15 +89,36 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
 
 
-def run_pipeline(values: Mapping[str, Mapping[str, Any]]) -> int:
-    """Run the steps in order, each on what the one before wrote; `values` are per step."""
+def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> int:
+    """Run the steps in order, each on what the one before wrote.
+
+    Args:
+        given: settings by name; each step takes those that it has.
+        inspecting: run 20_inspect though no points are given.
+    """
+    from wanlab.inputs import FACTS
+
+    values = _per_step(given, STEPS)
+    values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
     folder: Path | None = None
-    for step in PIPELINE:
+    for step in STEPS:
+        if step == "inspect" and not (inspecting or given.get("points")):
+            continue
         handed = {HANDED_ON[step]: folder.name} if folder else {}
-        status, folder = run_step(step, {**values[step], **handed})
-        if status or folder is None:
+        status, made = run_step(step, {**values[step], **handed})
+        if status or made is None:
             return status or 1
+        if step != "inspect" or (made / FACTS).is_file():  # an inspection that only looked hands nothing on
+            folder = made
     return 0
+
+
+def _per_step(given: Mapping[str, Any], steps: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return for each step those of the settings that it has."""
+    return {
+        step: {name: value for name, value in given.items() if name in NOTEBOOKS[step][1].model_fields}
+        for step in steps
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,12 +130,17 @@ def _parser() -> argparse.ArgumentParser:
     for step, what in STEPS.items():
         command = commands.add_parser(step, help=what, description=what)
         _add_flags(command, [step])
-        command.set_defaults(run=lambda args, step=step: run_step(step, _values(args, [step])[step])[0])
-    command = commands.add_parser("pipeline", help="preprocess, generate, report", description="10 → 30 → 50 in one go")
-    _add_flags(command, PIPELINE)
-    command.set_defaults(run=lambda args: run_pipeline(_values(args, PIPELINE)))
+        command.set_defaults(run=lambda args, step=step: run_step(step, _values(args, [step]))[0])
+    what = "10 → 20 (with --points) → 30 → 50 in one go"
+    command = commands.add_parser("pipeline", help=what, description=what)
+    _add_flags(command, list(STEPS))
+    command.set_defaults(run=lambda args: run_pipeline(_values(args, list(STEPS))))
     for name, function, what in (
-        ("demo", _demo, "the pipeline on the bundled clip and character, with the bundled nano checkpoint"),
+        (
+            "demo",
+            _demo,
+            "all steps on a bundled clip and character, animate and replace, with the bundled nano checkpoint",
+        ),
         ("check", _check, "what this machine has, and what will therefore be used"),
         ("models", _models, "checkpoints and networks: which are here"),
         ("lab", _lab, "JupyterLab on this machine (127.0.0.1)"),
@@ -205,8 +230,8 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     command.set_defaults(known=[option for action in command._actions for option in action.option_strings])
 
 
-def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the settings given on the command line per step: params files, then -p, then flags."""
+def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
+    """Return the settings given on the command line: params files, then -p, then flags."""
     from wanlab.inputs import UPSTREAM_NAMES
 
     for name, (_, sentence) in NOT_BUILT.items():
@@ -236,13 +261,9 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, dict[st
     if unknown:
         raise SettingsError("\n".join(unknown))
     words = {name: model.words(name) for model in models.values() for name in model.paths()}
-    given |= {
+    return given | {
         name: _from_shell(text) if name in words and text not in (None, *words[name]) else text
         for name, text in config.parse_text(typed).items()
-    }
-    return {
-        step: {name: value for name, value in given.items() if name in model.model_fields}
-        for step, model in models.items()
     }
 
 
@@ -264,8 +285,12 @@ def _refuse(sentence: str) -> NoReturn:
 
 
 def _demo(_: argparse.Namespace) -> int:
-    folder = config.project_root() / "params" / "demo"
-    return run_pipeline({step: config.read_params([folder / f"{step}.yaml"]) for step in PIPELINE})
+    for mode in ("animate", "replace"):
+        file = config.project_root() / "params" / "demo" / f"{mode}.yaml"
+        status = run_pipeline(config.read_params([file]), inspecting=True)
+        if status:
+            return status
+    return 0
 
 
 def _check(_: argparse.Namespace) -> int:

@@ -34,6 +34,11 @@ def outputs_root() -> Path:
     return Path(os.environ.get("WANLAB_OUTPUTS") or project_root() / "outputs").expanduser().resolve()
 
 
+def headless() -> bool:
+    """Return whether a notebook runs without anyone at it: `wanlab` says so to its kernels by WANLAB_HEADLESS."""
+    return bool(os.environ.get("WANLAB_HEADLESS"))
+
+
 def absolute(path: Path | str) -> Path:
     """Return `path` made absolute from the project root, wherever the kernel was started."""
     return (project_root() / Path(path).expanduser()).resolve()
@@ -203,11 +208,48 @@ class PreprocessSettings(Settings):
         return value
 
 
+class InspectSettings(Settings):
+    """Settings of one inspection; field names are those of the `parameters` cell of 20_inspect."""
+
+    inputs: Literal["latest"] | Path = Field(
+        "latest", union_mode="left_to_right", description="folder that 10_preprocess wrote, or latest: the newest one"
+    )
+    driving_video: Path | None = Field(
+        None, description="the film, for a folder of other tools; None: driving.mkv of the inputs"
+    )
+    points: Path | None = Field(
+        None,
+        description="clicked points (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it",
+    )
+    mask_chain: str | None = Field(
+        None,
+        description="the chain that new inputs get; None: with points the one in use, else no new inputs are written",
+    )
+    compare: tuple[str, ...] = Field(
+        ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"), description="mask chains to look at side by side"
+    )
+    auto_keypoint: bool = Field(
+        True, description="look as well at the person that upstream's eight key points give (through GrabCut)"
+    )
+    base: str | None = Field(
+        None, description="variant that the others are compared with; None: the person's outline before any chain"
+    )
+    save_path: Path | None = _convenience(None, "folder that gets a copy of the new inputs")
+    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _chains(cls, value: Any) -> Any:
+        return tuple(value.split()) if isinstance(value, str) else value  # the command line's: chains hold no space
+
+
 class GenerateSettings(Settings):
     """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
 
     inputs: Literal["latest"] | Path = Field(
-        "latest", union_mode="left_to_right", description="folder that 10_preprocess wrote, or latest: the newest one"
+        "latest",
+        union_mode="left_to_right",
+        description="folder that 10_preprocess or 20_inspect wrote, or latest: the newest one",
     )
     checkpoint: Path | None = Field(
         None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
@@ -259,6 +301,7 @@ class ReportSettings(Settings):
 
 NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
     "preprocess": ("10_preprocess", PreprocessSettings),
+    "inspect": ("20_inspect", InspectSettings),
     "generate": ("30_generate", GenerateSettings),
     "report": ("50_report", ReportSettings),
 }
@@ -269,6 +312,12 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
     return f"unknown parameter {name}{hint}"
+
+
+def unknown_choice(name: str, got: str, known: Sequence[str]) -> str:
+    """Return the line that refuses `got` as the value of `name`, with the nearest of the `known` values."""
+    near = difflib.get_close_matches(got, known, n=1, cutoff=0.0)
+    return f"{name} must be one of {', '.join(known)}, got {got}; use {near[0]}"
 
 
 def from_notebook(model: type[Settings]) -> Settings:

@@ -34,6 +34,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
     source = config.project_root() / "notebooks" / f"{name}.ipynb"
     part = runs.make_folder(config.outputs_root()) / f".{name}-{os.getpid()}.ipynb"
     status = 0
+    os.environ["WANLAB_HEADLESS"] = "1"  # the kernel inherits it
     try:
         papermill.execute_notebook(
             str(source),

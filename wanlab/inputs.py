@@ -148,7 +148,7 @@ def write_video(
     run.add_artefact(name, file, frames=count, fps=str(fps))
 
 
-def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fraction, **facts: Any) -> None:
+def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fraction) -> None:
     """Write `mask.npz`, the person's mask and the one in use (both [T, H, W], bool), and `src_mask.mp4`."""
     empty = np.flatnonzero(~final.any(axis=(1, 2))).tolist()
     if empty:
@@ -162,7 +162,7 @@ def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fract
     )
     white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
     write_video(run, "mask_video", export, white, fps)
-    run.add_artefact("mask", master, empty=empty, share=round(float(final.mean()), 4), **facts)
+    run.add_artefact("mask", master, empty=empty, share=round(float(final.mean()), 4))
 
 
 def copy(folder: Path, target: Path) -> None:
@@ -182,7 +182,7 @@ def write_facts(
         clip_height, clip_width: size of the working clip in pixels.
         run: id of the run that made these inputs.
         parent: id of the run whose inputs were changed into these, None where they are made from a film.
-        more: further facts (people, cuts, …).
+        more: further facts (no_person, cuts, mask_chain, …).
     """
     exports = {}
     for name, (export, master) in EXPORTS.items():

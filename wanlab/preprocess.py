@@ -163,7 +163,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
                 person = np.stack(list(runs.progress(frames, "mask", len(clip))))
                 final = mask.apply_chain(person, settings.mask_chain or "")
             mask.check("mask_video" if "mask_video" in own else "the mask", final, found.keypoints)
-            inputs.write_masks(run, person, final, clip.fps, chain=settings.mask_chain)
+            inputs.write_masks(run, person, final, clip.fps)
             blank = (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True))
             inputs.write_pair(run, "background_video", own.get("background_video") or blank, clip.fps)
     with run.stage("facts"):
@@ -177,6 +177,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             no_person=list(found.no_person),
             no_face=list(boxes.filled),
             cuts=list(found.cuts),
+            mask_chain=settings.mask_chain,
         )
         run.add_artefact("inputs", inputs.FACTS)
 

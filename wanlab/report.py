@@ -7,9 +7,10 @@ report.overview(story); report.settings_table(story); …   # each shows one par
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,20 @@ RESULT = "result.mp4"
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-    """What a report tells: `result` the run of 30_generate, `source` the run that made its inputs (None if unknown)."""
+    """What a report tells.
+
+    Attributes:
+        title: heading.
+        folder: of the report, where links start.
+        result: the run of 30_generate.
+        before: the runs that its inputs came from, the oldest first; those that are gone are missing.
+        inputs: what it was made from.
+    """
 
     title: str
-    folder: Path  # of the report, where links start
+    folder: Path
     result: runs.Run
-    source: runs.Run | None
+    before: tuple[runs.Run, ...]
     inputs: inputs.AnimateInputs
 
     @property
@@ -71,22 +80,31 @@ def gather(run: runs.Run) -> Story:
     """Collect the run, its inputs and the run that made them; mark the report completed."""
     with run.working():
         result = runs.find_run(run.settings.run)
-        source = None
-        for parent in result.manifest["parents"]:
-            source = runs.find_run(parent)
-        made = inputs.read(source.folder if source else config.absolute(result.manifest["settings"]["inputs"]))
-        return Story(run.settings.title, run.folder, result, source, made)
+        before = _ancestors(result)
+        made = inputs.read(before[-1].folder if before else config.absolute(result.manifest["settings"]["inputs"]))
+        return Story(run.settings.title, run.folder, result, before, made)
+
+
+def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:
+    """Return the runs whose files a run was made from, the oldest first."""
+    found: tuple[runs.Run, ...] = ()
+    for parent in run.manifest["parents"]:
+        with contextlib.suppress(FileNotFoundError):  # removed since
+            earlier = runs.find_run(parent)
+            found += (*_ancestors(earlier), earlier)
+    return found
 
 
 def overview(story: Story) -> HTML:
     """Show title and one paragraph: what was made from what, how long it took, where the full file is."""
     chosen, made = story.result.manifest["settings"], story.result.manifest["artefacts"]["video"]
-    files = {name: facts["file"] for name, facts in (story.source.manifest["inputs"] if story.source else {}).items()}
+    first = story.before[0].manifest["inputs"] if story.before else {}
+    files = {name: facts["file"] for name, facts in first.items() if "file" in facts}
     sentence = (
         f"{made['frames']} frames of {made['height']}x{made['width']} (height x width) at {_rate(made['fps'])} frames per second, "
         f"mode {chosen['mode']}, checkpoint {chosen['checkpoint']}"
     )
-    if files:
+    if {"driving_video", "reference_image"} <= set(files):
         sentence += f"; the person of {files['driving_video']} drives {files['reference_image']}"
     link = Path("..") / story.result.id / RESULT
     return HTML(
@@ -132,29 +150,27 @@ def confidence(story: Story) -> Any:
 def settings_table(story: Story) -> HTML:
     """Show the settings that differ from the defaults, and all of them folded away."""
     parts = []
-    for run, name in ((story.source, "preprocess"), (story.result, "generate")):
-        if run is None:
-            continue
-        model = config.NOTEBOOKS[name][1]
+    for run in (*story.before, story.result):
+        notebook, model = config.NOTEBOOKS[run.manifest["step"]]
         defaults = model.build({}).model_dump(mode="json")
         chosen = {key: value for key, value in run.manifest["settings"].items() if key not in model.conveniences()}
         changed = {key: (value, defaults.get(key)) for key, value in chosen.items() if value != defaults.get(key)}
-        parts.append(f"<h3>{config.NOTEBOOKS[name][0]}</h3>")
+        parts.append(f"<h3>{notebook}</h3>")
         parts.append(
-            _table(
+            viz.table(
                 ("setting", "here", "default"),
                 [(k, v, "as the checkpoint recommends" if d is None else d) for k, (v, d) in changed.items()],
-            )
+            ).data
         )
         parts.append(
-            f"<details><summary>all {len(chosen)} settings</summary>{_table(('setting', 'here'), chosen.items())}</details>"
+            f"<details><summary>all {len(chosen)} settings</summary>{viz.table(('setting', 'here'), chosen.items()).data}</details>"
         )
     return HTML("".join(parts))
 
 
 def notes(story: Story) -> HTML:
     """Show what the runs said about their inputs and results."""
-    said = [note for run in (story.source, story.result) if run for note in run.manifest["notes"]]
+    said = [note for run in (*story.before, story.result) for note in run.manifest["notes"]]
     said += story.inputs.notes
     return HTML(
         "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(said)) + "</ul>"
@@ -166,28 +182,26 @@ def notes(story: Story) -> HTML:
 def times(story: Story) -> HTML:
     """Show the seconds per stage and the peak memory of each run."""
     rows = []
-    for run in (story.source, story.result):
-        if run:
-            step = run.manifest["step"]
-            rows += [(f"{step}: {stage}", f"{seconds:.1f} s") for stage, seconds in run.manifest["seconds"].items()]
-            rows.append(
-                (
-                    f"{step}: in all",
-                    f"{run.manifest['seconds_total']:.1f} s, peak memory {run.manifest['peak_memory_bytes'] / 2**30:.1f} GiB",
-                )
+    for run in (*story.before, story.result):
+        step = run.manifest["step"]
+        rows += [(f"{step}: {stage}", f"{seconds:.1f} s") for stage, seconds in run.manifest["seconds"].items()]
+        rows.append(
+            (
+                f"{step}: in all",
+                f"{run.manifest['seconds_total']:.1f} s, peak memory {run.manifest['peak_memory_bytes'] / 2**30:.1f} GiB",
             )
-    return HTML(_table(("stage", "took"), rows))
+        )
+    return viz.table(("stage", "took"), rows)
 
 
 def provenance(story: Story) -> HTML:
     """Show hashes of inputs and models, versions and machine: enough to tell whether another run is the same."""
     rows: list[tuple[str, Any]] = []
-    for run in (story.source, story.result):
-        if run:
-            rows += [
-                (f"{run.manifest['step']}: {name}", f"{facts.get('file', '')} SHA-256 {facts['sha256']}")
-                for name, facts in run.manifest["inputs"].items()
-            ]
+    for run in (*story.before, story.result):
+        rows += [
+            (f"{run.manifest['step']}: {name}", f"{facts.get('file', '')} SHA-256 {facts['sha256']}")
+            for name, facts in run.manifest["inputs"].items()
+        ]
     rows += [(f"model: {name}", fingerprint) for name, fingerprint in story.result.manifest["models"].items()]
     about = story.result.manifest["environment"]
     rows += [
@@ -199,17 +213,16 @@ def provenance(story: Story) -> HTML:
         ("GPU", about.get("gpu", "none")),
         ("versions", ", ".join(f"{name} {version}" for name, version in about["versions"].items())),
     ]
-    return HTML(_table(("what", "value"), rows))
+    return viz.table(("what", "value"), rows)
 
 
 def command(story: Story) -> HTML:
     """Show the commands that repeat the runs exactly, every setting spelled out."""
-    lines = []
-    if story.source:
-        lines.append(_command("preprocess", story.source.manifest["settings"], {}))
-    lines.append(
-        _command("generate", story.result.manifest["settings"], {"inputs": story.source.id} if story.source else {})
-    )
+    lines, earlier = [], None
+    for run in (*story.before, story.result):
+        instead = {"inputs": earlier.id} if earlier else {}
+        lines.append(_command(run.manifest["step"], run.manifest["settings"], instead))
+        earlier = run
     return HTML("<pre>" + escape("\n".join(lines)) + "</pre>")
 
 
@@ -225,8 +238,3 @@ def _command(step: str, chosen: Mapping[str, Any], instead: Mapping[str, str]) -
 def _rate(fps: str) -> str:
     top, _, bottom = fps.partition("/")
     return f"{int(top) / int(bottom or 1):.3f}".rstrip("0").rstrip(".")
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return "<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + f"</tr>{body}</table>"

@@ -19,14 +19,16 @@ from wanlab.points import Click
 PROMPTED = [0, 1, 2, 5, 8, 11, 10, 13]  # of upstream's body points: nose, neck, shoulders, hips, ankles
 SEEN = 0.3  # score of a key point that counts as being there
 MARGIN = 1.3  # side of the crop: of the box around the key points; hair and clothes reach beyond them
+THIGH = 0.8  # of the torso, the length of a thigh
 REACH = 0.5  # of the body's size; farther from the skeleton nothing belongs to the person
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # ImageNet's
 SMOOTHING = np.array([0.25, 0.5, 0.25])  # weights of the frames before, here and after
 LIMBS = (
-    (0, 5), (0, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14),
+    (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14),
     (14, 16), (15, 17), (15, 19), (16, 20), (16, 22), (9, 103), (10, 124),
 )  # fmt: skip  # of the 133 key points
 LIKE = 24  # of 255, how far a colour may be from the clicked one to go with it
+SAME_COLOUR, SPREAD = 14.0, 2.0  # CIELAB distance, and times its pixels, up to which a carried click still counts
 UNSURE = (0.15, 0.85)  # between them GrabCut decides
 GRABCUT_SIDE = 320  # pixels; larger crops are shrunk for GrabCut, which takes a second at 640
 
@@ -115,6 +117,7 @@ def person_probability(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
         points: [133, 3], x, y in pixels, score; all 0 gives 0 everywhere.
     """
     height, width = frame.shape[:2]
+    points = _with_thighs(points)
     crop_of = _crop(points)
     if crop_of is None:
         return np.zeros((height, width), np.float32)
@@ -140,7 +143,7 @@ def grabcut(
 
     On a clicked frame a positive point and its surroundings of like colour belong to the person, a negative one does
     not. On every other frame each click is carried along: it keeps its place relative to the nearest key points, and
-    counts only where the picture there looks as it did where it was clicked.
+    counts only where the picture there looks as it did where it was clicked, and what goes with it is no larger.
 
     Args:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; a clip or an array: read twice, one at a time.
@@ -154,18 +157,27 @@ def grabcut(
     chances = iter(probability) if probability is not None else None
     for t, (frame, points) in enumerate(zip(frames, keypoints, strict=True)):
         chance = person_probability(frame, points) if chances is None else next(chances)
-        places = [(anchor.place(t, frame, points), anchor.click.positive) for anchor in anchored]
-        there = [(*place, positive) for place, positive in places if place is not None]
+        there = [here for anchor in anchored if (here := anchor.on(t, frame, points)) is not None]
         yield _constrained(frame, chance, points, there) if there else chance > 0.5
 
 
+class _Placed(NamedTuple):
+    """A click on one frame: x, y in pixels, its kind, and the most pixels of like colour that may go with it."""
+
+    x: float
+    y: float
+    positive: bool
+    most: float
+
+
 class _Anchor(NamedTuple):
-    """A click that hangs on the nearest key points: offset in sizes of the body, and its colour."""
+    """A click that hangs on the nearest key points: offset in sizes of the body, its colour, what goes with it."""
 
     click: Click
     nearest: np.ndarray
     offset: np.ndarray
     colour: np.ndarray
+    like: float  # pixels of like colour around it, in squared sizes of the body
 
     @classmethod
     def at(cls, click: Click, frame: np.ndarray, points: np.ndarray) -> _Anchor:
@@ -173,24 +185,25 @@ class _Anchor(NamedTuple):
         seen = np.flatnonzero(points[:, 2] >= SEEN)
         nearest = seen[np.argsort(np.linalg.norm(points[seen, :2] - where, axis=1))[:3]]
         middle = points[nearest, :2].mean(axis=0) if len(nearest) else where
-        return cls(click, nearest, (where - middle) / _size(points), _colour(frame, where))
+        scale = min(1.0, GRABCUT_SIDE / max(frame.shape))
+        small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        like = _like(small, (int(click.x * scale), int(click.y * scale))).sum() / scale**2
+        return cls(click, nearest, (where - middle) / _size(points), _colour(frame, where), like / _size(points) ** 2)
 
-    def place(self, t: int, frame: np.ndarray, points: np.ndarray) -> tuple[float, float] | None:
-        """Return where the click lies on frame `t`, None where it cannot be carried to."""
+    def on(self, t: int, frame: np.ndarray, points: np.ndarray) -> _Placed | None:
+        """Return the click on frame `t`, None where it cannot be carried to."""
         if t == self.click.frame:
-            return self.click.x, self.click.y
+            return _Placed(self.click.x, self.click.y, self.click.positive, np.inf)
         if not len(self.nearest) or (points[self.nearest, 2] < SEEN).any():
             return None
         where = points[self.nearest, :2].mean(axis=0) + self.offset * _size(points)
         inside = (where >= 0).all() and (where < frame.shape[1::-1]).all()
-        if not inside or np.abs(_colour(frame, where) - self.colour).mean() > 30:  # of 255: something else is there
+        if not inside or np.linalg.norm(_colour(frame, where) - self.colour) > SAME_COLOUR:
             return None
-        return float(where[0]), float(where[1])
+        return _Placed(float(where[0]), float(where[1]), self.click.positive, SPREAD * self.like * _size(points) ** 2)
 
 
-def _constrained(
-    frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clicks: Sequence[tuple[float, float, bool]]
-) -> np.ndarray:
+def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clicks: Sequence[_Placed]) -> np.ndarray:
     """Run GrabCut on one frame around what is likely and what was clicked; what hangs on neither person nor click goes."""
     height, width = frame.shape[:2]
     places = np.array([click[:2] for click in clicks])
@@ -210,9 +223,11 @@ def _constrained(
         if min(points[a, 2], points[b, 2]) >= SEEN and likely.any():
             ends = [((points[i, :2] - (x0, y0)) * size / (x1 - x0, y1 - y0)).astype(int).tolist() for i in (a, b)]
             cv2.line(labels, *ends, cv2.GC_FGD, max(2, round(6 * scale)))  # type: ignore[call-overload]
-    for x, y, positive in clicks:
+    for x, y, positive, most in clicks:
         at = int((x - x0) * size[0] / (x1 - x0)), int((y - y0) * size[1] / (y1 - y0))
         region = _like(picture, at)
+        if region.sum() > most * scale**2:  # it slipped off onto a wall, say
+            continue
         free = region & ((labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD) if positive else region)
         labels[free] = cv2.GC_PR_FGD if positive else cv2.GC_PR_BGD
         cv2.circle(labels, at, max(2, round(4 * scale)), cv2.GC_FGD if positive else cv2.GC_BGD, -1)
@@ -225,7 +240,7 @@ def _constrained(
     out[y0:y1, x0:x1] = cv2.resize(result, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_LINEAR) > 0.5
     _, parts = cv2.connectedComponents(out, connectivity=4)
     seen = points[points[:, 2] >= SEEN, :2]
-    anchors = [*map(tuple, seen), *((x, y) for x, y, positive in clicks if positive)]
+    anchors = [*map(tuple, seen), *((click.x, click.y) for click in clicks if click.positive)]
     kept = {int(parts[int(y), int(x)]) for x, y in anchors if 0 <= x < width and 0 <= y < height} - {0}
     return np.isin(parts, list(kept)) if kept else out.astype(bool)
 
@@ -266,6 +281,16 @@ def _weighted(before: np.ndarray | None, here: np.ndarray, after: np.ndarray | N
         (w, part) for w, part in zip(SMOOTHING, (before, here, after), strict=True) if part is not None and part.any()
     ]
     return sum(w * part.astype(np.float32) for w, part in parts) / sum(w for w, _ in parts)  # type: ignore[return-value]
+
+
+def _with_thighs(points: np.ndarray) -> np.ndarray:
+    """Return the key points with knees put in below seen hips where none were found: the body goes on there."""
+    out = points.copy()
+    for hip, knee, shoulder in ((11, 13, 5), (12, 14, 6)):
+        if points[knee, 2] < SEEN <= min(points[hip, 2], points[shoulder, 2]):
+            out[knee, :2] = points[hip, :2] + THIGH * (points[hip, :2] - points[shoulder, :2])
+            out[knee, 2] = SEEN
+    return out
 
 
 def _crop(points: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -311,5 +336,7 @@ def _paste(values: np.ndarray, centre: np.ndarray, size: float, height: int, wid
 
 
 def _colour(frame: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return the mean colour around a point: CIELAB, L from 0 to 100."""
     x, y = int(where[0]), int(where[1])
-    return frame[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].reshape(-1, 3).astype(float).mean(axis=0)
+    patch = frame[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].astype(np.float32) / 255
+    return cv2.cvtColor(patch, cv2.COLOR_RGB2LAB).reshape(-1, 3).mean(axis=0)

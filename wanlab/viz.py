@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from html import escape
+from typing import Any
 
 import cv2
 import numpy as np
-from IPython.display import Image
+from IPython.display import HTML, Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wanlab import media, pose
+from wanlab import media, metrics, pose
 from wanlab.windows import Plan
 
 COLUMNS = 8
@@ -22,19 +24,29 @@ DPI = 110
 PREVIEW = 320  # pixels, the height of an inline video; the full files lie in the run folder
 SEAM_COLOUR = "#c2185b"
 PARTS = {"body": slice(0, 17), "face": slice(23, 91), "left hand": slice(91, 112), "right hand": slice(112, 133)}
+MASK_CELL = 2.0  # inches, the height of a picture where masks are judged
+MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (0, 158, 115), (230, 159, 0), (86, 180, 233), (255, 0, 144)
+LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
+LINE_STYLES = ("-", "--", ":")
 PART_COLOURS = ("#1f4e79", "#e08a1e", "#2e8b57", "#8e44ad")
 
 
-def contact_sheet(videos: Mapping[str, media.Clip | None], columns: int = COLUMNS) -> Image:
+def contact_sheet(
+    videos: Mapping[str, media.Clip | None], columns: int = COLUMNS, marks: Mapping[int, str] | None = None
+) -> Image:
     """Show frames spread over the clip, a row per video, frame numbers on top.
 
     Args:
         videos: clips of equal length by name; None is left out.
         columns: frames to show.
+        marks: frames that are shown in any case (as many as `columns` of them), and the word beside their number.
     """
     shown = {name: clip for name, clip in videos.items() if clip is not None}
     length = min(len(clip) for clip in shown.values())
-    return _sheet(shown, _spread(length, columns))
+    marks = marks or {}
+    marked = [sorted(marks)[i] for i in _spread(len(marks), columns)]
+    frames = sorted({*_spread(length, columns), *marked})
+    return _sheet({name: _frames(clip, frames) for name, clip in shown.items()}, frames, marks=marks)
 
 
 def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip, seams: Sequence[int] = ()) -> Image:
@@ -50,7 +62,8 @@ def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip,
         [seams[i] for i in np.unique(np.linspace(0, len(seams) - 1, min(3, len(seams))).astype(int))] if seams else []
     )
     frames = sorted({*_spread(len(video), 6), *(t for seam in shown_seams for t in (seam - 1, seam))})
-    return _sheet({"driving": driving, "result": video}, frames, reference, shown_seams)
+    rows = {"driving": _frames(driving, frames), "result": _frames(video, frames)}
+    return _sheet(rows, frames, reference, shown_seams)
 
 
 def reference_sketch(image: np.ndarray, keypoints: np.ndarray | None) -> Image:
@@ -113,6 +126,123 @@ def keypoint_confidence(
     return _image(figure, "Mean key point score of each part over time")
 
 
+def mask_views(
+    clip: media.Clip | None,
+    masks: Mapping[str, np.ndarray],
+    view: Callable[..., np.ndarray],
+    base: str,
+    columns: int = 6,
+) -> Image | None:
+    """Show a view of every mask in the same frames, a row per mask; None and a sentence without any.
+
+    Args:
+        clip: the working clip.
+        masks: [T, H, W], bool, by name.
+        view: `overlay`, `difference`, `leak` or `background`.
+        base: name of the mask that `difference` compares with.
+        columns: frames to show.
+    """
+    if not masks or clip is None:
+        print("these inputs hold no mask")
+        return None
+    frames = _spread(len(clip), columns)
+    pictures = _frames(clip, frames)
+    rows = {
+        name: np.stack([view(*each) for each in zip(pictures, mask[frames], masks[base][frames], strict=True)])
+        for name, mask in masks.items()
+        if view is not difference or name != base
+    }
+    return _sheet(rows, frames, cell=MASK_CELL)
+
+
+def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
+    """Tint what is generated anew and draw its outline: [H, W, 3], uint8 RGB.
+
+    Args:
+        frame: [H, W, 3], 0 to 255, uint8 RGB.
+        mask: [H, W], bool, True where the picture is generated anew.
+        base: not looked at; the views take the same arguments.
+    """
+    out = frame.copy()
+    out[mask] = (0.5 * frame[mask] + 0.5 * np.array(MASK_COLOUR)).astype(np.uint8)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(out, contours, -1, MASK_COLOUR, max(1, round(frame.shape[0] / 300)))
+
+
+def difference(frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Paint what only the mask has in orange and what only `base` has in blue, both in grey; as `overlay`."""
+    out = _dimmed(frame)
+    out[mask & base] = (0.5 * out[mask & base] + 90).astype(np.uint8)
+    out[mask & ~base], out[base & ~mask] = MORE_COLOUR, LESS_COLOUR
+    return out
+
+
+def leak(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
+    """Paint the pixels that are black in the background though the model is told to keep them; as `overlay`."""
+    out = _dimmed(frame)
+    out[mask] //= 2
+    out[metrics.leak(mask[None])[0]] = LEAK_COLOUR
+    return out
+
+
+def background(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
+    """Black out what is generated anew, as the model sees it; as `overlay`."""
+    return frame * ~mask[..., None]
+
+
+def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> Image | None:
+    """Plot each metric over time, a line per variant; None without any.
+
+    Args:
+        numbers: per variant and metric [T], float.
+        base: the variant that IoU and boundary F compare with.
+    """
+    if not numbers:
+        return None
+    kinds = list(next(iter(numbers.values())))
+    figure = Figure(figsize=(PAGE, 1.45 * len(kinds)), dpi=DPI, layout="constrained")
+    axes = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, kind in zip(axes, kinds, strict=True):
+        for i, (name, row) in enumerate(numbers.items()):
+            axis.plot(row[kind], label=name, color=LINE_COLOURS[i % 7], linestyle=LINE_STYLES[i % 3], linewidth=1.5)
+        axis.set_ylabel(f"{kind}\nwith {base}" if kind in ("IoU", "boundary F") else kind, fontsize=8)
+        _plain(axis)
+    axes[-1].set_xlabel("frame", fontsize=8)
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
+    return _image(figure, "Area, IoU, boundary F, change and leak of each mask over time")
+
+
+def mask_table(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> HTML | None:
+    """Show each variant's mean of each metric, and the frame where it is worst; None without any.
+
+    Args:
+        numbers, base: as `mask_curves`.
+    """
+    if not numbers:
+        return None
+    worst = {"area": None, "IoU": np.argmin, "boundary F": np.argmin, "change": np.argmax, "leak": np.argmax}
+    rows = []
+    for name, row in numbers.items():
+        cells = [f"{name} (base)" if name == base else name]
+        for kind, values in row.items():
+            number = f"{values.mean():.3f}" if kind in ("IoU", "boundary F") else f"{values.mean():.1%}"
+            pick = worst.get(kind)
+            at = (
+                ""
+                if pick is None or (name == base and kind in ("IoU", "boundary F"))
+                else f" (worst: {int(pick(values))})"
+            )
+            cells.append(number + at)
+        rows.append(cells)
+    return table(("mask", *next(iter(numbers.values()))), rows)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:
+    """Show rows under a head; everything is escaped."""
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return HTML("<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + f"</tr>{body}</table>")
+
+
 def segment_plan(plan: Plan) -> Image:
     """Draw the segments over the clip's frames: what is new, what is taken over, and (hatched) what is cut off."""
     count = len(plan.windows)
@@ -165,38 +295,51 @@ def show_videos(videos: Mapping[str, media.Clip | None], fps: Fraction) -> None:
 
 
 def _sheet(
-    clips: Mapping[str, media.Clip],
+    rows: Mapping[str, np.ndarray],
     frames: Sequence[int],
     reference: np.ndarray | None = None,
     seams: Sequence[int] = (),
+    marks: Mapping[int, str] | None = None,
+    cell: float = CELL,
 ) -> Image:
-    """Lay frames out in bands as wide as a page, in each a row per clip, the reference in front of the first."""
+    """Lay pictures out in bands as wide as a page, a line per row in each, the reference in front of the first.
+
+    Args:
+        rows: [n, H, W, 3], uint8 RGB, by name: the pictures of `frames`.
+        frames: their numbers.
+        reference: [H, W, 3], uint8 RGB.
+        seams: frames before which a dashed line is drawn.
+        marks: a word beside the number of a frame.
+        cell: inches, the height of a picture.
+    """
     lead = 0 if reference is None else 1
-    widest = max(clip.width / clip.height for clip in clips.values())
-    across = max(2, int(PAGE / (CELL * widest)) - lead)
+    widest = max(pictures.shape[2] / pictures.shape[1] for pictures in rows.values())
+    across = max(2, int(PAGE / (cell * widest)) - lead)
     across = -(-len(frames) // -(-len(frames) // across))  # bands of equal length
-    bands = [frames[i : i + across] for i in range(0, len(frames), across)]
-    size = (0.4 + (lead + across) * CELL * widest * 1.04, len(bands) * (len(clips) * CELL * 1.05 + 0.25) + 0.2)
+    bands = [range(i, min(i + across, len(frames))) for i in range(0, len(frames), across)]
+    size = (0.4 + (lead + across) * cell * widest * 1.04, len(bands) * (len(rows) * cell * 1.05 + 0.25) + 0.2)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
-    axes = figure.subplots(len(bands) * len(clips), lead + across, squeeze=False)
+    axes = figure.subplots(len(bands) * len(rows), lead + across, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for band, shown in enumerate(bands):
-        for row, (name, clip) in enumerate(clips.items()):
-            line = axes[band * len(clips) + row, lead:]
-            for axis, frame, t in zip(line, _frames(clip, shown), shown, strict=False):
-                _picture(axis, frame)
+        for row, (name, pictures) in enumerate(rows.items()):
+            line = axes[band * len(rows) + row, lead:]
+            for axis, i in zip(line, shown, strict=False):
+                t = frames[i]
+                _picture(axis, pictures[i])
                 if row == 0:
-                    axis.set_title(f"{t}", fontsize=8, color=SEAM_COLOUR if t in seams else "#333333")
+                    title = f"{t} {marks[t]}" if marks and t in marks else f"{t}"
+                    axis.set_title(title, fontsize=8, color=SEAM_COLOUR if t in seams or title != f"{t}" else "#333333")
                 if t in seams:
                     axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
-            line[0].set_ylabel(name, fontsize=9)
+            line[0].set_ylabel(name, fontsize=8)
     if reference is not None:
-        axis = axes[len(clips) - 1, 0]
+        axis = axes[len(rows) - 1, 0]
         _picture(axis, reference)
         axis.set_title("reference", fontsize=8)
-    return _image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(clips), "jpeg")
+    return _image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(rows), "jpeg")
 
 
 def _frames(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
@@ -204,7 +347,11 @@ def _frames(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
 
 
 def _spread(length: int, count: int) -> list[int]:
-    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist() if length else []
+
+
+def _dimmed(frame: np.ndarray) -> np.ndarray:
+    return np.repeat(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 3 * 2
 
 
 def _preview(frame: np.ndarray) -> np.ndarray:

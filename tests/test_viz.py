@@ -1,0 +1,76 @@
+"""Views of a mask and tables: the pixels and cells that they must show."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wanlab import media, viz
+
+FRAME = np.full((64, 96, 3), 200, np.uint8)
+BASE, MORE = np.zeros((2, 64, 96), bool)
+BASE[8:40, 8:40] = True
+MORE[16:40, 12:60] = True
+
+
+def test_overlay_tints_the_mask_only() -> None:
+    shown = viz.overlay(FRAME, MORE)
+    assert (shown[20, 30] == (200 + np.array(viz.MASK_COLOUR)) // 2).all()
+    assert (shown[16, 30] == viz.MASK_COLOUR).all()  # the outline
+    np.testing.assert_array_equal(shown[~MORE], FRAME[~MORE])
+
+
+def test_difference_paints_more_and_less() -> None:
+    shown = viz.difference(FRAME, MORE, BASE)
+    np.testing.assert_array_equal((shown == viz.MORE_COLOUR).all(axis=-1), MORE & ~BASE)
+    np.testing.assert_array_equal((shown == viz.LESS_COLOUR).all(axis=-1), BASE & ~MORE)
+
+
+def test_leak_paints_what_the_lattice_keeps() -> None:
+    expected = MORE.copy()
+    expected[16:40, 16:64] = False  # 16 is a cell's first row; the columns 12 to 15 lie in one whose first is kept
+    shown = viz.leak(FRAME, MORE)
+    np.testing.assert_array_equal((shown == viz.LEAK_COLOUR).all(axis=-1), expected)
+
+
+def test_background_is_black_inside() -> None:
+    shown = viz.background(FRAME, MORE)
+    assert not shown[MORE].any()
+    np.testing.assert_array_equal(shown[~MORE], FRAME[~MORE])
+
+
+def test_a_table_escapes_and_marks_the_worst_frame() -> None:
+    numbers = {
+        "<b>": {"area": np.array([0.5, 0.25]), "IoU": np.array([0.9, 0.4])},
+        "base": {"area": np.array([0.5, 0.5]), "IoU": np.ones(2)},
+    }
+    shown = viz.mask_table(numbers, "base").data
+    assert "<td>&lt;b&gt;</td><td>37.5%</td><td>0.650 (worst: 1)</td>" in shown
+    assert "<td>base (base)</td><td>50.0%</td><td>1.000</td>" in shown
+    assert viz.mask_table({}, "") is None
+    assert viz.mask_curves({}, "") is None
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> media.Clip:
+    frames = np.repeat(np.arange(20, 220, 10, dtype=np.uint8), 64 * 96 * 3).reshape(20, 64, 96, 3)
+    media.write_video(tmp_path / "clip.mkv", frames, Fraction(16), lossless=True)
+    return media.open_clip(tmp_path / "clip.mkv")
+
+
+def test_marked_frames_are_in_the_contact_sheet(clip: media.Clip) -> None:
+    shown = viz.contact_sheet({"clip": clip, "gone": None}, columns=3, marks={7: "no face"})
+    assert "Frames 0, 7, 10, 19 of clip" in shown.alt
+
+
+def test_mask_views_show_a_row_per_mask(clip: media.Clip) -> None:
+    masks = {"a": np.stack([BASE] * 20), "b": np.stack([MORE] * 20)}
+    for view, rows in ((viz.overlay, 2), (viz.difference, 1)):  # the base does not differ from itself
+        shown = viz.mask_views(clip, masks, view, "a", columns=3)
+        picture = np.asarray(Image.open(BytesIO(shown.data)))
+        assert picture.shape[0] == pytest.approx(rows * viz.MASK_CELL * viz.DPI, rel=0.3)

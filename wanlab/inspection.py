@@ -1,0 +1,298 @@
+"""Step 20: look at masks, poses and face crops; a chosen mask becomes new inputs, the old ones stay as they are.
+
+run = inspection.start(settings)     # inputs, chains, points; nothing is worked on yet
+seen = inspection.work(run)          # the variants of the mask, numbers about each, the new inputs if one was chosen
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from wanlab import config, inputs, keypoints, mask, media, metrics, points, runs, sam
+
+RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+VARIANTS = "variants.npz"
+NUMBERS = "variants.json"
+OUTLINE, IN_USE, AUTO_KEYPOINT = "outline", "in use", "auto-keypoint"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What there is to look at.
+
+    Attributes:
+        made: the inputs: the new ones where a mask was chosen, else those that were looked at.
+        new: whether they are new.
+        clip: the working clip; None in animate where a folder of other tools holds none.
+        base: the variant that the others are compared with.
+        chosen: the variant that the new inputs hold, None without.
+        numbers: per variant and metric one value per frame, [T], float64; empty in animate.
+    """
+
+    folder: Path
+    made: inputs.AnimateInputs
+    new: bool
+    clip: media.Clip | None
+    base: str
+    chosen: str | None
+    numbers: Mapping[str, Mapping[str, np.ndarray]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variants, in the order of a contact sheet."""
+        return tuple(self.numbers)
+
+    def masks(self, name: str) -> np.ndarray:
+        """Return a variant: [T, H, W], bool, True where the picture is generated anew."""
+        with np.load(self.folder / VARIANTS, allow_pickle=False) as saved:
+            return np.unpackbits(saved[str(self.names.index(name))], axis=-1)[..., : self.made.width].astype(bool)
+
+
+def start(settings: config.InspectSettings) -> runs.Run:
+    """Find the inputs, check what was asked for, and find or make the run folder.
+
+    Raises:
+        SettingsError: a chain, points or a film that do not fit, or a mask setting for inputs of animate.
+        FileNotFoundError: if the inputs, the film or the points are missing; the message names the option.
+    """
+    made, parent = inputs.find(settings.inputs)
+    if made.mode == "animate" and (settings.points or settings.mask_chain is not None):
+        raise config.SettingsError(
+            "points and mask_chain must be left out for inputs of animate, which have no mask; preprocess with mode replace"
+        )
+    files = {"points": settings.points}
+    if made.driving() is None:
+        files["driving_video"] = settings.driving_video
+        if made.mode == "replace" and settings.driving_video is None:
+            raise FileNotFoundError(
+                f"{inputs.DRIVING} is missing in {config.shown(made.folder)}, as in folders of other tools; name the film "
+                "that the inputs were made from: --driving_video film.mp4"
+            )
+    chain = settings.mask_chain
+    if chain is None and settings.points:
+        chain = made.facts.get("mask_chain") or mask.DEFAULT_CHAIN
+    resolved = settings.replaced(inputs=made.folder, mask_chain=chain, driving_video=files.get("driving_video"))
+    given = {name: _existing(name, path) for name, path in files.items() if path is not None}
+    try:
+        for text in (*resolved.compare, chain or ""):
+            mask.parse_chain(text)
+        if "driving_video" in given:
+            _open_film(given["driving_video"], made)
+        if "points" in given:
+            points.read(given["points"], made.num_frames, made.height, made.width)
+        known = (OUTLINE, IN_USE, AUTO_KEYPOINT, *resolved.compare, chain)
+        if settings.base is not None and settings.base not in known:
+            raise ValueError(config.unknown_choice("base", settings.base, [name for name in known if name]))
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+    run = runs.open_run(
+        "inspect",
+        resolved,
+        inputs={
+            "inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()},
+            **{name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in given.items()},
+        },
+        models=keypoints.fingerprints(),
+        result_version=RESULT_VERSION,
+        parents=(parent,) if parent else (),
+        fresh=settings.fresh,
+    )
+    run.add_notes(*made.notes)
+    return run
+
+
+def work(run: runs.Run) -> Inspection:
+    """Make the variants, measure them and write new inputs if a mask was chosen; a completed run is only read.
+
+    Raises:
+        ValueError: if the chosen mask is empty.
+    """
+    settings = run.settings
+    looked_at = inputs.read(config.absolute(settings.inputs))
+    if not run.completed:
+        with run.working():
+            _work(run, looked_at)
+    new = run.path(inputs.FACTS).is_file()
+    if new and settings.save_path is not None:
+        target = config.absolute(settings.save_path)
+        inputs.copy(run.folder, target)
+        print(f"inputs copied to {target}")
+    numbers = json.loads(run.path(NUMBERS).read_text(encoding="utf-8"))
+    return Inspection(
+        folder=run.folder,
+        made=inputs.read(run.folder) if new else looked_at,
+        new=new,
+        clip=_clip(run, looked_at),
+        base=run.manifest["artefacts"]["variants"]["base"],
+        chosen=settings.mask_chain or OUTLINE if new else None,
+        numbers={name: {metric: np.array(values) for metric, values in row.items()} for name, row in numbers.items()},
+    )
+
+
+def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
+    """Return the clips that show whether pose and face are right, by name."""
+    clips = seen.made.clips()
+    return {"driving": seen.clip, "pose": clips.get("pose"), "face": clips.get("face")}
+
+
+def marks(seen: Inspection) -> dict[int, str]:
+    """Return the frames to look at in any case, and why: no person or no usable face was found there."""
+    facts = seen.made.facts
+    return {t: "no face" for t in facts.get("no_face", ())} | {t: "no person" for t in facts.get("no_person", ())}
+
+
+def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
+    settings: config.InspectSettings = run.settings
+    if settings.driving_video is not None:
+        with run.stage("read"):
+            film = _open_film(config.absolute(settings.driving_video), made)
+            run.add_notes(*film.notes)
+            frames = runs.progress(_sized(film, made), "read", len(film))
+            inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True)
+    variants: dict[str, np.ndarray] = {}
+    clip = _clip(run, made)
+    if made.mode == "replace" and clip is not None:
+        with run.stage("masks"):
+            variants = _variants(run, made, clip)
+    with run.stage("measure"):
+        base = settings.base or OUTLINE
+        if base == IN_USE and IN_USE not in variants:
+            base = str(made.facts["mask_chain"])
+        numbers = {name: _measure(masks, variants[base]) for name, masks in variants.items()}
+        packed = {str(i): np.packbits(masks, axis=-1) for i, masks in enumerate(variants.values())}
+        np.savez_compressed(run.path(VARIANTS), **packed)  # type: ignore[arg-type]
+        runs.write_json(
+            run.path(NUMBERS), {n: {m: v.round(5).tolist() for m, v in r.items()} for n, r in numbers.items()}
+        )
+        run.add_artefact("variants", VARIANTS, names=list(variants), base=base)
+        run.add_artefact("numbers", NUMBERS)
+        run.save(metrics={n: {m: round(float(v.mean()), 5) for m, v in row.items()} for n, row in numbers.items()})
+    if settings.mask_chain is not None and clip is not None:
+        with run.stage("inputs"):
+            chosen = variants[settings.mask_chain or OUTLINE]
+            _write_inputs(run, made, clip, variants[OUTLINE], chosen)
+
+
+def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
+    """Return the masks to compare by name, [T, H, W] bool each: outline, the one in use, one per chain, auto-keypoint."""
+    settings: config.InspectSettings = run.settings
+    in_use, outline = made.mask(), made.person_mask()
+    if outline is None or made.files["mask_video"].suffix == ".mp4":
+        run.add_notes(
+            "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
+        )
+        outline = in_use
+    found, chances = made.keypoints(), np.empty(0, np.uint8)
+    if settings.points or settings.auto_keypoint:
+        if found is None:
+            found = keypoints.detect(runs.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
+        looked = zip(runs.progress(clip, "segment", len(clip)), found, strict=True)
+        chances = np.stack([(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked])
+
+    def cut(clicks: Sequence[points.Click], found: np.ndarray) -> np.ndarray:
+        likely = (np.divide(chance, 255, dtype=np.float32) for chance in chances)
+        return np.stack(list(sam.grabcut(clip, found, clicks, likely)))
+
+    if settings.points and found is not None:
+        clicks = points.read(config.absolute(settings.points), len(clip), clip.height, clip.width)
+        run.add_notes(f"the person is cut out anew by GrabCut with the {len(clicks)} points of {settings.points.name}")
+        outline = cut(clicks, found)
+    variants = {OUTLINE: outline, IN_USE: in_use}
+    for chain in filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))):
+        variants[chain] = mask.apply_chain(outline, chain)
+    chain = made.facts.get("mask_chain")
+    if chain in variants and np.array_equal(variants[chain], in_use):
+        del variants[IN_USE]  # it is one of the others
+    if settings.auto_keypoint and found is not None:
+        upstream = cut(sam.keypoint_clicks(found, clip.height, clip.width), found)
+        variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
+    return variants
+
+
+def _measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "area": metrics.area(masks),
+        "IoU": metrics.iou(masks, base),
+        "boundary F": metrics.boundary_f(masks, base),
+        "change": metrics.change(masks),
+        "leak": metrics.leak_share(masks),
+    }
+
+
+def _write_inputs(
+    run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip, outline: np.ndarray, chosen: np.ndarray
+) -> None:
+    """Write the inputs anew with the chosen mask and its background; all else is copied as it is in use."""
+    mask.check("the mask", chosen, made.keypoints())
+    for name, file in made.files.items():
+        if name not in inputs.REPLACE_ONLY:
+            export = inputs.EXPORTS[name][0] if name in inputs.EXPORTS else file.name
+            for path in {file, made.folder / export}:
+                shutil.copyfile(path, run.path(path.name))
+    for name in (inputs.DRIVING, inputs.KEYPOINTS):
+        if (made.folder / name).is_file():
+            shutil.copyfile(made.folder / name, run.path(name))
+    inputs.write_masks(run, outline, chosen, made.fps)
+    blank = (mask.blank_out(frame, m) for frame, m in zip(clip, chosen, strict=True))
+    inputs.write_pair(run, "background_video", blank, made.fps)
+    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts") if name in made.facts}
+    inputs.write_facts(
+        run.folder,
+        mode="replace",
+        clip_height=clip.height,
+        clip_width=clip.width,
+        run=run.id,
+        parent=made.facts.get("run"),
+        mask_chain=run.settings.mask_chain,
+        **kept,
+    )
+    run.add_artefact("inputs", inputs.FACTS)
+
+
+def _existing(name: str, path: Path) -> Path:
+    full = config.absolute(path)
+    if not full.is_file():
+        raise FileNotFoundError(
+            f"{name} must be a file, got {path}, which does not exist (relative paths start at the project root)"
+        )
+    return full
+
+
+def _clip(run: runs.Run, made: inputs.AnimateInputs) -> media.Clip | None:
+    """Return the working clip: the inputs' own, or the one that this run made of the film."""
+    own = run.path(inputs.DRIVING)
+    return made.driving() or (media.open_clip(own) if own.is_file() else None)
+
+
+def _open_film(path: Path, made: inputs.AnimateInputs) -> media.Clip:
+    """Open the film that a folder of other tools was made from, at the folder's rate.
+
+    Raises:
+        ValueError: another length or shape than the folder's pose video.
+    """
+    film = media.open_clip(path, fps=made.fps)
+    if len(film) != made.num_frames:
+        raise ValueError(
+            f"driving_video must have {made.num_frames} frames at {float(made.fps):.4g} per second, as the inputs have, got "
+            f"{len(film)}; use the film that they were made from"
+        )
+    if made.mode == "replace" and abs(film.width / film.height * made.height / made.width - 1) > 0.05:
+        raise ValueError(
+            f"driving_video must have the shape of the inputs ({made.height}x{made.width}), got {film.height}x{film.width}; "
+            "use the film that they were made from"
+        )
+    return film
+
+
+def _sized(film: media.Clip, made: inputs.AnimateInputs) -> Iterator[np.ndarray]:
+    """Yield the film's frames at the inputs' size in replace, as they are in animate."""
+    for frame in film:
+        replacing = made.mode == "replace" and frame.shape[:2] != (made.height, made.width)
+        yield cv2.resize(frame, (made.width, made.height), interpolation=cv2.INTER_AREA) if replacing else frame

@@ -1,0 +1,1 @@
+"""Interactive parts of the notebooks, one file each; headless, each shows a still picture instead."""
