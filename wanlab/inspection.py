@@ -196,14 +196,14 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
         looked = zip(runs.progress(clip, "segment", len(clip)), found, strict=True)
         chances = np.stack([(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked])
 
-    def cut(clicks: Sequence[points.Click], found: np.ndarray) -> np.ndarray:
+    def cut(clicks: Sequence[points.Click], found: np.ndarray, spread: bool) -> np.ndarray:
         likely = (np.divide(chance, 255, dtype=np.float32) for chance in chances)
-        return np.stack(list(sam.grabcut(clip, found, clicks, likely)))
+        return np.stack(list(sam.grabcut(clip, found, clicks, likely, spread)))
 
     if settings.points and found is not None:
         clicks = points.read(config.absolute(settings.points), len(clip), clip.height, clip.width)
         run.add_notes(f"the person is cut out anew by GrabCut with the {len(clicks)} points of {settings.points.name}")
-        outline = cut(clicks, found)
+        outline = cut(clicks, found, True)
     variants = {OUTLINE: outline, IN_USE: in_use}
     for chain in filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))):
         variants[chain] = mask.apply_chain(outline, chain)
@@ -211,7 +211,7 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     if chain in variants and np.array_equal(variants[chain], in_use):
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
-        upstream = cut(sam.keypoint_clicks(found, clip.height, clip.width), found)
+        upstream = cut(sam.keypoint_clicks(found, clip.height, clip.width), found, False)
         variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
     return variants
 

@@ -207,7 +207,7 @@ def person_masks(run: runs.Run, source: str | Path, clip: media.Clip, found: np.
         f"the person's mask comes from the bundled segmenter and GrabCut with {len(clicks)} points "
         f"({source.name if isinstance(source, Path) else source}), not from SAM2"
     )
-    return sam.grabcut(clip, found, clicks)
+    return sam.grabcut(clip, found, clicks, spread=isinstance(source, Path))
 
 
 def _refuse_contradictions(settings: config.PreprocessSettings) -> None:

@@ -20,6 +20,7 @@ PROMPTED = [0, 1, 2, 5, 8, 11, 10, 13]  # of upstream's body points: nose, neck,
 SEEN = 0.3  # score of a key point that counts as being there
 MARGIN = 1.3  # side of the crop: of the box around the key points; hair and clothes reach beyond them
 THIGH = 0.8  # of the torso, the length of a thigh
+CROWN = 133  # row after the 133 key points
 REACH = 0.5  # of the body's size; farther from the skeleton nothing belongs to the person
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # ImageNet's
 SMOOTHING = np.array([0.25, 0.5, 0.25])  # weights of the frames before, here and after
@@ -117,7 +118,7 @@ def person_probability(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
         points: [133, 3], x, y in pixels, score; all 0 gives 0 everywhere.
     """
     height, width = frame.shape[:2]
-    points = _with_thighs(points)
+    points = _whole(points)
     crop_of = _crop(points)
     if crop_of is None:
         return np.zeros((height, width), np.float32)
@@ -138,6 +139,7 @@ def grabcut(
     keypoints: np.ndarray,
     clicks: Sequence[Click],
     probability: Iterable[np.ndarray] | None = None,
+    spread: bool = True,
 ) -> Iterator[np.ndarray]:
     """Yield the person's mask frame by frame, [H, W], bool, with clicked points as hard constraints.
 
@@ -150,6 +152,7 @@ def grabcut(
         keypoints: [T, 133, 3], x, y in pixels, score.
         clicks: points in pixels of the clip, inside it.
         probability: [H, W], 0 to 1, per frame; None computes it.
+        spread: whether like colours around a point go with it; not for points that nobody looked at.
     """
     wanted = {click.frame for click in clicks}
     clicked = {t: frame for t, frame in zip(range(max(wanted, default=-1) + 1), frames, strict=False) if t in wanted}
@@ -157,7 +160,7 @@ def grabcut(
     chances = iter(probability) if probability is not None else None
     for t, (frame, points) in enumerate(zip(frames, keypoints, strict=True)):
         chance = person_probability(frame, points) if chances is None else next(chances)
-        there = [here for anchor in anchored if (here := anchor.on(t, frame, points)) is not None]
+        there = [here for anchor in anchored if (here := anchor.on(t, frame, points, spread)) is not None]
         yield _constrained(frame, chance, points, there) if there else chance > 0.5
 
 
@@ -190,17 +193,18 @@ class _Anchor(NamedTuple):
         like = _like(small, (int(click.x * scale), int(click.y * scale))).sum() / scale**2
         return cls(click, nearest, (where - middle) / _size(points), _colour(frame, where), like / _size(points) ** 2)
 
-    def on(self, t: int, frame: np.ndarray, points: np.ndarray) -> _Placed | None:
+    def on(self, t: int, frame: np.ndarray, points: np.ndarray, spread: bool) -> _Placed | None:
         """Return the click on frame `t`, None where it cannot be carried to."""
         if t == self.click.frame:
-            return _Placed(self.click.x, self.click.y, self.click.positive, np.inf)
+            return _Placed(self.click.x, self.click.y, self.click.positive, np.inf if spread else 0.0)
         if not len(self.nearest) or (points[self.nearest, 2] < SEEN).any():
             return None
         where = points[self.nearest, :2].mean(axis=0) + self.offset * _size(points)
         inside = (where >= 0).all() and (where < frame.shape[1::-1]).all()
         if not inside or np.linalg.norm(_colour(frame, where) - self.colour) > SAME_COLOUR:
             return None
-        return _Placed(float(where[0]), float(where[1]), self.click.positive, SPREAD * self.like * _size(points) ** 2)
+        most = SPREAD * self.like * _size(points) ** 2 if spread else 0.0
+        return _Placed(float(where[0]), float(where[1]), self.click.positive, most)
 
 
 def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clicks: Sequence[_Placed]) -> np.ndarray:
@@ -225,7 +229,7 @@ def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clic
             cv2.line(labels, *ends, cv2.GC_FGD, max(2, round(6 * scale)))  # type: ignore[call-overload]
     for x, y, positive, most in clicks:
         at = int((x - x0) * size[0] / (x1 - x0)), int((y - y0) * size[1] / (y1 - y0))
-        region = _like(picture, at)
+        region = _like(picture, at) if most else np.zeros_like(labels, bool)
         if region.sum() > most * scale**2:  # it slipped off onto a wall, say
             continue
         free = region & ((labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD) if positive else region)
@@ -283,13 +287,19 @@ def _weighted(before: np.ndarray | None, here: np.ndarray, after: np.ndarray | N
     return sum(w * part.astype(np.float32) for w, part in parts) / sum(w for w, _ in parts)  # type: ignore[return-value]
 
 
-def _with_thighs(points: np.ndarray) -> np.ndarray:
-    """Return the key points with knees put in below seen hips where none were found: the body goes on there."""
-    out = points.copy()
+def _whole(points: np.ndarray) -> np.ndarray:
+    """Return the key points with what is there though no point says so: [134, 3]; thighs below seen hips, and the crown.
+
+    Where knees were not found the body goes on below the hips; hair and hats rise above the face (row CROWN).
+    """
+    out = np.concatenate([points, np.zeros((1, 3), points.dtype)])
     for hip, knee, shoulder in ((11, 13, 5), (12, 14, 6)):
         if points[knee, 2] < SEEN <= min(points[hip, 2], points[shoulder, 2]):
             out[knee, :2] = points[hip, :2] + THIGH * (points[hip, :2] - points[shoulder, :2])
             out[knee, 2] = SEEN
+    if points[[0, 5, 6], 2].min() >= SEEN:
+        out[CROWN, :2] = points[0, :2] + points[0, :2] - points[[5, 6], :2].mean(axis=0)
+        out[CROWN, 2] = SEEN
     return out
 
 
@@ -298,7 +308,6 @@ def _crop(points: np.ndarray) -> tuple[np.ndarray, float] | None:
     if len(seen) < 3:
         return None
     low, high = seen.min(axis=0), seen.max(axis=0)
-    low[1] -= 0.12 * (high[1] - low[1])  # the head goes on above the eyes
     return (low + high) / 2, MARGIN * float(max(high - low))
 
 
@@ -310,7 +319,7 @@ def _size(points: np.ndarray) -> float:
 def _near(points: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return 1 near the skeleton, falling to 0 at REACH shoulder widths or heads away: [H, W], float32."""
     canvas = np.full((height, width), 255, np.uint8)
-    for a, b in LIMBS:
+    for a, b in (*LIMBS, (0, CROWN)):
         if points[a, 2] >= SEEN and points[b, 2] >= SEEN:
             ends = [tuple(int(v) for v in np.clip(points[i, :2], -9999, 9999)) for i in (a, b)]
             cv2.line(canvas, *ends, 0, 1)  # type: ignore[call-overload]

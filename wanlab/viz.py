@@ -208,6 +208,7 @@ def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> I
         axis.set_ylabel(f"{kind}\nwith {base}" if kind in ("IoU", "boundary F") else kind, fontsize=8)
         _plain(axis)
     axes[-1].set_xlabel("frame", fontsize=8)
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
     return _image(figure, "Area, IoU, boundary F, change and leak of each mask over time")
 

@@ -9,6 +9,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import nbformat
 import numpy as np
 import pytest
@@ -40,6 +41,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return place
+
+
+@pytest.fixture(scope="module")
+def replaced(finished: Path) -> Path:
+    """Run the pipeline in replace mode with clicked points, into outputs of its own; return that folder."""
+    point = {"x": 96, "y": 150, "frame": 4}
+    (finished / "points.json").write_text(json.dumps({"width": 192, "height": 256, "positive": [point]}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANLAB_OUTPUTS", str(finished / "replace" / "outputs"))
+        done = wanlab(
+            "pipeline", "--replace", "--video_path", "film.mp4", "--refer_path", "face.png", "--points", "points.json",
+            "--mask_chain", "snap:16", *SHORT, cwd=finished,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return finished / "replace"
 
 
 def folder(place: Path, step: str) -> Path:
@@ -74,15 +90,40 @@ def test_nothing_shared_names_this_machine(finished: Path) -> None:
                 assert secret not in text, f"{path.name} names {secret}"
 
 
+def test_replace_with_points_goes_through_an_inspection(replaced: Path) -> None:
+    made = {step: folder(replaced, step) for step in ("preprocess", "inspect", "generate", "report")}
+    manifests = {step: json.loads((path / "manifest.json").read_text()) for step, path in made.items()}
+    assert manifests["inspect"]["parents"] == [made["preprocess"].name]
+    assert manifests["generate"]["parents"] == [made["inspect"].name]
+    assert manifests["generate"]["settings"]["mode"] == "replace"
+    assert json.loads((made["inspect"] / "inputs.json").read_text())["mask_chain"] == "snap:16"
+    page = (made["report"] / "report.html").read_text(encoding="utf-8")
+    assert all(f"<h3>{name}</h3>" in page for name in ("10_preprocess", "20_inspect", "30_generate"))
+    assert f"wanlab generate --inputs {made['inspect'].name}" in page
+
+
+def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
+    """Within the autoencoder's own error: what it makes of the film itself."""
+    inspected = folder(replaced, "inspect")
+    with np.load(inspected / "mask.npz") as saved:
+        generated = np.unpackbits(saved["mask_final"], axis=-1)[..., :192].astype(bool)
+    film = media.read_video(inspected / "driving.mkv").frames.astype(float)
+    result = media.read_video(folder(replaced, "generate") / "result.mkv").frames.astype(float)
+    away = np.stack([cv2.erode((~m).astype(np.uint8), np.ones((33, 33))) > 0 for m in generated])
+    assert away.mean() > 0.1
+    assert np.abs(film - result)[away].mean() < 6
+    assert np.abs(film - result)[~away].mean() > 2 * np.abs(film - result)[away].mean()
+
+
 @pytest.mark.browser
-@pytest.mark.parametrize("step", ["preprocess", "generate", "report"])
-def test_a_page_needs_no_network(finished: Path, step: str) -> None:
+@pytest.mark.parametrize("step", ["preprocess", "inspect", "generate", "report"])
+def test_a_page_needs_no_network(finished: Path, replaced: Path, step: str) -> None:
     """No request leaves the page, nothing is said on the console, every picture and video can be seen."""
     if not CHROMIUM.is_file():
         pytest.skip("needs Debian's chromium; .ci/run installs it")
     from playwright.sync_api import sync_playwright
 
-    page_file = folder(finished, step) / "report.html"
+    page_file = folder(replaced if step == "inspect" else finished, step) / "report.html"
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()

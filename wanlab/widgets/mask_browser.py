@@ -43,7 +43,14 @@ def mask_browser(seen: Inspection) -> ipywidgets.Widget | Image | None:
     player = ipywidgets.Play(value=start, max=len(frames) - 1, interval=round(1000 / float(seen.clip.fps)))
     variant = ipywidgets.Dropdown(options=seen.names, value=first, description="mask")
     view = ipywidgets.Dropdown(options=tuple(VIEWS), description="view")
-    image = ipywidgets.Image(format="jpeg", layout={"max_width": "100%"})
+    fit = {
+        "height": f"{SHOWN_HEIGHT}px",
+        "width": "auto",
+        "max_width": "100%",
+        "object_fit": "contain",
+        "align_self": "flex-start",
+    }
+    image = ipywidgets.Image(format="jpeg", layout=fit)
     numbers = ipywidgets.HTML()
     ipywidgets.jslink((player, "value"), (slider, "value"))
 
