@@ -11,7 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, generate, inputs, inspection, keypoints, mask, media, metrics, preprocess, runs, sam, viz
+from wanlab import (
+    config,
+    generate,
+    inputs,
+    inspection,
+    keypoints,
+    mask,
+    mask_metrics,
+    media,
+    preprocess,
+    runs,
+    sam,
+    viz,
+)
 
 FRAMES = 4
 
@@ -45,7 +58,7 @@ def test_variants_are_chains_of_the_outline(parent: inputs.AnimateInputs) -> Non
     np.testing.assert_array_equal(seen.masks("outline"), outline)
     np.testing.assert_array_equal(seen.masks("snap:16"), mask.snap(outline, 16))
     assert seen.numbers["grow:10,blockify:32"]["IoU"].tolist() == [1.0] * FRAMES
-    expected = metrics.iou(mask.snap(outline, 16), parent.mask())
+    expected = mask_metrics.iou(mask.snap(outline, 16), parent.mask())
     np.testing.assert_allclose(seen.numbers["snap:16"]["IoU"], expected, atol=1e-4)
     np.testing.assert_allclose(seen.numbers["snap:16"]["area"], mask.snap(outline, 16).mean(axis=(1, 2)), atol=1e-4)
     assert seen.numbers["snap:16"]["leak"].max() == 0
@@ -61,7 +74,7 @@ def test_the_auto_keypoint_variant_is_upstream_s_prompts_through_grabcut(parent:
     clicks = sam.keypoint_clicks(found, clip.height, clip.width)
     cut = np.stack(list(sam.grabcut(clip, found, clicks, spread=False)))
     expected = mask.apply_chain(cut, mask.DEFAULT_CHAIN)
-    assert metrics.iou(seen.masks("auto-keypoint"), expected).min() > 0.99  # chances are kept in steps of 1/255
+    assert mask_metrics.iou(seen.masks("auto-keypoint"), expected).min() > 0.99  # chances are kept in steps of 1/255
 
 
 def test_a_chosen_chain_writes_new_inputs_that_name_their_parent(parent: inputs.AnimateInputs, tmp_path: Path) -> None:

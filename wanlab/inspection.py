@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from wanlab import config, inputs, keypoints, mask, media, metrics, points, runs, sam
+from wanlab import config, inputs, keypoints, mask, mask_metrics, media, points, runs, sam
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 VARIANTS = "variants.npz"
@@ -218,11 +218,11 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
 
 def _measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
     return {
-        "area": metrics.area(masks),
-        "IoU": metrics.iou(masks, base),
-        "boundary F": metrics.boundary_f(masks, base),
-        "change": metrics.change(masks),
-        "leak": metrics.leak_share(masks),
+        "area": mask_metrics.area(masks),
+        "IoU": mask_metrics.iou(masks, base),
+        "boundary F": mask_metrics.boundary_f(masks, base),
+        "change": mask_metrics.change(masks),
+        "leak": mask_metrics.leak_share(masks),
     }
 
 

@@ -14,7 +14,7 @@ from IPython.display import HTML, Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wanlab import media, metrics, pose
+from wanlab import mask_metrics, media, pose
 from wanlab.windows import Plan
 
 COLUMNS = 8
@@ -181,7 +181,7 @@ def leak(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) ->
     """Paint the pixels that are black in the background though the model is told to keep them; as `overlay`."""
     out = _dimmed(frame)
     out[mask] //= 2
-    out[metrics.leak(mask[None])[0]] = LEAK_COLOUR
+    out[mask_metrics.leak(mask[None])[0]] = LEAK_COLOUR
     return out
 
 
