@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,16 @@ def test_flags_win_over_p_and_p_over_files(tmp_path: Path) -> None:
     assert values("generate", "--fps" if False else "--shift", "None") == {"shift": None}
 
 
+def test_a_params_file_may_hold_settings_of_other_steps_but_no_unknown_ones(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("seed: 1\nresolution: 832 480\n")
+    assert values("generate", "-f", str(file)) == {"seed": 1}
+    assert values("pipeline", "-f", str(file)) == {"seed": 1, "resolution": "832 480"}
+    file.write_text("seed: 1\nresolutoin: 832 480\n")
+    with pytest.raises(config.SettingsError, match="unknown parameter resolutoin"):
+        values("generate", "-f", str(file))
+
+
 def test_every_setting_has_a_flag() -> None:
     for step, (_, model) in config.NOTEBOOKS.items():
         for field in model.model_fields:
@@ -118,14 +129,28 @@ def test_the_earlier_scripts_commands_are_mapped_in_the_readme() -> None:
     )
     assert {row[0].split()[0] for row in rows} == {"run_preprocessing.py", "run_generation.py", "pipeline.py"}
     assert len(rows) >= 6
-    import shlex
-
     steps = {"run_preprocessing.py": "preprocess", "run_generation.py": "generate", "pipeline.py": "pipeline"}
     for theirs, ours in rows:
         script, *flags = shlex.split(theirs)
         _, step, *new = shlex.split(ours)
         assert step == steps[script]
         assert values(step, *flags) == values(step, *new)
+
+
+def test_every_command_of_the_readme_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each `wanlab` line of a code block parses, with files of those names there, to settings that are accepted."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params").symlink_to(config.project_root() / "params")
+    blocks = re.findall(r"^```\n(.*?)^```", README, re.M | re.S)
+    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines() if line.startswith("wanlab ")]
+    assert len(lines) >= 12
+    for line in lines:
+        _, command, *words = shlex.split(line)
+        if command in (*cli.STEPS, "pipeline"):
+            for step, given in cli._per_step(values(command, *words), cli.STEPS).items():
+                config.NOTEBOOKS[step][1].build(given)
+        else:
+            assert cli._parser().parse_args([command, *words]).run
 
 
 def test_a_params_file_of_the_project_fits_its_models() -> None:

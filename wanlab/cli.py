@@ -193,7 +193,7 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="params file (YAML); may be repeated",
+        help="params file (YAML); may be repeated, and hold settings of other steps",
     )
     command.add_argument(
         "-p", "--parameter", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one setting by name"
@@ -239,7 +239,8 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
             raise SettingsError(f"--{name} {sentence}")
     models = {step: NOTEBOOKS[step][1] for step in steps}
     known = {name for model in models.values() for name in model.model_fields}
-    given: dict[str, Any] = config.read_params(args.params_file)
+    elsewhere = {name for _, model in NOTEBOOKS.values() for name in model.model_fields} - known
+    given = {name: value for name, value in config.read_params(args.params_file).items() if name not in elsewhere}
     typed: dict[Any, str] = {UPSTREAM_NAMES.get(name, name): text for name, text in args.parameter}
     typed |= {
         name.removeprefix("set_"): text

@@ -115,11 +115,11 @@ def overview(story: Story) -> HTML:
 
 
 def videos(story: Story) -> None:
-    """Play driver, pose and result side by side."""
-    result = media.open_clip(story.video)
-    viz.show_videos(
-        {"driving": story.inputs.driving(), "pose": story.inputs.video("pose_video"), "result": result}, fps=result.fps
-    )
+    """Play driver, background (in replace), pose and result side by side."""
+    result, made = media.open_clip(story.video), story.inputs
+    kept = made.video("background_video") if story.result.manifest["settings"]["mode"] == "replace" else None
+    shown = {"driving": made.driving(), "background": kept, "pose": made.video("pose_video"), "result": result}
+    viz.show_videos(shown, fps=result.fps)
 
 
 def frames(story: Story) -> Any:

@@ -85,16 +85,14 @@ def test_masks_are_browsed_frame_by_frame(page: Any, address: str) -> None:
         if image.count():
             break
     image.scroll_into_view_if_needed()
-    seen = {image.get_attribute("src")}
     choices = panel.locator(".jp-OutputArea .widget-dropdown select")
-    choices.nth(0).select_option("snap:16")
-    for view in ("background", "leak", "difference"):
-        choices.nth(1).select_option(view)
-        page.wait_for_function("before => document.querySelector('img.widget-image').src !== before", arg=image.get_attribute("src"))  # fmt: skip
-        seen.add(image.get_attribute("src"))
+    changes = [(0, "snap:16"), (1, "background"), (1, "leak"), (1, "difference")]
+    for box, choice in changes:
+        before = image.get_attribute("src")
+        choices.nth(box).select_option(choice)
+        page.wait_for_function("before => document.querySelector('img.widget-image').src !== before", arg=before)
     panel.locator(".widget-slider .noUi-handle").first.press("ArrowRight")
     panel.locator(".widget-readout").get_by_text("2", exact=True).wait_for()
-    assert len(seen) == 4
     screenshots = os.environ.get("WANLAB_SCREENSHOTS")  # a folder, for someone who wants to look
     if screenshots:
         page.screenshot(path=Path(screenshots) / "mask_browser.png")

@@ -14,7 +14,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from wanlab import config, media, runs
+from wanlab import config, inputs, mask, media, runs
 
 CHROMIUM = Path("/usr/bin/chromium")
 SHORT = ["--max_frames", "9", "--segment_frame_length", "9", "--num_inference_steps", "1", "--guidance_scale", "1"]
@@ -100,6 +100,22 @@ def test_replace_with_points_goes_through_an_inspection(replaced: Path) -> None:
     page = (made["report"] / "report.html").read_text(encoding="utf-8")
     assert all(f"<h3>{name}</h3>" in page for name in ("10_preprocess", "20_inspect", "30_generate"))
     assert f"wanlab generate --inputs {made['inspect'].name}" in page
+
+
+def test_one_command_makes_another_mask(replaced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a copy of the inputs, as another tool's folder would lie there; the copy itself stays as it is."""
+    monkeypatch.setenv("WANLAB_OUTPUTS", str(replaced / "outputs"))
+    source = inputs.read(folder(replaced, "preprocess"))
+    inputs.copy(source.folder, replaced / "process_results")
+    done = wanlab(
+        "inspect", "--inputs", "process_results", "--points", "../points.json", "--mask_chain", "grow:10,blockify:32",
+        "--save_path", "process_results2", cwd=replaced,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = inputs.read(replaced / "process_results2")
+    assert made.facts["parent"] == source.folder.name
+    np.testing.assert_array_equal(made.mask(), mask.apply_chain(made.person_mask(), "grow:10,blockify:32"))
+    assert inputs.read(replaced / "process_results").sha256() == source.sha256()
 
 
 def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
