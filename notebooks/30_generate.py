@@ -29,9 +29,10 @@ solver = "unipc"  # the sampler; unipc as in the official command line
 seed = 42  # seed of the noise
 segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
 prev_segment_conditioning_frames = None  # frames taken over from the segment before: 1 or 5; None: the checkpoint's
+max_frames = None  # frames of the inputs to make at most; None: all
 device = None  # where the model runs; None: a GPU where there is one
-output_path = None  # mp4 file that gets a copy of the result
 fresh = False  # work anew even where a finished run with the same settings exists
+output_path = None  # mp4 file that gets a copy of the result
 
 # %% [markdown]
 # ## Settings and run

@@ -14,7 +14,7 @@ LAYERS = (
     {"config", "resize"},
     {"colour", "media"},
     {"runs", "inputs", "people", "keypoints", "points", "pose", "face", "mask", "sam", "windows", "schedule", "models", "sampling", "checkpoints", "mask_metrics", "viz"},
-    {"preprocess", "inspection", "generate", "report"},
+    {"preprocess", "inspection", "generate", "sweep", "report"},
     {"headless", "machine", "cli", "widgets"},
 )  # fmt: skip
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2", "papermill")

@@ -21,8 +21,10 @@ STEPS = {
     "preprocess": "driving video and reference image → inputs (10_preprocess)",
     "inspect": "inputs → masks side by side, and new inputs with the one chosen (20_inspect)",
     "generate": "inputs → video (30_generate)",
+    "sweep": "inputs and a grid of settings → a video per point (40_sweep)",
     "report": "run → one HTML page to share (50_report)",
 }
+PIPELINE = ("preprocess", "inspect", "generate", "report")
 HANDED_ON = {"inspect": "inputs", "generate": "inputs", "report": "run"}  # what takes the folder of the step before
 SWITCHES = {"replace": ("mode", "replace"), "replace_flag": ("mode", "replace"), "retarget_flag": ("retarget", "true")}
 
@@ -42,7 +44,6 @@ UPSTREAM_MASK = {
     "h_len": 1,
 }  # upstream's options and their defaults: one mask chain
 NOT_BUILT_COMMANDS = {
-    "sweep": "sweeping parameters (40_sweep) is not built into wanlab yet",
     "params": "reading a ComfyUI workflow into params is not built into wanlab yet",
 }
 
@@ -98,10 +99,10 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> int:
     """
     from wanlab.inputs import FACTS
 
-    values = _per_step(given, STEPS)
+    values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
     folder: Path | None = None
-    for step in STEPS:
+    for step in PIPELINE:
         if step == "inspect" and not (inspecting or given.get("points")):
             continue
         handed = {HANDED_ON[step]: folder.name} if folder else {}
@@ -133,8 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=lambda args, step=step: run_step(step, _values(args, [step]))[0])
     what = "10 → 20 (with --points) → 30 → 50 in one go"
     command = commands.add_parser("pipeline", help=what, description=what)
-    _add_flags(command, list(STEPS))
-    command.set_defaults(run=lambda args: run_pipeline(_values(args, list(STEPS))))
+    _add_flags(command, PIPELINE)
+    command.set_defaults(run=lambda args: run_pipeline(_values(args, PIPELINE)))
     for name, function, what in (
         (
             "demo",

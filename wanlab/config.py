@@ -243,8 +243,8 @@ class InspectSettings(Settings):
         return tuple(value.split()) if isinstance(value, str) else value  # the command line's: chains hold no space
 
 
-class GenerateSettings(Settings):
-    """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
+class _Generation(Settings):
+    """What decides a video, shared by one generation and a sweep over many."""
 
     inputs: Literal["latest"] | Path = Field(
         "latest",
@@ -276,8 +276,8 @@ class GenerateSettings(Settings):
     prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
         None, description="frames taken over from the segment before: 1 or 5; None: the checkpoint's"
     )
+    max_frames: int | None = Field(None, ge=1, description="frames of the inputs to make at most; None: all")
     device: Literal["cuda", "cpu"] | None = _convenience(None, "where the model runs; None: a GPU where there is one")
-    output_path: Path | None = _convenience(None, "mp4 file that gets a copy of the result")
     fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
 
     @field_validator("segment_frame_length")
@@ -288,6 +288,34 @@ class GenerateSettings(Settings):
             use = f"{low} or {low + 4}" if n > 5 else "5"
             raise ValueError(f"must be 4n + 1 and at least 5, got {n}; use {use}")
         return n
+
+
+class GenerateSettings(_Generation):
+    """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
+
+    output_path: Path | None = _convenience(None, "mp4 file that gets a copy of the result")
+
+
+class SweepSettings(_Generation):
+    """Settings of one sweep; field names are those of the `parameters` cell of 40_sweep."""
+
+    grid: dict[str, tuple[Any, ...]] = Field(
+        {"shift": (3.0, 5.0)},
+        description="values by setting, every combination is a point; of 30_generate's settings and mask_chain",
+    )
+    cases: tuple[dict[str, Any], ...] = Field((), description="further points, each with its own settings")
+
+    @field_validator("grid", "cases", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        if isinstance(value, str):  # the command line's: YAML, e.g. "shift: [3, 5]"
+            import yaml
+
+            try:
+                value = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise ValueError(f"must be YAML, got {value!r}; use 'shift: [3, 5]'") from None
+        return value
 
 
 class ReportSettings(Settings):
@@ -303,6 +331,7 @@ NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
     "preprocess": ("10_preprocess", PreprocessSettings),
     "inspect": ("20_inspect", InspectSettings),
     "generate": ("30_generate", GenerateSettings),
+    "sweep": ("40_sweep", SweepSettings),
     "report": ("50_report", ReportSettings),
 }
 

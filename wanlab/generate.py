@@ -13,11 +13,15 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from wanlab import checkpoints, config, inputs, mask, media, runs, windows
+
+if TYPE_CHECKING:  # they load torch
+    from wanlab import models, sampling
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 RESULT = "result.mp4"
@@ -28,14 +32,33 @@ FROM_CHECKPOINT = (
 )  # fmt: skip
 
 
-def start(settings: config.GenerateSettings) -> runs.Run:
-    """Resolve the settings, check them against checkpoint and inputs, and find or make the run folder.
+class Loaded:
+    """The networks that the last run used, and what they have encoded, kept for the next run of the same kernel."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Path, str] | None = None
+        self._parts: Any = None
+
+    def get(self, checkpoint: Path, device: str | None) -> tuple[models.Networks, sampling.Encodings]:
+        """Return networks and encodings; those of another checkpoint or device are dropped first: memory is short."""
+        from wanlab import models, sampling  # torch and diffusers
+
+        key = checkpoint, device or models.default_device()
+        if key != self._key:
+            self._parts = None
+            self._parts = models.Networks(*key), sampling.Encodings()
+            self._key = key
+        return self._parts
+
+
+def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
+    """Return the settings with every `None` filled in, checked against checkpoint and inputs.
 
     Raises:
         SettingsError: what the checkpoint or the inputs cannot do, a line each.
         FileNotFoundError: if inputs or checkpoint are missing.
     """
-    made, parent = inputs.find(settings.inputs)
+    made, _ = inputs.find(settings.inputs)
     checkpoint = checkpoints.find(settings.checkpoint)
     mode = settings.mode or made.mode
     chosen = {name: getattr(settings, name) for name in FROM_CHECKPOINT}
@@ -66,12 +89,22 @@ def start(settings: config.GenerateSettings) -> runs.Run:
             faults.append(str(error))
     if any(faults):
         raise config.SettingsError("\n".join(fault for fault in faults if fault))
+    return resolved
+
+
+def start(settings: config.GenerateSettings) -> runs.Run:
+    """Resolve the settings and find or make the run folder.
+
+    Raises:
+        SettingsError, FileNotFoundError: as `resolve`, before a folder is made.
+    """
+    resolved = resolve(settings)
+    made, parent = inputs.find(resolved.inputs)
+    checkpoint = checkpoints.find(resolved.checkpoint)
     run = runs.open_run(
         "generate",
         resolved,
-        inputs={"inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()}},
-        models={checkpoint.name: checkpoint.fingerprint()},
-        result_version=RESULT_VERSION,
+        **_made_from(made, checkpoint),
         parents=(parent,) if parent else (),
         fresh=settings.fresh,
     )
@@ -83,6 +116,22 @@ def start(settings: config.GenerateSettings) -> runs.Run:
     return run
 
 
+def is_finished(resolved: config.GenerateSettings) -> bool:
+    """Return whether a completed run of these settings (from `resolve`) is there."""
+    made, _ = inputs.find(resolved.inputs)
+    code = runs.identity("generate", resolved, **_made_from(made, checkpoints.find(resolved.checkpoint)))
+    return any(run.completed and run.manifest["hash"] == code for run in runs.list_runs("generate"))
+
+
+def _made_from(made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
+    """Return what else than its settings decides a result, as `runs.open_run` takes it."""
+    return {
+        "inputs": {"inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()}},
+        "models": {checkpoint.name: checkpoint.fingerprint()},
+        "result_version": RESULT_VERSION,
+    }
+
+
 def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
     """Return the inputs that a run reads."""
     return inputs.read(config.absolute(run.settings.inputs))
@@ -91,20 +140,27 @@ def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
 def plan(run: runs.Run) -> windows.Plan:
     """Return how the clip of a run is cut into segments."""
     settings = run.settings
+    num_frames = inputs_of(run).num_frames
     return windows.make_plan(
-        inputs_of(run).num_frames, settings.segment_frame_length, settings.prev_segment_conditioning_frames
+        min(num_frames, settings.max_frames or num_frames),
+        settings.segment_frame_length,
+        settings.prev_segment_conditioning_frames,
     )
 
 
-def work(run: runs.Run) -> media.Clip:
+def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
     """Generate what is not finished yet and write `result.mp4`; a completed run is only read.
+
+    Args:
+        run: from `start`.
+        loaded: networks of earlier runs.
 
     Raises:
         FloatingPointError: if the result is black or not a number; the run is failed then.
     """
     if not run.completed:
         with run.working():
-            _work(run, run.settings)
+            _work(run, run.settings, loaded or Loaded())
     video = media.open_clip(run.path(RESULT))
     if run.settings.output_path is not None:
         target = config.absolute(run.settings.output_path)
@@ -113,14 +169,14 @@ def work(run: runs.Run) -> media.Clip:
     return video
 
 
-def _work(run: runs.Run, settings: config.GenerateSettings) -> None:
+def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> None:
     made, cut = inputs_of(run), plan(run)
     folder = runs.make_folder(run.folder / SEGMENTS)
     done = _finished(folder, len(cut.windows))
     if done:
         print(f"{done} of {len(cut.windows)} segments are finished already")
     if done < len(cut.windows):
-        _generate(run, settings, made, cut, folder, done)
+        _generate(run, settings, made, cut, folder, done, loaded)
     with run.stage("write"):
         frames = (frame for n in range(len(cut.windows)) for frame in _saved(folder, n))
         count = media.write_video(run.path(MASTER), frames, made.fps, lossless=True)
@@ -143,13 +199,13 @@ def _generate(
     cut: windows.Plan,
     folder: Path,
     done: int,
+    loaded: Loaded,
 ) -> None:
     with run.stage("load"):
-        from wanlab import models, sampling  # torch and diffusers
+        from wanlab import sampling  # torch
 
-        networks = models.Networks(
-            config.absolute(settings.checkpoint or checkpoints.NANO), settings.device or models.default_device()
-        )
+        checkpoint = config.absolute(settings.checkpoint or checkpoints.NANO)
+        networks, encodings = loaded.get(checkpoint, settings.device)
     sampler = sampling.Sampler(
         settings.prompt,
         settings.num_inference_steps or 0,
@@ -160,7 +216,10 @@ def _generate(
     steps = sampler.num_inference_steps
     bar = tqdm(total=(len(cut.windows) - done) * steps, file=sys.stdout, mininterval=2, ascii=" =", unit="step")
 
+    per_step = 2 if (settings.guidance_scale or 1) > 1 else 1
+
     def on_step(segment: int, step: int) -> None:
+        run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
         bar.set_description_str(f"segment {segment + 1}/{len(cut.windows)} step {step + 1}/{steps}", refresh=False)
         bar.update(1)
 
@@ -174,6 +233,7 @@ def _generate(
             num_done=done,
             tail=tail,
             on_step=on_step,
+            encodings=encodings,
         ):
             _save(folder, segment.number, segment.frames, segment.tail, made.fps)
 
@@ -183,7 +243,7 @@ class _Material:
 
     def __init__(self, made: inputs.AnimateInputs, mode: str) -> None:
         self._made, self.mode = made, mode
-        self.reference_image, self.frames = made.reference_image, made.frames
+        self.reference_image, self.frames, self.fingerprint = made.reference_image, made.frames, made.fingerprint
 
     def mask(self, indices: np.ndarray) -> np.ndarray:
         return self._made.mask()[indices]

@@ -122,9 +122,13 @@ class AnimateInputs:
         with np.load(path, allow_pickle=False) as saved:
             return saved["reference_keypoints"]
 
+    def fingerprint(self, name: str) -> str:
+        """Return the SHA-256 of the file in use for a name."""
+        return runs.file_sha256(self.files[name])
+
     def sha256(self) -> str:
         """Return one hash over the files in use: equal contents, equal hash."""
-        return config.digest({name: runs.file_sha256(path) for name, path in sorted(self.files.items())})
+        return config.digest({name: self.fingerprint(name) for name in sorted(self.files)})
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -134,7 +134,9 @@ def plan(story: Story) -> Any:
     chosen = story.result.manifest["settings"]
     return viz.segment_plan(
         windows.make_plan(
-            story.inputs.num_frames, chosen["segment_frame_length"], chosen["prev_segment_conditioning_frames"]
+            story.result.manifest["artefacts"]["video"]["frames"],
+            chosen["segment_frame_length"],
+            chosen["prev_segment_conditioning_frames"],
         )
     )
 

@@ -151,6 +151,25 @@ class Run:
         }
 
 
+def identity(
+    step: str,
+    settings: config.Settings,
+    inputs: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, str],
+    result_version: int,
+) -> str:
+    """Return the hash that names a run: equal for equal settings, input contents and models. Arguments: `open_run`."""
+    return config.digest(
+        {
+            "step": step,
+            "settings": settings.identity(),
+            "inputs": {name: facts["sha256"] for name, facts in inputs.items()},
+            "models": dict(models),
+            "result_version": result_version,
+        }
+    )[:10]
+
+
 def open_run(
     step: str,
     settings: config.Settings,
@@ -179,14 +198,7 @@ def open_run(
         NotADirectoryError: if the outputs folder lies below a regular file.
     """
     outputs = make_folder(config.outputs_root())
-    identity = {
-        "step": step,
-        "settings": settings.identity(),
-        "inputs": {name: facts["sha256"] for name, facts in inputs.items()},
-        "models": dict(models),
-        "result_version": result_version,
-    }
-    code = config.digest(identity)[:10]
+    code = identity(step, settings, inputs, models, result_version)
     found = None if fresh else _newest(outputs, step, code)
     if found:
         run = Run(found, settings)
@@ -246,10 +258,11 @@ def find_run(run: Path | str, step: str | None = None, holding: str | None = Non
     raise FileNotFoundError(f"{run} is not a run folder (it has no {MANIFEST}); `wanlab runs` lists them")
 
 
-def list_runs() -> list[Run]:
-    """Return all runs, oldest first; a folder without a readable manifest is none."""
+def list_runs(step: str | None = None) -> list[Run]:
+    """Return all runs, or those of one step, oldest first; a folder without a readable manifest is none."""
     outputs = config.outputs_root()
-    folders = sorted(path.parent for path in outputs.glob(f"*/{MANIFEST}")) if outputs.is_dir() else []
+    pattern = f"*_{step}_*/{MANIFEST}" if step else f"*/{MANIFEST}"
+    folders = sorted(path.parent for path in outputs.glob(pattern)) if outputs.is_dir() else []
     found = []
     for folder in folders:
         with contextlib.suppress(ValueError, OSError):

@@ -61,6 +61,10 @@ class Material(Protocol):
         """Return [n, H, W, 3], 0 to 255, uint8 RGB, of pose_video, face_video or background_video."""
         ...
 
+    def fingerprint(self, name: str) -> str:
+        """Return what tells one reference_image or pose_video from another: equal contents, equal fingerprint."""
+        ...
+
     def mask(self, indices: np.ndarray) -> np.ndarray:
         """Return [n, H, W], bool or float from 0 to 1; True or 1 where the picture is generated."""
         ...
@@ -87,6 +91,34 @@ class Sampler(NamedTuple):
     seed: int
 
 
+class Encodings:
+    """What clips of one model share, computed once: prompts, references, pose drawings; the oldest go first.
+
+    Attributes:
+        limit: bytes that are kept.
+    """
+
+    def __init__(self, limit: int = 4 * 2**30) -> None:
+        self.limit = limit
+        self._kept: dict[tuple[object, ...], Tensor] = {}
+
+    def text(self, networks: Networks, prompts: list[str]) -> list[Tensor]:
+        """Return `networks.encode_text` of each prompt; the text encoder is loaded once for those not kept."""
+        missing = [prompt for prompt in dict.fromkeys(prompts) if ("text", prompt) not in self._kept]
+        states = dict(zip(missing, networks.encode_text(missing) if missing else (), strict=True))
+        return [self.get(("text", prompt), lambda prompt=prompt: states[prompt]) for prompt in prompts]
+
+    def get(self, key: tuple[object, ...], compute: Callable[[], Tensor]) -> Tensor:
+        """Return what `compute` gave for `key`, or gives now."""
+        value = self._kept.pop(key, None)
+        if value is None:
+            value = compute()
+        self._kept[key] = value  # the newest last
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.limit:
+            del self._kept[next(iter(self._kept))]
+        return value
+
+
 def generate_segments(
     networks: Networks,
     material: Material,
@@ -96,6 +128,7 @@ def generate_segments(
     num_done: int = 0,
     tail: np.ndarray | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
+    encodings: Encodings | None = None,
 ) -> Iterator[Segment]:
     """Generate a clip segment by segment.
 
@@ -110,6 +143,7 @@ def generate_segments(
         num_done: segments that are finished already.
         tail: of the last finished segment.
         on_step: called with the numbers of segment and step before each denoising step.
+        encodings: of clips made before with the same networks; what is there is not computed again.
 
     Yields:
         the segments that are not done yet, in order.
@@ -119,10 +153,12 @@ def generate_segments(
     """
     device = networks.device
     guided = sampler.guidance_scale > 1
-    text = networks.encode_text([sampler.prompt, *([NEGATIVE_PROMPT] if guided else [])])
+    encodings = encodings or Encodings()
+    text = encodings.text(networks, [sampler.prompt, *([NEGATIVE_PROMPT] if guided else [])])
     reference = _pixels(material.reference_image()[None], device)
-    image = networks.encode_image(reference[:, 0])
-    reference_latents = networks.encode(reference)
+    character = material.fingerprint("reference_image")
+    image = encodings.get(("image", character), lambda: networks.encode_image(reference[:, 0]))
+    reference_latents = encodings.get(("reference", character), lambda: networks.encode(reference))
     grid = reference_latents.shape[-2:]
     reference_slot = torch.cat([torch.ones(4, 1, *grid, device=device), reference_latents])
     noise_shape = (LATENT_CHANNELS, (plan.segment_length - 1) // windows.TEMPORAL_STRIDE + 2, *grid)
@@ -133,7 +169,10 @@ def generate_segments(
             continue
         indices = plan.indices[start:end]
         given = None if number == 0 else tail
-        pose = networks.encode(_pixels(material.frames("pose_video", indices), device))
+        drawings = ("pose", material.fingerprint("pose_video"), indices.tobytes())
+        pose = encodings.get(
+            drawings, lambda indices=indices: networks.encode(_pixels(material.frames("pose_video", indices), device))
+        )
         face = _pixels(_resized(material.frames("face_video", indices), networks.face_size), device)
         condition = torch.cat([reference_slot, _condition(networks, material, plan, indices, given, reference)], dim=1)
         solver = make_schedule(sampler.num_inference_steps, sampler.shift)

@@ -1,0 +1,75 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 40 Sweep
+# Inputs and a grid of settings go in; one video per point comes out, side by side with its numbers. The model is loaded
+# once. Stop it at any time and run it again: finished points are skipped, an unfinished one goes on from its last segment.
+
+# %% tags=["parameters"]
+inputs = "latest"  # folder that 10_preprocess or 20_inspect wrote, or latest: the newest one
+checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+mode = None  # None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)
+prompt = "视频中的人在做动作"  # what happens, in words; the official code always uses this one
+num_inference_steps = None  # denoising steps per segment; customary 30 to 40; None: the checkpoint's
+guidance_scale = None  # classifier-free guidance; customary 2 to 4.5, 1 is off; None: the checkpoint's
+shift = None  # shift of the noise schedule; customary 3 to 5; None: the checkpoint's
+solver = "unipc"  # the sampler; unipc as in the official command line
+seed = 42  # seed of the noise
+segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
+prev_segment_conditioning_frames = None  # frames taken over from the segment before: 1 or 5; None: the checkpoint's
+max_frames = None  # frames of the inputs to make at most; None: all
+device = None  # where the model runs; None: a GPU where there is one
+fresh = False  # work anew even where a finished run with the same settings exists
+grid = {"shift": [3.0, 5.0]}  # values by setting, every combination is a point; of 30_generate's settings and mask_chain
+cases = []  # further points, each with its own settings
+
+# %% [markdown]
+# ## Settings and points
+# A wrong name or value in any point stops here. Look at how many points there are and how long they will take.
+
+# %%
+from IPython.display import display
+
+from wanlab import config, sweep, viz
+
+settings = config.from_notebook(config.SweepSettings)
+run = sweep.start(settings)
+display(run.settings, run)
+
+# %% [markdown]
+# ## Work
+
+# %%
+swept = sweep.work(run)
+
+# %% [markdown]
+# ## The points
+
+# %%
+viz.table(*sweep.overview(swept))
+
+# %% [markdown]
+# ## The same frames of every point
+# Look for what a setting changes: detail, colour, how well the pose is kept, jumps at seams.
+
+# %%
+viz.contact_sheet(sweep.clips(swept))
+
+# %% [markdown]
+# Every point is a run of its own below `outputs`. Next: `50_report`.
+
+# %%
+sweep.finish(swept)

@@ -1,0 +1,250 @@
+"""Sweeps: points, one load, skipped and continued points, kills at random times, points that fail."""
+
+from __future__ import annotations
+
+import collections
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wanlab import checkpoints, config, generate, inputs, keypoints, mask, media, models, runs, sam, sweep
+
+FRAMES = 9  # with segments of 5 and one frame taken over: two segments
+GRID = {"num_inference_steps": [1, 2], "shift": [3, 5]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of inputs as other tools leave it: moving stripes as a pose, a grey face."""
+    place = tmp_path / "process_results"
+    place.mkdir()
+    pose = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    for t in range(FRAMES):
+        pose[t, :, 8 * t : 8 * t + 20] = (200, 40 * (t % 5), 60)
+    media.write_image(place / "src_ref.png", np.full((128, 96, 3), (180, 90, 60), np.uint8))
+    media.write_video(place / "src_pose.mp4", pose, Fraction(24))
+    media.write_video(place / "src_face.mp4", np.full((FRAMES, 512, 512, 3), 127, np.uint8), Fraction(24))
+    return place
+
+
+def settings(folder: Path, **more: object) -> config.SweepSettings:
+    chosen = {"inputs": str(folder), "checkpoint": checkpoints.NANO, "segment_frame_length": 5, "guidance_scale": 1}
+    return config.SweepSettings.build({**chosen, "num_inference_steps": 1, "grid": GRID, **more})
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> collections.Counter[str]:
+    """Count what the networks are asked for."""
+    counted: collections.Counter[str] = collections.Counter()
+    for name in ("__init__", "encode_text", "encode_image", "encode", "denoise"):
+        original = getattr(models.Networks, name)
+
+        def counting(self, *args, _name=name, _original=original):
+            counted[_name] += 1
+            return _original(self, *args)
+
+        monkeypatch.setattr(models.Networks, name, counting)
+    return counted
+
+
+def frames_of(result: runs.Run | None) -> np.ndarray:
+    assert result is not None
+    return media.read_video(result.path(generate.MASTER)).frames
+
+
+def test_points_are_every_combination_and_the_cases_none_twice(outputs: Path, folder: Path) -> None:
+    found = sweep.points(settings(folder, cases=[{"seed": 7}, {"shift": 5, "num_inference_steps": 1}, {"seed": 7.0}]))
+    assert [dict(point.values) for point in found] == [
+        {"num_inference_steps": 1, "shift": 3},
+        {"num_inference_steps": 1, "shift": 5},
+        {"num_inference_steps": 2, "shift": 3},
+        {"num_inference_steps": 2, "shift": 5},
+        {"seed": 7},
+    ]
+    assert [point.number for point in found] == [1, 2, 3, 4, 5]
+    assert found[4].settings.shift == 5  # the checkpoint's
+    assert found[3].title == "num_inference_steps 2, shift 5"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"grid": {"sede": [1]}}, "unknown parameter sede; did you mean seed?"),
+        ({"grid": {"shift": []}}, "grid must have values for shift, got none"),
+        ({"grid": {}}, "grid must have at least one point, got none"),
+        ({"grid": {"seed": [1, -1]}}, "point {'seed': -1}: seed must be at least 0, got -1"),
+        ({"grid": {"segment_frame_length": [5, 85]}}, "point {'segment_frame_length': 85}: segment_frame_length must"),
+        ({"grid": {"mask_chain": ["gorw:3"]}}, "mask_chain must be made of"),
+        ({"grid": {"mask_chain": ["fill"]}}, "mask_chain must be left out for inputs of animate"),
+        ({"cases": [{"output_path": "x.mp4"}]}, "unknown parameter output_path"),
+    ],
+)
+def test_what_no_point_can_do_is_said_before_a_run_is_made(
+    outputs: Path, folder: Path, more: dict, message: str
+) -> None:
+    with pytest.raises(config.SettingsError) as raised:
+        sweep.start(settings(folder, **more))
+    assert message in str(raised.value)
+    assert not list(outputs.glob("*"))
+
+
+def test_one_load_and_shared_encodings(
+    outputs: Path, folder: Path, calls: collections.Counter[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = sweep.start(settings(folder))
+    swept = sweep.work(run)
+    sweep.finish(swept)
+    assert run.completed
+    # encode: the reference, two pose segments, and for each of four points the condition of two segments
+    assert calls == {"__init__": 1, "encode_text": 1, "encode_image": 1, "encode": 3 + 4 * 2, "denoise": 2 * (1 + 1 + 2 + 2)}  # fmt: skip
+    assert len({result.id for result in swept.results if result}) == 4
+    said = capsys.readouterr().out
+    assert "4 points, 4 to do: 12 denoising calls, how long is not known yet" in said
+    assert "point 2 of 4, num_inference_steps 1, shift 5: " in said
+    assert "  1 left: 4 denoising calls, about " in said
+    alone = generate.start(config.GenerateSettings.build({**_of_point(swept.points[3]), "fresh": True}))
+    generate.work(alone)
+    np.testing.assert_array_equal(frames_of(alone), frames_of(swept.results[3]))
+
+
+def _of_point(point: sweep.Point) -> dict:
+    return point.settings.model_dump()
+
+
+def test_finished_points_are_skipped(outputs: Path, folder: Path, calls: collections.Counter[str]) -> None:
+    first = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 5]})))
+    before = calls.copy()
+    again = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 5]}, fresh=False)))
+    assert calls == before
+    assert [r.id for r in again.results if r] == [r.id for r in first.results if r]
+    wider = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 4, 5]})))
+    assert calls["denoise"] == before["denoise"] + 2
+    assert [r.id for r in wider.results if r][::2] == [r.id for r in first.results if r]
+
+
+def test_a_failing_point_is_recorded_and_the_rest_runs(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = models.Networks.decode
+
+    def broken(self, latents):
+        return original(self, latents) * (float("nan") if calls_of_decode.pop(0) else 1)
+
+    calls_of_decode = [False, False, True, False, False]
+    monkeypatch.setattr(models.Networks, "decode", broken)
+    run = sweep.start(settings(folder, grid={"shift": [3, 4, 5]}))
+    swept = sweep.work(run)
+    assert [result is not None for result in swept.results] == [True, False, True]
+    assert run.status == "failed"
+    entry = run.manifest["points"][1]
+    assert entry["status"] == "failed"
+    assert "segment 1 must be a picture, got values that are no numbers" in entry["error"]
+    with pytest.raises(sweep.PointsFailedError, match=r"point 2 \(shift 4\): FloatingPointError"):
+        sweep.finish(swept)
+    head, rows = sweep.overview(swept)
+    assert head == ("point", "shift", "seconds", "run")
+    assert rows[1][:3] == ["2", "4", ""]
+    assert set(sweep.clips(swept)) == {"shift 3", "shift 5"}
+    monkeypatch.setattr(models.Networks, "decode", original)
+    again = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 4, 5]})))
+    sweep.finish(again)
+    assert again.run.id == run.id
+    assert [r.id for r in again.results if r][::2] == [r.id for r in swept.results if r]
+
+
+def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((keypoints, "detect"), (sam, "person_probability")):
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("was run"))
+    film = np.random.default_rng(0).integers(0, 255, (FRAMES, 128, 96, 3), np.uint8)
+    drawn = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    drawn[:, 40:90, 30:70] = 255
+    media.write_video(folder / "driving.mkv", film, Fraction(24), lossless=True)
+    media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
+    media.write_video(folder / "src_bg.mp4", film * (drawn == 0), Fraction(24))
+    swept = sweep.work(sweep.start(settings(folder, grid={"mask_chain": ["grow:4", "snap:16"]})))
+    sweep.finish(swept)
+    person = inputs.read(folder).mask()
+    for result, chain in zip(swept.results, ("grow:4", "snap:16"), strict=True):
+        used, _ = inputs.find(runs.find_run(result.manifest["parents"][0]).folder)
+        np.testing.assert_array_equal(used.mask(), mask.apply_chain(person, chain))
+
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+from wanlab import config, models, sweep
+log = open(sys.argv[2], "a")
+for name in ("encode_text", "encode_image", "encode", "decode", "denoise"):
+    def logged(self, *args, _name=name, _original=getattr(models.Networks, name)):
+        result = _original(self, *args)
+        print(_name, file=log, flush=True)
+        return result
+    setattr(models.Networks, name, logged)
+swept = sweep.work(sweep.start(config.SweepSettings.build(json.loads(sys.argv[1]))))
+sweep.finish(swept)
+print(json.dumps([result.id for result in swept.results]))
+"""
+
+
+def kill_and_rerun(folder: Path, tmp_path: Path, kills: int) -> None:
+    """Kill a sweep -9 at random times until it has been killed `kills` times, then let it end."""
+    chosen = {
+        "inputs": str(folder), "checkpoint": str(checkpoints.NANO), "segment_frame_length": 5, "guidance_scale": 1,
+        "num_inference_steps": 2, "grid": {"shift": [3, 4, 5], "seed": [1, 2]},
+    }  # fmt: skip
+    log, dice = tmp_path / "calls.txt", random.Random(0)
+    command = [sys.executable, "-c", SCRIPT, json.dumps(chosen), str(log)]
+    killed, finished = 0, 0
+    while True:
+        count_before = len(log.read_text().splitlines()) if log.exists() else 0
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            if killed < kills:  # some calls further on, then a little
+                wanted = count_before + dice.randint(3, 16)
+                while process.poll() is None and (len(log.read_text().splitlines()) if log.exists() else 0) < wanted:
+                    time.sleep(0.01)
+                time.sleep(dice.random() * 0.3)
+                process.send_signal(signal.SIGKILL)
+            said, errors = process.communicate()
+        finished = process.returncode
+        if finished == 0:
+            break
+        assert finished == -signal.SIGKILL, errors
+        killed += 1
+    calls = collections.Counter(log.read_text().split())
+    segments, steps = 6 * 2, 2
+    assert segments * steps <= calls["denoise"] <= segments * steps + killed * steps  # an unfinished segment each
+    assert calls["encode_text"] <= killed + 1
+    assert calls["decode"] <= segments + killed
+    ids = json.loads(said.splitlines()[-1])
+    uninterrupted = generate.Loaded()
+    for run_id in ids:
+        run = runs.find_run(run_id)
+        again = generate.start(
+            config.GenerateSettings.build({**run.manifest["settings"], "inputs": str(folder), "fresh": True})
+        )
+        generate.work(again, uninterrupted)
+        np.testing.assert_array_equal(frames_of(run), frames_of(again))
+    listed = [run for run in runs.list_runs("sweep")]
+    assert [run.status for run in listed] == ["completed"]
+    before = len(log.read_text().splitlines())
+    subprocess.run(command, check=True, capture_output=True)
+    assert len(log.read_text().splitlines()) == before  # all is finished: nothing is asked of the networks
+
+
+def test_killed_at_random_times_it_goes_on(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    kill_and_rerun(folder, tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_goes_on(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    kill_and_rerun(folder, tmp_path, 20)

@@ -1,0 +1,232 @@
+"""Step 40: many generations that differ in a few settings, one run folder each, in one kernel with one loaded model.
+
+run = sweep.start(settings)       # the points, checked one by one; nothing is worked on yet
+swept = sweep.work(run)           # every point that is not finished; a failed one is recorded, the rest goes on
+sweep.finish(swept)               # raises if a point failed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wanlab import config, generate, inputs, inspection, mask, media, runs, windows
+
+RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+MASK_CHAIN = "mask_chain"  # swept here, but a setting of 20_inspect
+SWEPT = tuple(
+    name for name in config.GenerateSettings.model_fields if name not in config.GenerateSettings.conveniences()
+)
+
+
+class PointsFailedError(RuntimeError):
+    """Some points of a sweep failed; the others are finished."""
+
+
+class Point(NamedTuple):
+    """One generation of a sweep: its number from 1, what sets it apart, and all its settings.
+
+    mask_chain: the chain that its inputs get first, None for the mask as it is.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    settings: config.GenerateSettings
+    mask_chain: str | None
+
+    @property
+    def title(self) -> str:
+        """What sets it apart, as text."""
+        return ", ".join(f"{name} {value}" for name, value in self.values.items()) or "as set"
+
+
+class Swept(NamedTuple):
+    """A sweep that was worked on: its points, and per point the finished run, None where it failed."""
+
+    run: runs.Run
+    points: tuple[Point, ...]
+    results: tuple[runs.Run | None, ...]
+
+
+def points(settings: config.SweepSettings) -> tuple[Point, ...]:
+    """Return the points: every combination of the grid, the first name slowest, then the cases; none twice.
+
+    Raises:
+        SettingsError: an unknown name, a wrong value or one that checkpoint or inputs cannot do; a line each.
+        FileNotFoundError: if inputs or checkpoint are missing.
+    """
+    names = [*settings.grid, *(name for case in settings.cases for name in case)]
+    faults = [config.unknown_name(name, (*SWEPT, MASK_CHAIN)) for name in names if name not in (*SWEPT, MASK_CHAIN)]
+    faults += [f"grid must have values for {name}, got none; use a list" for name, v in settings.grid.items() if not v]
+    if faults:
+        raise config.SettingsError("\n".join(faults))
+    combinations = [dict(zip(settings.grid, each, strict=True)) for each in itertools.product(*settings.grid.values())]
+    common = {name: getattr(settings, name) for name in config.GenerateSettings.model_fields if hasattr(settings, name)}
+    found: dict[str, Point] = {}
+    for values in (*(combinations if settings.grid else []), *settings.cases):
+        given = {**common, **values}
+        chain = given.pop(MASK_CHAIN, None)
+        try:
+            mask.parse_chain(chain or "")
+            resolved = generate.resolve(config.GenerateSettings.build(given))
+            if chain is not None and resolved.mode != "replace":
+                raise ValueError("mask_chain must be left out for inputs of animate, which have no mask")
+        except ValueError as error:
+            faults += [f"point {values}: {line}" for line in str(error).splitlines()]
+            continue
+        key = config.digest([resolved.identity(), config.shown(resolved.inputs), chain])
+        found.setdefault(key, Point(len(found) + 1, values, resolved, chain))
+    if faults:
+        raise config.SettingsError("\n".join(faults))
+    if not found:
+        raise config.SettingsError("grid must have at least one point, got none; use {'shift': [3, 5]}")
+    return tuple(found.values())
+
+
+def start(settings: config.SweepSettings) -> runs.Run:
+    """Check every point and find or make the sweep's own run folder.
+
+    Raises:
+        SettingsError, FileNotFoundError: as `points`, before a folder is made.
+    """
+    made, parent = inputs.find(settings.inputs)
+    settings = settings.replaced(inputs=made.folder)
+    all_points = points(settings)
+    run = runs.open_run(
+        "sweep",
+        settings,
+        inputs={"inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()}},
+        models={},
+        result_version=RESULT_VERSION,
+        parents=(parent,) if parent else (),
+        fresh=settings.fresh,
+    )
+    left = [point for point in all_points if point.mask_chain is not None or not generate.is_finished(point.settings)]
+    print(f"{len(all_points)} points, {len(left)} to do: {_estimate(left, _seconds_per_call(all_points[0]))}")
+    return run
+
+
+def work(run: runs.Run) -> Swept:
+    """Generate every point that is not finished; finished ones are only read, an unfinished one goes on.
+
+    A point that fails is recorded with its error, and the rest goes on; the sweep's status is then failed.
+    """
+    all_points = points(run.settings)
+    results: list[runs.Run | None] = []
+    table: list[dict[str, Any]] = [{"values": dict(point.values), "status": "pending"} for point in all_points]
+    loaded = generate.Loaded()
+    with contextlib.suppress(PointsFailedError), run.working():  # `finish` says it, after the pictures
+        for point, entry in zip(all_points, table, strict=True):
+            results.append(_work_point(point, entry, loaded))
+            run.save(points=table)
+            said = entry.get("error") or f"{_duration(entry['seconds'])}, {entry['run']}"
+            left = all_points[point.number :]
+            print(f"point {point.number} of {len(all_points)}, {point.title}: {said}", flush=True)
+            if left:
+                print(f"  {len(left)} left: {_estimate(left, _seconds_per_call(point))}", flush=True)
+        faults = [
+            f"point {point.number} ({point.title}): {entry['error']}"
+            for point, entry in zip(all_points, table, strict=True)
+            if entry["status"] == "failed"
+        ]
+        if faults:
+            raise PointsFailedError("\n".join(faults))
+    return Swept(run, all_points, tuple(results))
+
+
+def finish(swept: Swept) -> None:
+    """End the sweep's notebook.
+
+    Raises:
+        PointsFailedError: a line per point that failed.
+    """
+    if not swept.run.completed:
+        raise PointsFailedError(swept.run.manifest["error"]["text"])
+    print(f"all {len(swept.points)} points are finished")
+
+
+def overview(swept: Swept) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return head and rows of a table: number, what was varied, seconds, run or error."""
+    names = list(dict.fromkeys(name for point in swept.points for name in point.values))
+    rows = []
+    for point, entry in zip(swept.points, swept.run.manifest["points"], strict=True):
+        varied = [str(point.values.get(name, "")) for name in names]
+        seconds = f"{entry['seconds']:.1f}" if "seconds" in entry else ""
+        rows.append([str(point.number), *varied, seconds, entry.get("error") or entry.get("run", "")])
+    return ("point", *names, "seconds", "run"), rows
+
+
+def clips(swept: Swept) -> dict[str, media.Clip]:
+    """Return the finished videos by the title of their point."""
+    return {
+        point.title: media.open_clip(result.path(generate.RESULT))
+        for point, result in zip(swept.points, swept.results, strict=True)
+        if result is not None
+    }
+
+
+def _work_point(point: Point, entry: dict[str, Any], loaded: generate.Loaded) -> runs.Run | None:
+    began = time.monotonic()
+    try:
+        result = generate.start(_settings(point))
+        entry["run"] = result.id
+        generate.work(result, loaded)
+    except Exception as error:  # whatever it is, the other points go on
+        entry.update(status="failed", error=runs.scrub(f"{type(error).__name__}: {error}"))
+        return None
+    entry.update(status="completed", seconds=round(time.monotonic() - began, 3))
+    return result
+
+
+def _settings(point: Point) -> config.GenerateSettings:
+    """Return a point's settings with inputs that have its mask chain; neither detector nor segmenter runs for that."""
+    if point.mask_chain is None:
+        return point.settings
+    chosen = {"inputs": point.settings.inputs, MASK_CHAIN: point.mask_chain, "compare": (), "auto_keypoint": False}
+    masked = inspection.work(inspection.start(config.InspectSettings.build(chosen)))
+    return point.settings.replaced(inputs=masked.made.folder)
+
+
+def _estimate(left: Sequence[Point], seconds_per_call: float | None) -> str:
+    calls = sum(map(_calls, left))
+    about = "how long is not known yet" if seconds_per_call is None else f"about {_duration(calls * seconds_per_call)}"
+    return f"{calls} denoising calls, {about}"
+
+
+def _calls(point: Point) -> int:
+    """Return the denoising calls of a point: segments x steps, twice with guidance."""
+    chosen = point.settings
+    num_frames = inputs.read(Path(chosen.inputs)).num_frames
+    cut = windows.make_plan(
+        min(num_frames, chosen.max_frames or num_frames),
+        chosen.segment_frame_length or 0,
+        chosen.prev_segment_conditioning_frames or 0,
+    )
+    return len(cut.windows) * (chosen.num_inference_steps or 0) * (2 if (chosen.guidance_scale or 1) > 1 else 1)
+
+
+def _seconds_per_call(point: Point) -> float | None:
+    """Return what a denoising call took in the newest finished run of this checkpoint, size and segment length."""
+    chosen = point.settings
+    made = inputs.read(Path(chosen.inputs))
+    for run in reversed(runs.list_runs("generate")):
+        video = run.manifest.get("artefacts", {}).get("video", {})
+        alike = (
+            run.completed
+            and (video.get("height"), video.get("width")) == (made.height, made.width)
+            and run.manifest["settings"]["segment_frame_length"] == chosen.segment_frame_length
+            and run.manifest["settings"]["checkpoint"] == config.shown(chosen.checkpoint or "")
+        )
+        if alike and run.manifest.get("denoise_calls"):
+            return run.manifest["seconds"]["generate"] / run.manifest["denoise_calls"]
+    return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
