@@ -92,7 +92,7 @@ class Sampler(NamedTuple):
 
 
 class Encodings:
-    """What clips of one model share, computed once: prompts, references, pose drawings; the oldest go first.
+    """What clips of one model share, computed once: prompts, references, pose drawings, face crops; the oldest go first.
 
     Attributes:
         limit: bytes that are kept.
@@ -173,7 +173,10 @@ def generate_segments(
         pose = encodings.get(
             drawings, lambda indices=indices: networks.encode(_pixels(material.frames("pose_video", indices), device))
         )
-        face = _pixels(_resized(material.frames("face_video", indices), networks.face_size), device)
+        crops = ("face", material.fingerprint("face_video"), indices.tobytes())
+        face = _pixels(
+            encodings.get(crops, lambda indices=indices: _crops(networks, material, indices)).numpy(), device
+        )
         condition = torch.cat([reference_slot, _condition(networks, material, plan, indices, given, reference)], dim=1)
         solver = make_schedule(sampler.num_inference_steps, sampler.shift)
         for step, timestep in enumerate(solver.timesteps):
@@ -225,14 +228,18 @@ def _pixels(frames: np.ndarray, device: Any) -> Tensor:
     return torch.from_numpy(np.array(frames)).to(device).permute(3, 0, 1, 2).float() / 127.5 - 1
 
 
-def _resized(frames: np.ndarray, side: int) -> np.ndarray:
-    """Bring square face crops to the side that the motion encoder takes; the real model takes them as they are."""
-    if frames.shape[1] == side:
-        return frames
-    from PIL import Image
+def _crops(networks: Networks, material: Material, indices: np.ndarray) -> Tensor:
+    """Return face crops of the side that the motion encoder takes, [T, S, S, 3], uint8, on the CPU.
 
-    lanczos = Image.Resampling.LANCZOS  # as nano was trained
-    return np.stack([np.asarray(Image.fromarray(frame).resize((side, side), lanczos)) for frame in frames])
+    The real model takes them as they are.
+    """
+    frames, side = material.frames("face_video", indices), networks.face_size
+    if frames.shape[1] != side:
+        from PIL import Image
+
+        lanczos = Image.Resampling.LANCZOS  # as nano was trained
+        frames = np.stack([np.asarray(Image.fromarray(frame).resize((side, side), lanczos)) for frame in frames])
+    return torch.from_numpy(frames)
 
 
 def _check(made: Tensor, number: int) -> None:
