@@ -73,6 +73,13 @@ made = generate.inputs_of(run)
 viz.result_beside(made.driving() or made.video("pose_video"), made.reference_image(), video, seams=plan.seams)
 
 # %% [markdown]
+# ## Numbers
+# Each sees one side only.
+
+# %%
+viz.metric_table(run.manifest["metrics"])
+
+# %% [markdown]
 # ## In motion
 
 # %%

@@ -41,10 +41,11 @@ report.videos(story)
 
 # %% [markdown]
 # ## Frame by frame
-# Driver, pose and result in the same frames, the reference in front; dashed lines are seams between segments.
+# Driver, pose and result in the same frames, the reference in front; dashed lines are seams between segments. Each
+# number sees one side only.
 
 # %%
-report.frames(story)
+display(report.frames(story), report.numbers(story))
 
 # %% [markdown]
 # ## How sure the key points are

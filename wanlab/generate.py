@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from wanlab import checkpoints, config, inputs, mask, media, runs, windows
+from wanlab import checkpoints, config, evaluation, inputs, mask, media, runs, windows
 
 if TYPE_CHECKING:  # they load torch
     from wanlab import models, sampling
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # they load torch
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 RESULT = "result.mp4"
 MASTER = "result.mkv"  # lossless: metrics are computed from it
+METRICS = "metrics.json"  # per metric its value in each frame
 SEGMENTS = "segments"  # folder of finished segments while the run is not
 FROM_CHECKPOINT = (
     "num_inference_steps", "guidance_scale", "shift", "segment_frame_length", "prev_segment_conditioning_frames",
@@ -189,6 +190,11 @@ def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> N
     facts = {"frames": count, "height": made.height, "width": made.width, "fps": str(made.fps)}
     run.add_artefact("master", MASTER, **facts)
     run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **facts)
+    with run.stage("measure"):
+        measured = evaluation.evaluate(made, master, cut.seams, settings.mode or made.mode)
+        runs.write_json(run.path(METRICS), measured.over_time)
+        run.add_artefact("metrics", METRICS)
+        run.save(metrics=measured.overall)
     shutil.rmtree(folder)  # all of it is in the master now
 
 

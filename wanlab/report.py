@@ -17,7 +17,7 @@ from typing import Any
 
 from IPython.display import HTML
 
-from wanlab import config, inputs, media, runs, viz, windows
+from wanlab import config, inputs, media, runs, viz
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 RESULT = "result.mp4"
@@ -129,16 +129,9 @@ def frames(story: Story) -> Any:
     return viz.result_beside(driving, story.inputs.reference_image(), media.open_clip(story.video), seams)
 
 
-def plan(story: Story) -> Any:
-    """Show how the clip was cut into segments."""
-    chosen = story.result.manifest["settings"]
-    return viz.segment_plan(
-        windows.make_plan(
-            story.result.manifest["artefacts"]["video"]["frames"],
-            chosen["segment_frame_length"],
-            chosen["prev_segment_conditioning_frames"],
-        )
-    )
+def numbers(story: Story) -> Any:
+    """Show the result's metrics."""
+    return viz.metric_table(story.result.manifest["metrics"])
 
 
 def confidence(story: Story) -> Any:

@@ -14,7 +14,7 @@ from IPython.display import HTML, Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wanlab import mask_metrics, media, pose
+from wanlab import mask_metrics, media, metrics, pose
 from wanlab.windows import Plan
 
 COLUMNS = 8
@@ -236,6 +236,21 @@ def mask_table(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> HT
             cells.append(number + at)
         rows.append(cells)
     return table(("mask", *next(iter(numbers.values()))), rows)
+
+
+def metric_table(overall: Mapping[str, float | None]) -> HTML:
+    """Show a result's numbers with their units, and what each cannot tell.
+
+    Args:
+        overall: value by name, as `evaluation.evaluate` gives them; None where it cannot be measured.
+    """
+    rows = []
+    for name, value in overall.items():
+        meaning = metrics.MEANINGS[name]
+        better = "higher is better" if meaning.higher_is_better else "lower is better"
+        shown = "–" if value is None else f"{value:.3g}"
+        rows.append((name.replace("_", " "), shown, f"{meaning.unit}; {better}", meaning.cannot_tell))
+    return table(("metric", "value", "unit", "what it cannot tell"), rows)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:
