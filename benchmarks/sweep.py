@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from wanlab import checkpoints, config, media, models, preprocess, sweep
+from wanlab import checkpoints, config, media, models, preprocess, runs, sweep
 
 NETWORK_CALLS = ("encode_text", "encode_image", "encode", "decode", "denoise")
 
@@ -40,13 +40,13 @@ def main(num_frames: int) -> None:
         )
     )
     before = dict(spent)
-    swept = sweep.work(run)
-    wall = sum(entry["seconds"] for entry in run.manifest["points"])
-    loading = sum(result.manifest["seconds"]["load"] for result in swept.results if result)
-    measuring = sum(result.manifest["seconds"].get("measure", 0.0) for result in swept.results if result)
+    entries = sweep.work(run)
+    wall = sum(entry["seconds"] for entry in entries)
+    stages = [runs.find_run(entry["run"]).manifest["seconds"] for entry in entries]
+    loading, measuring = (sum(seconds[stage] for seconds in stages) for stage in ("load", "measure"))
     networks, files = (spent[name] - before[name] for name in spent)
     rest = wall - loading - networks - files - measuring
-    print(f"\n{len(swept.points)} points of {num_frames} frames at {made.height}x{made.width}: {wall:.1f} s")
+    print(f"\n{len(entries)} points of {num_frames} frames at {made.height}x{made.width}: {wall:.1f} s")
     for name, seconds in (
         ("networks", networks), ("video files", files), ("metrics", measuring), ("load", loading), ("the rest", rest),
     ):  # fmt: skip

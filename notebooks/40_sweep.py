@@ -43,7 +43,7 @@ cases = []  # further points, each with its own settings
 # %%
 from IPython.display import display
 
-from wanlab import config, sweep, viz
+from wanlab import comparison, config, sweep, viz
 
 settings = config.from_notebook(config.SweepSettings)
 run = sweep.start(settings)
@@ -53,23 +53,33 @@ display(run.settings, run)
 # ## Work
 
 # %%
-swept = sweep.work(run)
+entries = sweep.work(run)
 
 # %% [markdown]
 # ## The points
+# Sort by any column: `table.sort_values("seconds")`. What each number cannot tell stands in every point's own notebook.
 
 # %%
-viz.table(*sweep.overview(swept))
+table = comparison.table(entries)
+display(table)
 
 # %% [markdown]
 # ## The same frames of every point
 # Look for what a setting changes: detail, colour, how well the pose is kept, jumps at seams.
 
 # %%
-viz.contact_sheet(sweep.clips(swept))
+viz.contact_sheet(comparison.clips(entries))
+
+# %% [markdown]
+# ## Numbers over settings, and against time
+# Dots bear the number of their point. The line joins those that no other beats in both time and number.
+
+# %%
+display(viz.metric_plots(table, comparison.varied(entries)))
+viz.time_against_metrics(table)
 
 # %% [markdown]
 # Every point is a run of its own below `outputs`. Next: `50_report`.
 
 # %%
-sweep.finish(swept)
+sweep.finish(run)

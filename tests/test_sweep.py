@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import checkpoints, config, generate, inputs, keypoints, mask, media, models, runs, sam, sweep
+from wanlab import checkpoints, comparison, config, generate, inputs, keypoints, mask, media, models, runs, sam, sweep
 
 FRAMES = 9  # with segments of 5 and one frame taken over: two segments
 GRID = {"num_inference_steps": [1, 2], "shift": [3, 5]}
@@ -55,9 +55,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> collections.Counter[str]:
     return counted
 
 
-def frames_of(result: runs.Run | None) -> np.ndarray:
-    assert result is not None
-    return media.read_video(result.path(generate.MASTER)).frames
+def frames_of(run_id: str) -> np.ndarray:
+    return media.read_video(runs.find_run(run_id).path(generate.MASTER)).frames
+
+
+def ids(entries: list) -> list[str]:
+    return [entry["run"] for entry in entries]
 
 
 def test_points_are_every_combination_and_the_cases_none_twice(outputs: Path, folder: Path) -> None:
@@ -71,7 +74,6 @@ def test_points_are_every_combination_and_the_cases_none_twice(outputs: Path, fo
     ]
     assert [point.number for point in found] == [1, 2, 3, 4, 5]
     assert found[4].settings.shift == 5  # the checkpoint's
-    assert found[3].title == "num_inference_steps 2, shift 5"
 
 
 @pytest.mark.parametrize(
@@ -100,23 +102,19 @@ def test_one_load_and_shared_encodings(
     outputs: Path, folder: Path, calls: collections.Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = sweep.start(settings(folder))
-    swept = sweep.work(run)
-    sweep.finish(swept)
-    assert run.completed
+    entries = sweep.work(run)
+    sweep.finish(run)
     # encode: the reference, two pose segments, and for each of four points the condition of two segments
     assert calls == {"__init__": 1, "encode_text": 1, "encode_image": 1, "encode": 3 + 4 * 2, "denoise": 2 * (1 + 1 + 2 + 2)}  # fmt: skip
-    assert len({result.id for result in swept.results if result}) == 4
+    assert len({entry["run"] for entry in entries}) == 4
     said = capsys.readouterr().out
     assert "4 points, 4 to do: 12 denoising calls, how long is not known yet" in said
     assert "point 2 of 4, num_inference_steps 1, shift 5: " in said
     assert "  1 left: 4 denoising calls, about " in said
-    alone = generate.start(config.GenerateSettings.build({**_of_point(swept.points[3]), "fresh": True}))
+    last = sweep.points(settings(folder))[3].settings
+    alone = generate.start(last.replaced(fresh=True))
     generate.work(alone)
-    np.testing.assert_array_equal(frames_of(alone), frames_of(swept.results[3]))
-
-
-def _of_point(point: sweep.Point) -> dict:
-    return point.settings.model_dump()
+    np.testing.assert_array_equal(frames_of(alone.id), frames_of(entries[3]["run"]))
 
 
 def test_finished_points_are_skipped(outputs: Path, folder: Path, calls: collections.Counter[str]) -> None:
@@ -124,10 +122,10 @@ def test_finished_points_are_skipped(outputs: Path, folder: Path, calls: collect
     before = calls.copy()
     again = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 5]}, fresh=False)))
     assert calls == before
-    assert [r.id for r in again.results if r] == [r.id for r in first.results if r]
+    assert ids(again) == ids(first)
     wider = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 4, 5]})))
     assert calls["denoise"] == before["denoise"] + 2
-    assert [r.id for r in wider.results if r][::2] == [r.id for r in first.results if r]
+    assert ids(wider)[::2] == ids(first)
 
 
 def test_a_failing_point_is_recorded_and_the_rest_runs(
@@ -141,23 +139,24 @@ def test_a_failing_point_is_recorded_and_the_rest_runs(
     calls_of_decode = [False, False, True, False, False]
     monkeypatch.setattr(models.Networks, "decode", broken)
     run = sweep.start(settings(folder, grid={"shift": [3, 4, 5]}))
-    swept = sweep.work(run)
-    assert [result is not None for result in swept.results] == [True, False, True]
+    entries = sweep.work(run)
+    assert [entry["status"] for entry in entries] == ["completed", "failed", "completed"]
     assert run.status == "failed"
     entry = run.manifest["points"][1]
-    assert entry["status"] == "failed"
     assert "segment 1 must be a picture, got values that are no numbers" in entry["error"]
     with pytest.raises(sweep.PointsFailedError, match=r"point 2 \(shift 4\): FloatingPointError"):
-        sweep.finish(swept)
-    head, rows = sweep.overview(swept)
-    assert head == ("point", "shift", "seconds", "run")
-    assert rows[1][:3] == ["2", "4", ""]
-    assert set(sweep.clips(swept)) == {"shift 3", "shift 5"}
+        sweep.finish(run)
+    table = comparison.table(entries)
+    assert list(table.columns[:1]) + list(table.columns[-3:]) == ["shift", "seconds", "memory GiB", "run"]
+    assert table["shift"].tolist() == [3, 4, 5]
+    assert table["seconds"].isna().tolist() == [False, True, False]
+    assert table.loc[2, "run"] == entry["error"]
+    assert set(comparison.clips(entries)) == {"shift 3", "shift 5"}
     monkeypatch.setattr(models.Networks, "decode", original)
-    again = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 4, 5]})))
+    again = sweep.start(settings(folder, grid={"shift": [3, 4, 5]}))
+    assert again.id == run.id
+    assert ids(sweep.work(again)) == ids(entries)  # the failed one goes on in its folder
     sweep.finish(again)
-    assert again.run.id == run.id
-    assert [r.id for r in again.results if r][::2] == [r.id for r in swept.results if r]
 
 
 def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
@@ -171,11 +170,12 @@ def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
     media.write_video(folder / "driving.mkv", film, Fraction(24), lossless=True)
     media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
     media.write_video(folder / "src_bg.mp4", film * (drawn == 0), Fraction(24))
-    swept = sweep.work(sweep.start(settings(folder, grid={"mask_chain": ["grow:4", "snap:16"]})))
-    sweep.finish(swept)
+    run = sweep.start(settings(folder, grid={"mask_chain": ["grow:4", "snap:16"]}))
+    entries = sweep.work(run)
+    sweep.finish(run)
     person = inputs.read(folder).mask()
-    for result, chain in zip(swept.results, ("grow:4", "snap:16"), strict=True):
-        used, _ = inputs.find(runs.find_run(result.manifest["parents"][0]).folder)
+    for entry, chain in zip(entries, ("grow:4", "snap:16"), strict=True):
+        used, _ = inputs.find(runs.find_run(runs.find_run(entry["run"]).manifest["parents"][0]).folder)
         np.testing.assert_array_equal(used.mask(), mask.apply_chain(person, chain))
 
 
@@ -190,9 +190,10 @@ for name in ("encode_text", "encode_image", "encode", "decode", "denoise"):
         print(_name, file=log, flush=True)
         return result
     setattr(models.Networks, name, logged)
-swept = sweep.work(sweep.start(config.SweepSettings.build(json.loads(sys.argv[1]))))
-sweep.finish(swept)
-print(json.dumps([result.id for result in swept.results]))
+run = sweep.start(config.SweepSettings.build(json.loads(sys.argv[1])))
+entries = sweep.work(run)
+sweep.finish(run)
+print(json.dumps([entry["run"] for entry in entries]))
 """
 
 
@@ -225,15 +226,14 @@ def kill_and_rerun(folder: Path, tmp_path: Path, kills: int) -> None:
     assert segments * steps <= calls["denoise"] <= segments * steps + killed * steps  # an unfinished segment each
     assert calls["encode_text"] <= killed + 1
     assert calls["decode"] <= segments + killed
-    ids = json.loads(said.splitlines()[-1])
     uninterrupted = generate.Loaded()
-    for run_id in ids:
+    for run_id in json.loads(said.splitlines()[-1]):
         run = runs.find_run(run_id)
         again = generate.start(
             config.GenerateSettings.build({**run.manifest["settings"], "inputs": str(folder), "fresh": True})
         )
         generate.work(again, uninterrupted)
-        np.testing.assert_array_equal(frames_of(run), frames_of(again))
+        np.testing.assert_array_equal(frames_of(run_id), frames_of(again.id))
     listed = [run for run in runs.list_runs("sweep")]
     assert [run.status for run in listed] == ["completed"]
     before = len(log.read_text().splitlines())

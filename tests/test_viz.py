@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -74,3 +75,24 @@ def test_mask_views_show_a_row_per_mask(clip: media.Clip) -> None:
         shown = viz.mask_views(clip, masks, view, "a", columns=3)
         picture = np.asarray(Image.open(BytesIO(shown.data)))
         assert picture.shape[0] == pytest.approx(rows * viz.MASK_CELL * viz.DPI, rel=0.3)
+
+
+def test_pareto_keeps_what_no_other_beats() -> None:
+    cost = np.array([4.0, 1.0, 2.0, 3.0, 2.0, 1.0])
+    value = np.array([9.0, 1.0, 5.0, 4.0, 6.0, np.nan])
+    assert viz.pareto(cost, value, higher_is_better=True).tolist() == [1, 4, 0]
+    assert viz.pareto(cost, value, higher_is_better=False).tolist() == [1]
+
+
+def test_plots_number_every_point_and_take_words_too() -> None:
+    numbers = pd.DataFrame(
+        {"shift": [3, 5, 3], "mask_chain": ["a", "b", "b"], "psnr": [30.0, None, 28.0], "seconds": [1.0, None, 2.0]},
+        index=[1, 2, 3],
+    )
+    shown = viz.metric_plots(numbers, ["shift", "mask_chain"])
+    assert shown is not None
+    assert shown.alt == "psnr over shift, mask_chain"
+    assert viz.time_against_metrics(numbers).alt == "Seconds against psnr"
+    assert viz.metric_plots(numbers.drop(columns="psnr"), ["shift"]) is None
+    places, labels = viz._places(numbers["mask_chain"])
+    assert (places.tolist(), labels) == ([0, 1, 1], ["a", "b"])

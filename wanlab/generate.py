@@ -23,7 +23,7 @@ from wanlab import checkpoints, config, evaluation, inputs, mask, media, runs, w
 if TYPE_CHECKING:  # they load torch
     from wanlab import models, sampling
 
-RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+RESULT_VERSION = 2  # raise it when the same settings come to mean another result
 RESULT = "result.mp4"
 MASTER = "result.mkv"  # lossless: metrics are computed from it
 METRICS = "metrics.json"  # per metric its value in each frame
@@ -208,10 +208,14 @@ def _generate(
     loaded: Loaded,
 ) -> None:
     with run.stage("load"):
-        from wanlab import sampling  # torch
+        import torch
+
+        from wanlab import sampling
 
         checkpoint = config.absolute(settings.checkpoint or checkpoints.NANO)
         networks, encodings = loaded.get(checkpoint, settings.device)
+        if networks.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
     sampler = sampling.Sampler(
         settings.prompt,
         settings.num_inference_steps or 0,
@@ -242,6 +246,8 @@ def _generate(
             encodings=encodings,
         ):
             _save(folder, segment.number, segment.frames, segment.tail, made.fps)
+    if networks.device.type == "cuda":
+        run.manifest["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
 
 
 class _Material:

@@ -131,7 +131,7 @@ def frames(story: Story) -> Any:
 
 def numbers(story: Story) -> Any:
     """Show the result's metrics."""
-    return viz.metric_table(story.result.manifest["metrics"])
+    return viz.metric_table(story.result.manifest.get("metrics", {}))
 
 
 def confidence(story: Story) -> Any:

@@ -1,8 +1,8 @@
 """Step 40: many generations that differ in a few settings, one run folder each, in one kernel with one loaded model.
 
 run = sweep.start(settings)       # the points, checked one by one; nothing is worked on yet
-swept = sweep.work(run)           # every point that is not finished; a failed one is recorded, the rest goes on
-sweep.finish(swept)               # raises if a point failed
+entries = sweep.work(run)         # every point that is not finished; a failed one is recorded, the rest goes on
+sweep.finish(run)                 # raises if a point failed
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import config, generate, inputs, inspection, mask, media, runs, windows
+from wanlab import comparison, config, generate, inputs, inspection, mask, runs, windows
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 MASK_CHAIN = "mask_chain"  # swept here, but a setting of 20_inspect
@@ -37,19 +37,6 @@ class Point(NamedTuple):
     values: Mapping[str, Any]
     settings: config.GenerateSettings
     mask_chain: str | None
-
-    @property
-    def title(self) -> str:
-        """What sets it apart, as text."""
-        return ", ".join(f"{name} {value}" for name, value in self.values.items()) or "as set"
-
-
-class Swept(NamedTuple):
-    """A sweep that was worked on: its points, and per point the finished run, None where it failed."""
-
-    run: runs.Run
-    points: tuple[Point, ...]
-    results: tuple[runs.Run | None, ...]
 
 
 def points(settings: config.SweepSettings) -> tuple[Point, ...]:
@@ -110,66 +97,49 @@ def start(settings: config.SweepSettings) -> runs.Run:
     return run
 
 
-def work(run: runs.Run) -> Swept:
+def work(run: runs.Run) -> list[comparison.Entry]:
     """Generate every point that is not finished; finished ones are only read, an unfinished one goes on.
 
     A point that fails is recorded with its error, and the rest goes on; the sweep's status is then failed.
+
+    Returns:
+        an entry per point: `values`, `run`, `status`, `seconds`, `error`.
     """
     all_points = points(run.settings)
-    results: list[runs.Run | None] = []
     table: list[dict[str, Any]] = [{"values": dict(point.values), "status": "pending"} for point in all_points]
     loaded = generate.Loaded()
     with contextlib.suppress(PointsFailedError), run.working():  # `finish` says it, after the pictures
         for point, entry in zip(all_points, table, strict=True):
-            results.append(_work_point(point, entry, loaded))
+            _work_point(point, entry, loaded)
             run.save(points=table)
             said = entry.get("error") or f"{_duration(entry['seconds'])}, {entry['run']}"
             left = all_points[point.number :]
-            print(f"point {point.number} of {len(all_points)}, {point.title}: {said}", flush=True)
+            print(f"point {point.number} of {len(all_points)}, {comparison.title(entry)}: {said}", flush=True)
             if left:
                 print(f"  {len(left)} left: {_estimate(left, _seconds_per_call(point))}", flush=True)
         faults = [
-            f"point {point.number} ({point.title}): {entry['error']}"
+            f"point {point.number} ({comparison.title(entry)}): {entry['error']}"
             for point, entry in zip(all_points, table, strict=True)
             if entry["status"] == "failed"
         ]
         if faults:
             raise PointsFailedError("\n".join(faults))
-    return Swept(run, all_points, tuple(results))
+    return list(table)
 
 
-def finish(swept: Swept) -> None:
+def finish(run: runs.Run) -> None:
     """End the sweep's notebook.
 
     Raises:
         PointsFailedError: a line per point that failed.
     """
-    if not swept.run.completed:
-        raise PointsFailedError(swept.run.manifest["error"]["text"])
-    print(f"all {len(swept.points)} points are finished")
+    if not run.completed:
+        raise PointsFailedError(run.manifest["error"]["text"])
+    print(f"all {len(run.manifest['points'])} points are finished")
 
 
-def overview(swept: Swept) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Return head and rows of a table: number, what was varied, seconds, run or error."""
-    names = list(dict.fromkeys(name for point in swept.points for name in point.values))
-    rows = []
-    for point, entry in zip(swept.points, swept.run.manifest["points"], strict=True):
-        varied = [str(point.values.get(name, "")) for name in names]
-        seconds = f"{entry['seconds']:.1f}" if "seconds" in entry else ""
-        rows.append([str(point.number), *varied, seconds, entry.get("error") or entry.get("run", "")])
-    return ("point", *names, "seconds", "run"), rows
-
-
-def clips(swept: Swept) -> dict[str, media.Clip]:
-    """Return the finished videos by the title of their point."""
-    return {
-        point.title: media.open_clip(result.path(generate.RESULT))
-        for point, result in zip(swept.points, swept.results, strict=True)
-        if result is not None
-    }
-
-
-def _work_point(point: Point, entry: dict[str, Any], loaded: generate.Loaded) -> runs.Run | None:
+def _work_point(point: Point, entry: dict[str, Any], loaded: generate.Loaded) -> None:
+    """Generate a point; what came of it goes into its entry."""
     began = time.monotonic()
     try:
         result = generate.start(_settings(point))
@@ -177,9 +147,8 @@ def _work_point(point: Point, entry: dict[str, Any], loaded: generate.Loaded) ->
         generate.work(result, loaded)
     except Exception as error:  # whatever it is, the other points go on
         entry.update(status="failed", error=runs.scrub(f"{type(error).__name__}: {error}"))
-        return None
-    entry.update(status="completed", seconds=round(time.monotonic() - began, 3))
-    return result
+    else:
+        entry.update(status="completed", seconds=round(time.monotonic() - began, 3))
 
 
 def _settings(point: Point) -> config.GenerateSettings:

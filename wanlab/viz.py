@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from IPython.display import HTML, Image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -253,6 +254,68 @@ def metric_table(overall: Mapping[str, float | None]) -> HTML:
     return table(("metric", "value", "unit", "what it cannot tell"), rows)
 
 
+def metric_plots(numbers: pd.DataFrame, varied: Sequence[str]) -> Image | None:
+    """Plot each metric over each setting that was varied, every point with its number; None without metrics.
+
+    Args:
+        numbers: `comparison.table`.
+        varied: columns that hold settings.
+    """
+    kinds, columns = _measured(numbers), dict(numbers.items())
+    if not kinds or not varied:
+        return None
+    figure = Figure(figsize=(max(4.5, 3.2 * len(varied)), 1.9 * len(kinds)), dpi=DPI, layout="constrained")
+    axes = figure.subplots(len(kinds), len(varied), squeeze=False, sharex="col", sharey="row")
+    for column, name in enumerate(varied):
+        places, labels = _places(columns[name])
+        for row, kind in enumerate(kinds):
+            axis = axes[row, column]
+            _numbered(axis, places, columns[kind], numbers.index)
+            if labels:
+                axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
+            if column == 0:
+                arrow = "↑" if metrics.MEANINGS[kind].higher_is_better else "↓"
+                axis.set_ylabel(f"{kind.replace('_', ' ')} {arrow}", fontsize=8)
+        axes[-1, column].set_xlabel(name.replace("_", " "), fontsize=8)
+    return _image(figure, f"{', '.join(kinds)} over {', '.join(varied)}")
+
+
+def time_against_metrics(numbers: pd.DataFrame) -> Image | None:
+    """Plot each metric over the seconds a point took; the line joins those that none beats in both; as `metric_plots`."""
+    kinds, columns = _measured(numbers), dict(numbers.items())
+    if not kinds:
+        return None
+    across = min(4, len(kinds))
+    down = -(-len(kinds) // across)
+    figure = Figure(figsize=(3.2 * across, 2.3 * down), dpi=DPI, layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).flat
+    for axis, kind in zip(axes, kinds, strict=False):
+        higher = metrics.MEANINGS[kind].higher_is_better
+        _numbered(axis, columns["seconds"], columns[kind], numbers.index)
+        front = pareto(columns["seconds"].to_numpy(float), columns[kind].to_numpy(float), higher)
+        line = columns["seconds"].iloc[front], columns[kind].iloc[front]
+        axis.step(*line, where="post", color=SEAM_COLOUR, linewidth=1)
+        axis.set_title(f"{kind.replace('_', ' ')} {'↑' if higher else '↓'}", fontsize=8)
+        axis.set_xlabel("seconds", fontsize=8)
+    for axis in list(axes):
+        axis.axis("off")
+    return _image(figure, f"Seconds against {', '.join(kinds)}")
+
+
+def pareto(cost: np.ndarray, value: np.ndarray, higher_is_better: bool) -> np.ndarray:
+    """Return the indices that no other beats in both cost and value, the cheapest first.
+
+    Args:
+        cost, value: [n], float; NaN is never among them.
+        higher_is_better: of `value`; a lower cost is always better.
+    """
+    gain = value if higher_is_better else -value
+    known = np.flatnonzero(np.isfinite(cost) & np.isfinite(gain))
+    order = known[np.lexsort((-gain[known], cost[known]))]
+    best = np.maximum.accumulate(np.concatenate([[-np.inf], gain[order]]))[:-1]
+    return order[gain[order] > best]
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:
     """Show rows under a head; everything is escaped."""
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
@@ -368,6 +431,28 @@ def _spread(length: int, count: int) -> list[int]:
 
 def _dimmed(frame: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 3 * 2
+
+
+def _measured(numbers: pd.DataFrame) -> list[str]:
+    return [str(name) for name, values in numbers.items() if name in metrics.MEANINGS and values.notna().any()]
+
+
+def _places(values: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Return where values stand on an axis; words and the like stand at 0, 1, 2 … with the labels beside."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return values, []
+    words = values.astype(str)
+    labels = list(dict.fromkeys(words))
+    return words.map({word: i for i, word in enumerate(labels)}), [label[:24] for label in labels]
+
+
+def _numbered(axis: Axes, x: pd.Series, y: pd.Series, names: Iterable[Any]) -> None:
+    axis.scatter(x, y, s=18, color=LINE_COLOURS[1], zorder=3)
+    for place, value, name in zip(x, y, names, strict=True):
+        if pd.notna(place) and pd.notna(value):
+            axis.annotate(str(name), (place, value), textcoords="offset points", xytext=(4, 3), fontsize=7)
+    axis.margins(0.15)
+    _plain(axis)
 
 
 def _preview(frame: np.ndarray) -> np.ndarray:
