@@ -43,7 +43,7 @@ cases = []  # further points, each with its own settings
 # %%
 from IPython.display import display
 
-from wanlab import comparison, config, sweep, viz
+from wanlab import comparison, config, player, report, sweep, viz
 
 settings = config.from_notebook(config.SweepSettings)
 run = sweep.start(settings)
@@ -57,18 +57,19 @@ entries = sweep.work(run)
 
 # %% [markdown]
 # ## The points
-# Sort by any column: `table.sort_values("seconds")`. What each number cannot tell stands in every point's own notebook.
+# Sort by any column with `table.sort_values("seconds")`; *seconds* are those of the generation itself. What a number cannot
+# tell stands in every point's own notebook.
 
 # %%
 table = comparison.table(entries)
-display(table)
+viz.number_table(table)
 
 # %% [markdown]
-# ## The same frames of every point
+# ## Side by side, in step
 # Look for what a setting changes: detail, colour, how well the pose is kept, jumps at seams.
 
 # %%
-viz.contact_sheet(comparison.clips(entries))
+player.grid(report.player_points(entries))
 
 # %% [markdown]
 # ## Numbers over settings, and against time

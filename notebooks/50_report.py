@@ -15,10 +15,11 @@
 
 # %% [markdown]
 # # 50 Report
-# A finished run of 30_generate goes in; one page to share comes out (`wanlab report` writes it, with the code left out).
+# A finished run of 30_generate, a sweep or several runs go in; one page to share comes out (`wanlab report` writes it, with
+# the code left out).
 
 # %% tags=["parameters"]
-run = "latest"  # run folder of 30_generate, or latest: the newest one
+run = "latest"  # runs of 30_generate or 40_sweep, several with commas between; latest: the newest one
 title = None  # heading of the report; None: made from the run
 
 # %%
@@ -34,25 +35,24 @@ report.overview(story)
 
 # %% [markdown]
 # ## Result
-# Previews; the full video is linked above.
+# Previews; the full videos are linked.
 
 # %%
 report.videos(story)
 
 # %% [markdown]
 # ## Frame by frame
-# Driver, pose and result in the same frames, the reference in front; dashed lines are seams between segments. Each
-# number sees one side only.
+# Dashed lines are seams between segments. Each number sees one side only.
 
 # %%
-display(report.frames(story), report.numbers(story))
+display(report.frames(story), *report.numbers(story))
 
 # %% [markdown]
-# ## How sure the key points are
+# ## What went in
 # Points scoring under 0.5 are not drawn.
 
 # %%
-report.confidence(story)
+display(report.material(story), report.confidence(story))
 
 # %% [markdown]
 # ## Settings that differ from the defaults

@@ -59,6 +59,7 @@ def test_another_pose_other_colours_another_background(made: inputs.AnimateInput
     assert found.overall["reference_agreement"] < good.overall["reference_agreement"] - 0.2
     assert found.overall["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=0.5)
     assert found.overall["seam_jump"] is None
+    assert found.overall["colour_drift"] is None
 
 
 def test_driven_points_are_compared_where_the_result_shows_them(made: inputs.AnimateInputs, tmp_path: Path) -> None:

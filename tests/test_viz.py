@@ -94,5 +94,6 @@ def test_plots_number_every_point_and_take_words_too() -> None:
     assert shown.alt == "psnr over shift, mask_chain"
     assert viz.time_against_metrics(numbers).alt == "Seconds against psnr"
     assert viz.metric_plots(numbers.drop(columns="psnr"), ["shift"]) is None
+    assert "<td>2</td><td>5</td><td>b</td><td>–</td><td>–</td>" in viz.number_table(numbers).data
     places, labels = viz._places(numbers["mask_chain"])
     assert (places.tolist(), labels) == ([0, 1, 1], ["a", "b"])

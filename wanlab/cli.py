@@ -76,16 +76,13 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     name, model = NOTEBOOKS[step]
     settings = model.build(values)
     for field in set(model.paths()) - set(model.conveniences()):
-        path = getattr(settings, field)
-        if (
-            isinstance(path, Path)
-            and not config.absolute(path).exists()
-            and not (config.outputs_root() / path.name).exists()
-        ):
-            words = "".join(f"{word}, " for word in model.words(field))
-            raise FileNotFoundError(
-                f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line start at the shell's folder)"
-            )
+        for path in settings.files(field):
+            if not config.absolute(path).exists() and not (config.outputs_root() / path.name).exists():
+                words = "".join(f"{word}, " for word in model.words(field))
+                raise FileNotFoundError(
+                    f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
+                    "start at the shell's folder)"
+                )
     print(f"== {name}", flush=True)
     return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
 
@@ -262,11 +259,16 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
     unknown = [config.unknown_name(str(name), known) for name in (*given, *typed) if name not in known]
     if unknown:
         raise SettingsError("\n".join(unknown))
-    words = {name: model.words(name) for model in models.values() for name in model.paths()}
+    path_models = {name: model for model in models.values() for name in model.paths()}
     return given | {
-        name: _from_shell(text) if name in words and text not in (None, *words[name]) else text
+        name: _paths_from_shell(path_models[name], name, text) if name in path_models and text is not None else text
         for name, text in config.parse_text(typed).items()
     }
+
+
+def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str:
+    parts = text.split(",") if model.takes_several(name) else [text]
+    return ",".join(part if part in model.words(name) else _from_shell(part) for part in parts)
 
 
 def _from_shell(text: str) -> str:

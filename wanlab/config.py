@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -103,7 +103,7 @@ class Settings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the result, ready for JSON; paths are left out: files count by content."""
-        paths = {name for name in self.paths() if isinstance(getattr(self, name), Path)}
+        paths = {name for name in self.paths() if self.files(name)}
         kept = self.model_dump(mode="json", exclude=paths | set(self.conveniences()))
         return dict(sorted(kept.items()))
 
@@ -111,6 +111,20 @@ class Settings(BaseModel):
     def paths(cls) -> tuple[str, ...]:
         """Return the names of the fields that hold paths."""
         return tuple(name for name, field in cls.model_fields.items() if Path in _kinds(field.annotation))
+
+    def files(self, name: str) -> tuple[Path, ...]:
+        """Return the paths that the field `name` holds; none where it holds a word or None."""
+        value = getattr(self, name)
+        return tuple(part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, Path))
+
+    def published(self) -> dict[str, Any]:
+        """Return all settings, ready for JSON and to be shared: paths as `shown` gives them."""
+        values = self.model_dump(mode="json")
+        for name in self.paths():
+            shown_paths = [shown(path) for path in self.files(name)]
+            if shown_paths:
+                values[name] = shown_paths if isinstance(getattr(self, name), tuple) else shown_paths[0]
+        return values
 
     @classmethod
     def words(cls, name: str) -> tuple[str, ...]:
@@ -121,12 +135,17 @@ class Settings(BaseModel):
         return tuple(part for part in parts if isinstance(part, str))
 
     @classmethod
+    def takes_several(cls, name: str) -> bool:
+        """Return whether the field `name` holds a tuple; a text is cut at its commas."""
+        return get_origin(cls.model_fields[name].annotation) is tuple
+
+    @classmethod
     def conveniences(cls) -> tuple[str, ...]:
         """Return the names of the fields that do not change the result (`fresh`, `device`, …)."""
         return tuple(n for n, f in cls.model_fields.items() if (f.json_schema_extra or {}).get("convenience"))  # type: ignore[union-attr]
 
     def _repr_html_(self) -> str:
-        values = {name: shown(value) if isinstance(value, Path) else value for name, value in self}
+        values = self.published()
         rows = "".join(
             f"<tr><td>{name}</td><td>{_escape(value)}</td><td>{_escape(type(self).model_fields[name].description)}</td></tr>"
             for name, value in values.items()
@@ -321,10 +340,15 @@ class SweepSettings(_Generation):
 class ReportSettings(Settings):
     """Settings of one report; field names are those of the `parameters` cell of 50_report."""
 
-    run: Literal["latest"] | Path = Field(
-        "latest", union_mode="left_to_right", description="run folder of 30_generate, or latest: the newest one"
+    run: tuple[Annotated[Literal["latest"] | Path, Field(union_mode="left_to_right")], ...] = Field(
+        ("latest",), description="runs of 30_generate or 40_sweep, several with commas between; latest: the newest one"
     )
     title: str | None = Field(None, description="heading of the report; None: made from the run")
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {

@@ -46,7 +46,7 @@ def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int]
         kept = ~made.mask()[: len(video)]
         series["psnr"], series["ssim"] = metrics.psnr(video, film, kept), metrics.ssim(video, film, kept)
     overall = {name: _plain(values.overall) for name, values in series.items()}
-    overall["colour_drift"] = _largest(metrics.colour_drift(video, seams))
+    overall["colour_drift"] = _largest(metrics.colour_drift(video, seams)[1:])
     overall["seam_jump"] = _largest(metrics.seam_jump(video, seams))
     return Evaluation(
         {name: overall[name] for name in ORDER if name in overall},

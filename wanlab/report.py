@@ -1,7 +1,7 @@
-"""Step 50: a run of 30_generate and what it was made from → the parts of one page to share.
+"""Step 50: one run of 30_generate, a sweep, or several runs, and what they were made from → one page to share.
 
 run = report.start(settings)
-story = report.gather(run)           # the run, its inputs, its files
+story = report.gather(run)           # the runs, their inputs, their files
 report.overview(story); report.settings_table(story); …   # each shows one part
 """
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from IPython.display import HTML
 
-from wanlab import config, inputs, media, runs, viz
+from wanlab import comparison, config, inputs, media, player, runs, viz
+from wanlab.comparison import RESULT
 
-RESULT_VERSION = 1  # raise it when the same settings come to mean another result
-RESULT = "result.mp4"
+RESULT_VERSION = 2  # raise it when the same settings come to mean another result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,59 +31,83 @@ class Story:
     Attributes:
         title: heading.
         folder: of the report, where links start.
-        result: the run of 30_generate.
-        before: the runs that its inputs came from, the oldest first; those that are gone are missing.
-        inputs: what it was made from.
+        chosen: the runs that were asked for: of 30_generate or 40_sweep.
+        entries: every generation among them, as `comparison.entries`.
+        results: the finished ones by title.
+        before: the runs that the first one's inputs came from, the oldest first; those that are gone are missing.
+        inputs: what the first one was made from.
     """
 
     title: str
     folder: Path
-    result: runs.Run
+    chosen: tuple[runs.Run, ...]
+    entries: list[comparison.Entry]
+    results: Mapping[str, runs.Run]
     before: tuple[runs.Run, ...]
     inputs: inputs.AnimateInputs
 
     @property
-    def video(self) -> Path:
-        """The full result."""
-        return self.result.path(RESULT)
+    def first(self) -> runs.Run:
+        """The first finished generation."""
+        return next(iter(self.results.values()))
+
+    @property
+    def single(self) -> bool:
+        """Whether there is only one generation to tell of."""
+        return len(self.entries) == 1
 
 
 def start(settings: config.ReportSettings) -> runs.Run:
-    """Find the run to report on and make the report's own folder.
+    """Find the runs to report on and make the report's own folder.
 
     Raises:
-        FileNotFoundError: if there is no such run, or none completed.
+        FileNotFoundError: if there is no such run, or none of it is finished.
     """
-    result = runs.find_run(settings.run, "generate")
-    if result.manifest["step"] != "generate" or not result.completed:
-        raise FileNotFoundError(
-            f"run must be a completed run of 30_generate, got {result.id} ({result.manifest['step']}, {result.status}); finish it: wanlab generate"
-        )
+    chosen = [_latest() if place == "latest" else runs.find_run(place) for place in settings.run]
+    for run in chosen:
+        if run.manifest["step"] not in ("generate", "sweep") or not comparison.finished(comparison.entries([run])):
+            raise FileNotFoundError(
+                f"run must be a completed run of 30_generate or 40_sweep, got {run.id} ({run.manifest['step']}, {run.status}); "
+                "finish it: wanlab generate or wanlab sweep"
+            )
+    entries = comparison.entries(chosen)
+    first = chosen[0].manifest
+    title = f"{first['settings']['mode'] or first['step']} · {first['hash']}"
+    if len(entries) > 1:
+        title = f"{len(entries)} generations over {', '.join(comparison.varied(entries)) or 'nothing'}"
     return runs.open_run(
         "report",
-        settings.replaced(
-            run=result.folder,
-            title=settings.title or f"{result.manifest['settings']['mode']} · {result.manifest['hash']}",
-        ),
+        settings.replaced(run=tuple(run.folder for run in chosen), title=settings.title or title),
         inputs={
-            "run": {
-                "id": result.id,
-                "sha256": config.digest({key: result.manifest[key] for key in ("id", "ended", "artefacts")}),
+            run.id: {
+                "sha256": config.digest({key: run.manifest.get(key) for key in ("id", "ended", "artefacts", "points")})
             }
+            for run in chosen
         },
         models={},
         result_version=RESULT_VERSION,
-        parents=(result.id,),
+        parents=tuple(run.id for run in chosen),
     )
 
 
 def gather(run: runs.Run) -> Story:
-    """Collect the run, its inputs and the run that made them; mark the report completed."""
+    """Collect the runs, their inputs and the runs that made them; mark the report completed."""
     with run.working():
-        result = runs.find_run(run.settings.run)
-        before = _ancestors(result)
-        made = inputs.read(before[-1].folder if before else config.absolute(result.manifest["settings"]["inputs"]))
-        return Story(run.settings.title, run.folder, result, before, made)
+        chosen = tuple(runs.find_run(folder) for folder in run.settings.run)
+        entries = comparison.entries(chosen)
+        results = comparison.finished(entries)
+        first = next(iter(results.values()))
+        before = _ancestors(first)
+        made = inputs.read(before[-1].folder if before else config.absolute(first.manifest["settings"]["inputs"]))
+        return Story(run.settings.title, run.folder, chosen, entries, results, before, made)
+
+
+def _latest() -> runs.Run:
+    """Return the generation or sweep that ended last; a sweep ends after its points."""
+    ended = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
+    if not ended:
+        return runs.find_run("latest", "generate")  # which says that there is none, and what makes one
+    return max(ended, key=lambda run: (run.manifest["ended"], run.manifest["step"] == "sweep"))
 
 
 def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:
@@ -96,42 +121,76 @@ def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:
 
 
 def overview(story: Story) -> HTML:
-    """Show title and one paragraph: what was made from what, how long it took, where the full file is."""
-    chosen, made = story.result.manifest["settings"], story.result.manifest["artefacts"]["video"]
-    first = story.before[0].manifest["inputs"] if story.before else {}
-    files = {name: facts["file"] for name, facts in first.items() if "file" in facts}
+    """Show title and one paragraph: what was made from what, how long it took, where the full files are."""
+    chosen, made = story.first.manifest["settings"], story.first.manifest["artefacts"]["video"]
     sentence = (
         f"{made['frames']} frames of {made['height']}x{made['width']} (height x width) at {_rate(made['fps'])} frames per second, "
         f"mode {chosen['mode']}, checkpoint {chosen['checkpoint']}"
     )
+    first = story.before[0].manifest["inputs"] if story.before else {}
+    files = {name: facts["file"] for name, facts in first.items() if "file" in facts}
     if {"driving_video", "reference_image"} <= set(files):
         sentence += f"; the person of {files['driving_video']} drives {files['reference_image']}"
-    link = Path("..") / story.result.id / RESULT
-    return HTML(
-        f"<h1>{escape(story.title)}</h1><p>{escape(sentence)}.</p>"
-        f'<p><a href="{escape(link.as_posix())}">Full video</a> (beside this page in the outputs folder), run {escape(story.result.id)}, '
-        f"{story.result.manifest['seconds_total']:.0f} s.</p>"
-    )
+    if story.single:
+        link = f'<a href="{escape(_link(story.first).as_posix())}">Full video</a> (beside this page in the outputs folder), '
+        end = f"{link}run {escape(story.first.id)}, {story.first.manifest['seconds_total']:.0f} s."
+    else:
+        values = [
+            f"{name}: {', '.join(dict.fromkeys(str(e['values'].get(name)) for e in story.entries))}"
+            for name in comparison.varied(story.entries)
+        ]
+        end = f"{len(story.results)} of {len(story.entries)} generations finished. What differs: {escape('; '.join(values))}."
+    return HTML(f"<h1>{escape(story.title)}</h1><p>{escape(sentence)}.</p><p>{end}</p>")
 
 
-def videos(story: Story) -> None:
-    """Play driver, background (in replace), pose and result side by side."""
-    result, made = media.open_clip(story.video), story.inputs
-    kept = made.video("background_video") if story.result.manifest["settings"]["mode"] == "replace" else None
-    shown = {"driving": made.driving(), "background": kept, "pose": made.video("pose_video"), "result": result}
-    viz.show_videos(shown, fps=result.fps)
+def videos(story: Story) -> Any:
+    """Play driver, background (in replace), pose and result side by side; several results in a grid, in step."""
+    if story.single:
+        result, made = media.open_clip(story.first.path(RESULT)), story.inputs
+        kept = made.video("background_video") if story.first.manifest["settings"]["mode"] == "replace" else None
+        shown = {"driving": made.driving(), "background": kept, "pose": made.video("pose_video"), "result": result}
+        viz.show_videos(shown, fps=result.fps)
+        return None
+    return player.grid(player_points(story.entries))
+
+
+def player_points(entries: Sequence[comparison.Entry]) -> list[player.Point]:
+    """Return the finished entries as the grid player takes them; links start beside a page in a run folder."""
+    numbers = {entry.get("run"): number for number, entry in enumerate(entries, 1)}
+    values = {entry.get("run"): entry["values"] for entry in entries}
+    return [
+        player.Point(
+            f"{numbers[run.id]} · {title}",
+            values[run.id],
+            media.open_clip(run.path(RESULT)),
+            run.manifest["artefacts"]["video"]["seams"],
+            _link(run),
+        )
+        for title, run in comparison.finished(entries).items()
+    ]
 
 
 def frames(story: Story) -> Any:
-    """Show the result under its driver, the reference in front, both frames at each seam."""
+    """Show the result under its driver, the reference in front, both frames at each seam; of several, each one's frames."""
+    if not story.single:
+        return viz.contact_sheet(comparison.clips(story.entries))
     driving = story.inputs.driving() or story.inputs.video("pose_video")
-    seams = story.result.manifest["artefacts"]["video"]["seams"]
-    return viz.result_beside(driving, story.inputs.reference_image(), media.open_clip(story.video), seams)
+    seams = story.first.manifest["artefacts"]["video"]["seams"]
+    return viz.result_beside(driving, story.inputs.reference_image(), media.open_clip(story.first.path(RESULT)), seams)
 
 
-def numbers(story: Story) -> Any:
-    """Show the result's metrics."""
-    return viz.metric_table(story.result.manifest.get("metrics", {}))
+def numbers(story: Story) -> list[Any]:
+    """Show the metrics: of one result with what each cannot tell; of several as a table and plots."""
+    if story.single:
+        return [viz.metric_table(story.first.manifest.get("metrics", {}))]
+    table = comparison.table(story.entries)
+    plots = [viz.metric_plots(table, comparison.varied(story.entries)), viz.time_against_metrics(table)]
+    return [viz.number_table(table), *(plot for plot in plots if plot is not None)]
+
+
+def material(story: Story) -> Any:
+    """Show what went in: the film, pose drawings, face crops, in replace background and mask, and the reference."""
+    return viz.contact_sheet(story.inputs.clips(), reference=story.inputs.reference_image())
 
 
 def confidence(story: Story) -> Any:
@@ -145,7 +204,7 @@ def confidence(story: Story) -> Any:
 def settings_table(story: Story) -> HTML:
     """Show the settings that differ from the defaults, and all of them folded away."""
     parts = []
-    for run in (*story.before, story.result):
+    for run in (*story.before, *story.chosen):
         notebook, model = config.NOTEBOOKS[run.manifest["step"]]
         defaults = model.build({}).model_dump(mode="json")
         chosen = {key: value for key, value in run.manifest["settings"].items() if key not in model.conveniences()}
@@ -165,7 +224,7 @@ def settings_table(story: Story) -> HTML:
 
 def notes(story: Story) -> HTML:
     """Show what the runs said about their inputs and results."""
-    said = [note for run in (*story.before, story.result) for note in run.manifest["notes"]]
+    said = [note for run in (*story.before, *story.results.values()) for note in run.manifest["notes"]]
     said += story.inputs.notes
     return HTML(
         "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(said)) + "</ul>"
@@ -177,7 +236,7 @@ def notes(story: Story) -> HTML:
 def times(story: Story) -> HTML:
     """Show the seconds per stage and the peak memory of each run."""
     rows = []
-    for run in (*story.before, story.result):
+    for run in (*story.before, *(story.chosen if len(story.chosen) == 1 else story.results.values())):
         step = run.manifest["step"]
         rows += [(f"{step}: {stage}", f"{seconds:.1f} s") for stage, seconds in run.manifest["seconds"].items()]
         rows.append(
@@ -192,15 +251,15 @@ def times(story: Story) -> HTML:
 def provenance(story: Story) -> HTML:
     """Show hashes of inputs and models, versions and machine: enough to tell whether another run is the same."""
     rows: list[tuple[str, Any]] = []
-    for run in (*story.before, story.result):
+    for run in (*story.before, *story.chosen):
         rows += [
             (f"{run.manifest['step']}: {name}", f"{facts.get('file', '')} SHA-256 {facts['sha256']}")
             for name, facts in run.manifest["inputs"].items()
         ]
-    rows += [(f"model: {name}", fingerprint) for name, fingerprint in story.result.manifest["models"].items()]
-    about = story.result.manifest["environment"]
+    rows += [(f"model: {name}", fingerprint) for name, fingerprint in story.first.manifest["models"].items()]
+    about = story.first.manifest["environment"]
     rows += [
-        ("wanlab", story.result.manifest["wanlab"]),
+        ("wanlab", story.first.manifest["wanlab"]),
         ("git commit", about.get("git_commit", "unknown")),
         ("system", f"Python {about['python']}, {about['system']}"),
     ]
@@ -214,20 +273,31 @@ def provenance(story: Story) -> HTML:
 def command(story: Story) -> HTML:
     """Show the commands that repeat the runs exactly, every setting spelled out."""
     lines, earlier = [], None
-    for run in (*story.before, story.result):
-        instead = {"inputs": earlier.id} if earlier else {}
-        lines.append(_command(run.manifest["step"], run.manifest["settings"], instead))
+    for run in story.before:
+        lines.append(_command(run, earlier))
         earlier = run
+    lines += [_command(run, earlier) for run in story.chosen]
     return HTML("<pre>" + escape("\n".join(lines)) + "</pre>")
 
 
-def _command(step: str, chosen: Mapping[str, Any], instead: Mapping[str, str]) -> str:
-    model = config.NOTEBOOKS[step][1]
-    words = ["wanlab", step]
-    for name, value in {**chosen, **instead}.items():
-        if name not in model.conveniences() and value is not None:
-            words += [f"--{name}", str(value)]
+def _command(run: runs.Run, earlier: runs.Run | None) -> str:
+    model = config.NOTEBOOKS[run.manifest["step"]][1]
+    words = ["wanlab", run.manifest["step"]]
+    for name, value in {**run.manifest["settings"], **({"inputs": earlier.id} if earlier else {})}.items():
+        if name not in model.conveniences() and value is not None and value != []:
+            words += [f"--{name}", _flag_text(value)]
     return shlex.join(words)
+
+
+def _flag_text(value: Any) -> str:
+    """Write a setting as the command line reads it: grids as YAML, several words with blanks between."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def _link(run: runs.Run) -> Path:
+    return Path("..") / run.id / RESULT
 
 
 def _rate(fps: str) -> str:

@@ -218,7 +218,7 @@ def open_run(
         "hash": code,
         "status": "pending",
         "created": _now(),
-        "settings": settings.model_dump(mode="json") | {n: _shown(getattr(settings, n)) for n in settings.paths()},
+        "settings": settings.published(),
         "inputs": {name: dict(facts) for name, facts in inputs.items()},
         "models": dict(models),
         "parents": list(parents),
@@ -444,10 +444,6 @@ def _new_folder(outputs: Path, step: str, code: str) -> Path:
             folder.mkdir()
             return folder
     raise RuntimeError(f"1000 runs of {step} in one second; wait a second")
-
-
-def _shown(value: Any) -> Any:
-    return config.shown(value) if isinstance(value, Path) else value
 
 
 def _now() -> str:

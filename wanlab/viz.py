@@ -33,7 +33,10 @@ PART_COLOURS = ("#1f4e79", "#e08a1e", "#2e8b57", "#8e44ad")
 
 
 def contact_sheet(
-    videos: Mapping[str, media.Clip | None], columns: int = COLUMNS, marks: Mapping[int, str] | None = None
+    videos: Mapping[str, media.Clip | None],
+    columns: int = COLUMNS,
+    marks: Mapping[int, str] | None = None,
+    reference: np.ndarray | None = None,
 ) -> Image:
     """Show frames spread over the clip, a row per video, frame numbers on top.
 
@@ -41,13 +44,14 @@ def contact_sheet(
         videos: clips of equal length by name; None is left out.
         columns: frames to show.
         marks: frames that are shown in any case (as many as `columns` of them), and the word beside their number.
+        reference: [H, W, 3], 0 to 255, uint8 RGB; shown in front.
     """
     shown = {name: clip for name, clip in videos.items() if clip is not None}
     length = min(len(clip) for clip in shown.values())
     marks = marks or {}
     marked = [sorted(marks)[i] for i in _spread(len(marks), columns)]
     frames = sorted({*_spread(length, columns), *marked})
-    return _sheet({name: _frames(clip, frames) for name, clip in shown.items()}, frames, marks=marks)
+    return _sheet({name: _frames(clip, frames) for name, clip in shown.items()}, frames, reference, marks=marks)
 
 
 def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip, seams: Sequence[int] = ()) -> Image:
@@ -289,7 +293,7 @@ def time_against_metrics(numbers: pd.DataFrame) -> Image | None:
     down = -(-len(kinds) // across)
     figure = Figure(figsize=(3.2 * across, 2.3 * down), dpi=DPI, layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).flat
-    for axis, kind in zip(axes, kinds, strict=False):
+    for kind, axis in zip(kinds, axes, strict=False):
         higher = metrics.MEANINGS[kind].higher_is_better
         _numbered(axis, columns["seconds"], columns[kind], numbers.index)
         front = pareto(columns["seconds"].to_numpy(float), columns[kind].to_numpy(float), higher)
@@ -314,6 +318,23 @@ def pareto(cost: np.ndarray, value: np.ndarray, higher_is_better: bool) -> np.nd
     order = known[np.lexsort((-gain[known], cost[known]))]
     best = np.maximum.accumulate(np.concatenate([[-np.inf], gain[order]]))[:-1]
     return order[gain[order] > best]
+
+
+def number_table(numbers: pd.DataFrame) -> HTML:
+    """Show a table of runs, numbers to three digits; it scrolls sideways where it is wider than the page.
+
+    Args:
+        numbers: `comparison.table`, sorted as you like.
+    """
+    rows = [
+        [
+            index,
+            *("–" if _is_missing(value) else f"{value:.3g}" if isinstance(value, float) else value for value in row),
+        ]
+        for index, row in zip(numbers.index, numbers.itertuples(index=False, name=None), strict=True)
+    ]
+    head = [str(numbers.index.name), *(str(name).replace("_", " ") for name in numbers.columns)]
+    return HTML(f'<div style="overflow-x: auto">{table(head, rows).data}</div>')
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:
@@ -413,7 +434,7 @@ def _sheet(
                     axis.set_title(title, fontsize=8, color=SEAM_COLOUR if t in seams or title != f"{t}" else "#333333")
                 if t in seams:
                     axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
-            line[0].set_ylabel(name, fontsize=8)
+            line[0].set_ylabel(name.replace(", ", "\n"), fontsize=8 if len(name) < 16 else 6)
     if reference is not None:
         axis = axes[len(rows) - 1, 0]
         _picture(axis, reference)
@@ -431,6 +452,10 @@ def _spread(length: int, count: int) -> list[int]:
 
 def _dimmed(frame: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 3 * 2
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value  # NaN
 
 
 def _measured(numbers: pd.DataFrame) -> list[str]:
