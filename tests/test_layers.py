@@ -13,7 +13,7 @@ from wanlab import config
 LAYERS = (
     {"config", "resize"},
     {"colour", "media"},
-    {"runs", "inputs", "people", "keypoints", "pose", "face", "mask", "sam", "windows", "schedule", "models", "sampling", "checkpoints", "viz"},
+    {"runs", "inputs", "people", "keypoints", "pose", "face", "mask", "sam", "windows", "schedule", "models", "sampling", "checkpoints", "viz", "player"},
     {"preprocess", "generate", "report"},
     {"headless", "machine", "cli"},
 )  # fmt: skip
