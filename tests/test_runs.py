@@ -131,6 +131,15 @@ def test_nothing_of_the_machine_is_in_a_manifest(outputs: Path) -> None:
     assert json.loads(text)["settings"]["inputs"] == "film.mp4"
 
 
+def test_an_embedded_video_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Base64 holds every word of four letters by chance, `/usr` and `/tmp` among them."""
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    video = "AAAAIGZ0eXBpc29t" * 20 + "/usr/tmp+" + "Zz09" * 20
+    text = f'"\\n/usr/lib/x.py" src="data:video/mp4;base64,{video}" /tmp/film.mp4'
+    expected = f'"\\npython/lib/x.py" src="data:video/mp4;base64,{video}" …/film.mp4'
+    assert runs.scrub(text, ["/tmp"]) == expected
+
+
 def test_names_stay_inside_the_run_folder(outputs: Path) -> None:
     with pytest.raises(ValueError, match="must stay inside the run folder"):
         open_run().path("../../etc/passwd")

@@ -113,11 +113,9 @@ def render(notebook: Path, page: Path, hide_code: bool = False) -> None:
 
 def _publish(notebook: Path, values: Mapping[str, Any]) -> None:
     """Take absolute paths, user and host out of an executed notebook: it is going to be shared."""
-    text = notebook.read_text(encoding="utf-8")
-    for value in values.values():
-        if isinstance(value, str) and Path(value).is_absolute():
-            text = text.replace(json.dumps(str(Path(value).parent))[1:-1], "…")
-    content = json.loads(runs.scrub(text))
+    given = [Path(value) for value in values.values() if isinstance(value, str) and Path(value).is_absolute()]
+    folders = [json.dumps(str(path.parent))[1:-1] for path in given]
+    content = json.loads(runs.scrub(notebook.read_text(encoding="utf-8"), folders))
     content["metadata"].get("papermill", {}).pop("environment_variables", None)
     notebook.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 

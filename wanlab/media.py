@@ -192,6 +192,7 @@ def write_video(
     fps: Fraction,
     *,
     lossless: bool = False,
+    preview: bool = False,
     comment: str | None = None,
     audio: AudioStretch | None = None,
 ) -> int:
@@ -202,6 +203,7 @@ def write_video(
         frames: [H, W, 3] each, 0 to 255, uint8 RGB, all of one size; H.264 needs even sides.
         fps: frames per second.
         lossless: FFV1 instead of H.264.
+        preview: H.264 that is small and quick to seek, for players in a page, instead of visually lossless.
         comment: text for the file's comment tag, e.g. the settings.
         audio: sound to carry over; a file without sound gives none.
 
@@ -217,7 +219,7 @@ def write_video(
     _folder_of(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        count = _encode(part, frames, Fraction(fps), lossless, comment, audio)
+        count = _encode(part, frames, Fraction(fps), lossless, preview, comment, audio)
         found = _count_packets(part)
         if found != count:  # a full disk is not always an error when a container is closed
             raise OSError(errno.ENOSPC, "the file is cut off")
@@ -446,6 +448,7 @@ def _encode(
     frames: Iterable[np.ndarray],
     fps: Fraction,
     lossless: bool,
+    preview: bool,
     comment: str | None,
     audio: AudioStretch | None,
 ) -> int:
@@ -460,7 +463,7 @@ def _encode(
         for frame in frames:
             if stream is None:
                 size = frame.shape
-                stream = _video_stream(container, fps, size[0], size[1], lossless)
+                stream = _video_stream(container, fps, size[0], size[1], lossless, preview)
                 sound_stream = _sound_stream(container, sound, lossless)
             if frame.shape != size or frame.dtype != np.uint8:
                 raise ValueError(
@@ -488,7 +491,7 @@ def _encode(
     return count
 
 
-def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossless: bool) -> Any:
+def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossless: bool, preview: bool) -> Any:
     if not lossless and (height % 2 or width % 2):
         near = f"{height + height % 2}x{width + width % 2}"
         raise ValueError(f"H.264 needs even sides, got {height}x{width} (height x width); use {near} or lossless=True")
@@ -500,7 +503,8 @@ def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossle
         stream.options = {"level": "3", "slicecrc": "1"}
     else:
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "14", "preset": "medium"}  # visually lossless: exports are read back by other tools
+        # 14: visually lossless, exports are read back by other tools; g: a seek decodes at most 12 frames
+        stream.options = {"crf": "20", "g": "12"} if preview else {"crf": "14", "preset": "medium"}
         context = stream.codec_context
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries = context.color_trc = 1  # BT.709

@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -416,19 +417,26 @@ def environment() -> dict[str, Any]:
     return facts
 
 
-def scrub(text: str) -> str:
-    """Return `text` without the absolute paths, user and host of this machine, so that it may be published."""
+def scrub(text: str, folders: Iterable[str] = ()) -> str:
+    """Return `text` without the absolute paths, user and host of this machine, so that it may be published.
+
+    Args:
+        text: what is going to be shared.
+        folders: more folders to leave out, as they are written in `text`.
+    """
     swaps = {
         str(config.outputs_root()): "outputs",
         str(config.project_root()): ".",
         sys.base_prefix: "python",
         str(Path.home()): "~",
     }
-    for old, new in sorted(swaps.items(), key=lambda item: -len(item[0])):
-        if len(old) > 1:
-            text = text.replace(old, new)
     host = socket.gethostname()
-    return text.replace(host, "host") if len(host) > 3 else text
+    if len(host) > 3:
+        swaps[host] = "host"
+    swaps |= dict.fromkeys(folders, "…")
+    names = sorted((old for old in swaps if len(old) > 1), key=len, reverse=True)
+    embedded = "[A-Za-z0-9+/]{256,}"  # base64 of a video holds "/usr" or a short host name by chance: it stays whole
+    return re.sub("|".join([embedded, *map(re.escape, names)]), lambda found: swaps.get(found[0], found[0]), text)
 
 
 def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
