@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from wanlab import checkpoints, config, face, inputs, keypoints, mask, media, pose, resize, runs, sam
 
-RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+RESULT_VERSION = 2  # raise it when the same settings come to mean another result
 
 T = TypeVar("T")
 
