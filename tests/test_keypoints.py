@@ -66,15 +66,20 @@ def test_empty_frames_are_empty_poses_and_named(sample: Path) -> None:
 
 
 def test_the_same_person_is_followed_when_two_cross(sample: Path) -> None:
+    """Where she hides him the frame is empty; in all others the drawn body is on him, never on her."""
     clip = media.open_clip(sample / "two_people.mp4", start_s=12 / 16, max_frames=26)
-    true = truth_of(sample, "two_people_truth.npz")[12:38]
+    with np.load(sample / "two_people_truth.npz") as truth:
+        both = truth["keypoints"][:, 12:38, :17, :2].astype(np.float64)
     found = keypoints.detect(clip, float(clip.fps))
-    assert len(found.no_person) <= 3  # while the other hides them
+    assert set(found.no_person) <= set(range(22 - 12, 26 - 12))  # MoveNet sees only the one in front in 22 to 25
     assert found.num_people.max() == 2
     assert any("2 people in" in note and "is followed" in note for note in found.notes)
     here = np.setdiff1d(np.arange(26), found.no_person)
-    middle = found.keypoints[:, [5, 6], :2].mean(axis=1) - true[:, [5, 6], :2].mean(axis=1)
-    assert np.linalg.norm(middle[here], axis=1).max() < 0.3 * 137  # a third of his torso
+    drawn = found.keypoints[here, :17, 2] >= 0.5
+    apart = np.linalg.norm(found.keypoints[here, :17, :2] - both[:, here], axis=-1)
+    from_him, from_her = (apart * drawn).sum(axis=-1) / drawn.sum(axis=-1)
+    assert (from_him < from_her).all()
+    assert from_him.max() < 0.15 * 137  # of his torso
 
 
 def test_cuts_are_found_and_motion_is_none(sample: Path) -> None:

@@ -48,8 +48,11 @@ FACE_VERTICES = (
 )  # fmt: skip  # of MediaPipe's 468, for the 68 face points
 
 MOVENET_SHARE = np.array(
-    [0, 0, 0, 0, 0, 0.5, 0.5, 0.5, 0.5, 0.3, 0.3, 0.8, 0.8, 0.5, 0.5, 0.5, 0.5]
-)  # where it is sure
+    [0.8, 0.8, 0.8, 0.8, 0.8, 0.3, 0.3, 0.5, 0.5, 0.7, 0.7, 0.8, 0.8, 0.7, 0.7, 0.5, 0.5]
+)  # where MoveNet is sure and sees the person large; the least error on the rendered clips
+COARSE, FINE = 60.0, 120.0  # pixels of MoveNet's input: up to COARSE BlazePose alone counts, from FINE on both
+NEAR, FAR = 0.04, 0.08  # of the person's size: where the networks differ by more than FAR, BlazePose is the one astray
+MAX_ASTRAY = 0.12  # of the person's size, the median of the points: beyond, BlazePose is on somebody else
 POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
     1.25,
     2.3,
@@ -213,22 +216,28 @@ class _Follower:
             self._lose()
             return points, np.zeros(4), len(found.scores), ""
         movenet = found.points[chosen]
-        blaze, visible = self._body(frame, movenet, found.boxes[chosen])
-        points[:NUM_BODY] = _merge_body(movenet, blaze, visible)
-        points[FEET, :2], points[FEET, 2] = blaze[list(BLAZE_FEET), :2], visible[list(BLAZE_FEET)]
-        ankles = points[[15, 15, 15, 16, 16, 16], 2]
-        points[FEET, 2] = np.minimum(points[FEET, 2], ankles)  # a foot is not surer than its ankle
+        trust = _trust(movenet, frame)
+        blaze, visible = self._body(frame, movenet, found.boxes[chosen], trust)
+        points[:NUM_BODY] = _merge_body(movenet, blaze, visible, trust)
+        moved = points[:NUM_BODY, :2] - blaze[list(BLAZE_BODY)]
+        ankles = [15, 15, 15, 16, 16, 16]
+        points[FEET, :2] = blaze[list(BLAZE_FEET)] + moved[ankles]
+        points[FEET, 2] = np.minimum(visible[list(BLAZE_FEET)], points[ankles, 2])  # a foot is not surer than its ankle
         for side in (0, 1):
-            points[HANDS[side]] = self._hand(frame, side, points, blaze, visible)
+            roots = blaze[list(BLAZE_HANDS[side])]
+            points[HANDS[side]] = self._hand(frame, side, points, [roots + moved[9 + side], roots])
         points[FACE] = self._face_points(frame, points)
         seen = points[(points[:, 2] > 0.3)][:, :2]
         box = np.concatenate([seen.min(axis=0), seen.max(axis=0)]) if len(seen) else found.boxes[chosen]
         return points, box, len(found.scores), _place(found.boxes, chosen)
 
-    def _body(self, frame: np.ndarray, movenet: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return BlazePose's 39 points in pixels ([39, 2]) and how visible they are ([39])."""
+    def _body(
+        self, frame: np.ndarray, movenet: np.ndarray, box: np.ndarray, trust: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return BlazePose's 39 points in pixels ([39, 2]) and how visible they are ([39]), 0 if it sees somebody else."""
         tries = 1
-        if self._blaze is None or not _agrees(self._blaze, movenet):
+        limit = trust * MAX_ASTRAY + (1 - trust) * 0.3  # MoveNet itself is off by a fifth of the smallest people
+        if self._blaze is None or _astray(self._blaze, movenet) > limit:
             sure = movenet[movenet[:, 2] > people.SURE_POINT, :2]
             corners = np.concatenate([sure, box.reshape(2, 2)])
             hips = movenet[[11, 12], :2].mean(axis=0)
@@ -248,23 +257,35 @@ class _Follower:
             self._blaze, visible = _back(rows[:, :2], move), _sigmoid(rows[:, 3]) * _sigmoid(rows[:, 4])
             if float(out[1].ravel()[0]) < MIN_PRESENCE:
                 visible = visible * 0
+        if _astray(self._blaze, movenet) > limit:
+            visible = visible * 0
         return self._blaze, visible
 
-    def _hand(
-        self, frame: np.ndarray, side: int, points: np.ndarray, blaze: np.ndarray, visible: np.ndarray
-    ) -> np.ndarray:
-        wrist, little, index = blaze[list(BLAZE_HANDS[side])]
+    def _hand(self, frame: np.ndarray, side: int, points: np.ndarray, guesses: list[np.ndarray]) -> np.ndarray:
+        """Return the points of a hand.
+
+        Args:
+            frame: [H, W, 3], 0 to 255, uint8 RGB.
+            side: 0 left, 1 right.
+            points: [133, 3], x, y in pixels, score; the body's are there.
+            guesses: [3, 2] each, pixels: the wrist, the roots of the little and the index finger; tried in this order
+                where the last frame's hand leads nowhere.
+
+        Returns:
+            [21, 3], x, y in pixels, score; 0 where no hand is found.
+        """
         body_wrist = points[9 + side, :2]
         nothing = np.zeros((21, 3))
         arm = np.linalg.norm(points[7 + side, :2] - body_wrist)
+        upper_arm = np.linalg.norm(points[5 + side, :2] - points[7 + side, :2])
         if points[9 + side, 2] < 0.2 or arm < 1:
             self._hands[side] = None
             return nothing
         last = self._hands[side]
         if last is not None and np.linalg.norm(last[0] - body_wrist) > 0.6 * arm:
             last = None
-        guess = np.stack([wrist, (little + index) / 2 + 0.9 * ((little + index) / 2 - wrist)])
-        for start in (last, guess):
+        ends = [np.stack([wrist, 0.95 * (little + index) - 0.9 * wrist]) for wrist, little, index in guesses]
+        for start in (last, *ends):
             if start is None:
                 continue
             if len(start) == 2:
@@ -284,7 +305,7 @@ class _Follower:
             out = run_network("hand_landmark_full", crop[None].astype(np.float32) / 255)
             presence, hand = float(out[1].ravel()[0]), _back(out[0].reshape(21, 3)[:, :2], move)
             near = np.linalg.norm(hand[0] - body_wrist) < 0.6 * arm
-            small = np.ptp(hand, axis=0).max() < 1.3 * arm
+            small = np.ptp(hand, axis=0).max() < max(1.3 * arm, 0.8 * upper_arm)  # a hand is 0.65 of an upper arm
             if presence >= MIN_HAND and near and small:
                 self._hands[side] = hand
                 return np.column_stack([hand, np.full(21, np.sqrt(presence))])
@@ -324,22 +345,50 @@ class _Follower:
         return nothing
 
 
-def _merge_body(movenet: np.ndarray, blaze: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Weigh the two networks' body points; [17, 3]."""
+def _trust(movenet: np.ndarray, frame: np.ndarray) -> float:
+    """Return how far MoveNet's points count, 0 to 1: it sees the whole picture at 256 pixels, BlazePose the person."""
+    pixels = _size(movenet) * people.SIDE / max(frame.shape[:2])
+    return float(np.clip((pixels - COARSE) / (FINE - COARSE), 0, 1))
+
+
+def _merge_body(movenet: np.ndarray, blaze: np.ndarray, visible: np.ndarray, trust: float) -> np.ndarray:
+    """Weigh the two networks' body points.
+
+    Measured on people cut by the border, where BlazePose guesses: points that differ by a tenth of the person's size are
+    8 pixels off in MoveNet and 64 in BlazePose. On people of a third of the size it is the other way round (21 and 2).
+
+    Args:
+        movenet: [17, 3], x, y in pixels, score.
+        blaze: [39, 2], x, y in pixels.
+        visible: [39], 0 to 1.
+        trust: 0 to 1, see `_trust`.
+
+    Returns:
+        [17, 3], x, y in pixels, score 0 to 1: at least 0.5 for nearly all points in the picture.
+    """
     ours, seen = blaze[list(BLAZE_BODY)], visible[list(BLAZE_BODY)]
-    share = MOVENET_SHARE * (movenet[:, 2] > people.SURE_POINT)
-    share = np.where(seen < 0.2, np.where(movenet[:, 2] > people.SURE_POINT, 1.0, share), share)[:, None]
-    score = (seen + np.minimum(movenet[:, 2] / 0.6, 1)) / 2  # MoveNet's 0.6 is as sure as it gets on small people
+    sure = movenet[:, 2] > people.SURE_POINT
+    apart = np.linalg.norm(movenet[:, :2] - ours, axis=1) / _size(movenet)
+    share = MOVENET_SHARE + (1 - MOVENET_SHARE) * np.clip((apart - NEAR) / (FAR - NEAR), 0, 1)
+    share = (np.where(seen < 0.2, 1.0, share * trust) * sure)[:, None]
+    say = 0.5 + 0.35 * trust  # MoveNet's in the score: it knows better than BlazePose what is outside the picture
+    score = (1 - say) * seen + say * np.minimum(movenet[:, 2] / 0.7, 1)  # 0.7: the least of a whole person's points
     return np.column_stack([share * movenet[:, :2] + (1 - share) * ours, score])
 
 
-def _agrees(blaze: np.ndarray, movenet: np.ndarray) -> bool:
-    """Tell whether the body followed so far is the person that MoveNet sees."""
+def _astray(blaze: np.ndarray, movenet: np.ndarray) -> float:
+    """Return how far BlazePose's body is from MoveNet's, in sizes of the person (median of the points)."""
     sure = movenet[:, 2] > people.SURE_POINT
     if not sure.any():
-        return True
-    size = max(float(np.ptp(movenet[sure, :2], axis=0).max()), 1.0)
-    return float(np.median(np.linalg.norm(blaze[list(BLAZE_BODY)][sure] - movenet[sure, :2], axis=1))) < 0.3 * size
+        return 0.0
+    apart = np.linalg.norm(blaze[list(BLAZE_BODY)][sure] - movenet[sure, :2], axis=1)
+    return float(np.median(apart)) / _size(movenet)
+
+
+def _size(movenet: np.ndarray) -> float:
+    """Return the longer side of a person's sure points in pixels."""
+    sure = movenet[movenet[:, 2] > people.SURE_POINT, :2]
+    return max(float(np.ptp(sure, axis=0).max()), 1.0) if len(sure) else 1.0
 
 
 def _cut(frame: np.ndarray, centre: np.ndarray, size: float, side: int, angle: float) -> tuple[np.ndarray, np.ndarray]:

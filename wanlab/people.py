@@ -19,6 +19,8 @@ SURE_POINT = 0.3  # score of a point that may be used to tell people apart
 MAX_LOST = 15  # frames that a lost person is waited for before another is taken
 MAX_JUMP = 0.6  # of the person's size between two frames
 COLOUR_WEIGHT = 2.0  # how much another colour of the torso counts against a candidate, beside distance in sizes
+CROSSING = 6  # frames after two boxes touched in which the one behind may be hidden
+MAX_COLOUR = 0.25  # mean change, 0 to 1: a torso half hidden changes by up to 0.23, to the sample's other it is 0.27
 
 
 class People(NamedTuple):
@@ -46,6 +48,7 @@ def session(name: str) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 2, 3  # small networks gain nothing from more threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # with both cores busy, it doubles a call
     return onnxruntime.InferenceSession(
         _checked(NETWORKS / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
     )
@@ -89,48 +92,65 @@ def find_people(frame: np.ndarray) -> People:
 
 
 class Tracker:
-    """Follows one person through a clip: the largest at first, then the one who is where they were and looks the same."""
+    """Follows one person through a clip: the largest at first, then the one who is where they were.
+
+    While another person crosses, the colour of the torso tells who is who: two are in the same place, and MoveNet often
+    sees only the one in front. At other times a person may change colour (light, a turned back).
+    """
 
     def __init__(self) -> None:
         self._points: np.ndarray | None = None
         self._colour: np.ndarray | None = None
         self._lost = 0
+        self._crossing = 0  # frames for which another person may still be taken for the followed one
+        self._company = 0  # frames for which another person may still be near
 
     def forget(self) -> None:
         """Start anew: the next frame belongs to another shot."""
         self._points = self._colour = None
-        self._lost = 0
+        self._lost = self._crossing = self._company = 0
 
     def choose(self, frame: np.ndarray, people: People) -> int | None:
-        """Return the index of the followed person among `people`, None where they are not in the picture."""
+        """Return the index of the followed person among `people`, None where they are not in the picture.
+
+        Args:
+            frame: [H, W, 3], 0 to 255, uint8 RGB; frames come in order.
+            people: of this frame, the largest first.
+        """
+        self._crossing = max(self._crossing - 1, 0)
+        self._company = CROSSING if len(people.scores) > 1 else max(self._company - 1, 0)
         if self._points is None or self._lost > MAX_LOST:
             chosen = 0 if len(people.scores) else None
         else:
-            costs = [self._cost(frame, points) for points in people.points]
+            by_colour = self._company > 0 or self._lost > 0
+            costs = [self._cost(frame, points, by_colour) for points in people.points]
             chosen = int(np.argmin(costs)) if costs and min(costs) < MAX_JUMP * (1 + 0.2 * self._lost) else None
         if chosen is None:
             self._lost += 1
             return None
+        if len(people.scores) > 1:  # seen apart, they have crossed
+            self._crossing = CROSSING if _touched(people.boxes, chosen) else 0
         colour = _torso_colour(frame, people.points[chosen])
         if self._colour is None or self._lost > MAX_LOST:
             self._colour = colour
-        elif colour is not None:
+        elif colour is not None and (not self._crossing or _colour_change(colour, self._colour) < MAX_COLOUR / 2):
             self._colour = 0.9 * self._colour + 0.1 * colour
         self._points, self._lost = people.points[chosen], 0
         return chosen
 
-    def _cost(self, frame: np.ndarray, points: np.ndarray) -> float:
-        """Return how unlike the followed person a candidate is: distance in sizes of the person, and colour."""
+    def _cost(self, frame: np.ndarray, points: np.ndarray, by_colour: bool) -> float:
+        """Return how unlike the followed person a candidate is: distance in sizes of the person, and colour if asked."""
         assert self._points is not None
         sure = (points[:, 2] > SURE_POINT) & (self._points[:, 2] > SURE_POINT)
         if not sure.any():
             return np.inf
         size = max(np.ptp(self._points[:, :2], axis=0).max(), 1.0)
         cost = float(np.linalg.norm(points[sure, :2] - self._points[sure, :2], axis=1).mean() / size)
-        colour = _torso_colour(frame, points)
-        if colour is not None and self._colour is not None:
-            cost += COLOUR_WEIGHT * float(np.abs(colour - self._colour).mean()) / 255
-        return cost
+        colour = _torso_colour(frame, points) if by_colour else None
+        if colour is None or self._colour is None:
+            return cost
+        change = _colour_change(colour, self._colour)
+        return np.inf if self._crossing and change > MAX_COLOUR else cost + COLOUR_WEIGHT * change
 
 
 def _torso_colour(frame: np.ndarray, points: np.ndarray) -> np.ndarray | None:
@@ -140,6 +160,16 @@ def _torso_colour(frame: np.ndarray, points: np.ndarray) -> np.ndarray | None:
     x1, y1 = np.maximum(centre - size, 0).astype(int)
     x2, y2 = np.minimum(centre + size + 1, frame.shape[1::-1]).astype(int)
     return np.median(frame[y1:y2, x1:x2].reshape(-1, 3), axis=0) if x2 > x1 and y2 > y1 else None
+
+
+def _colour_change(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).mean()) / 255
+
+
+def _touched(boxes: np.ndarray, chosen: int) -> bool:
+    """Tell whether another person's box overlaps the chosen one's."""
+    low, high = np.maximum(boxes[:, :2], boxes[chosen, :2]), np.minimum(boxes[:, 2:], boxes[chosen, 2:])
+    return bool(np.delete((high > low).all(axis=1), chosen).any())
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from wanlab import checkpoints, config, face, inputs, keypoints, mask, media, points, pose, resize, runs, sam
 
-RESULT_VERSION = 2  # raise it when the same settings come to mean another result
+RESULT_VERSION = 3  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "mask_video", "background_video")  # of replace only
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
