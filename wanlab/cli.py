@@ -54,12 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return args.run(args)
     except (SettingsError, FileNotFoundError, NotADirectoryError) as error:
-        for line in str(error).splitlines():
-            print(f"wanlab: {line}", file=sys.stderr)
+        _say(error)
         return 2
+    except RuntimeError as error:  # what a run's state forbids
+        _say(error)
+        return 1
     except KeyboardInterrupt:
         print("wanlab: interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
         return 1
+
+
+def _say(error: Exception) -> None:
+    for line in str(error).splitlines():
+        print(f"wanlab: {line}", file=sys.stderr)
 
 
 def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
@@ -142,18 +149,37 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "what this machine has, and what will therefore be used"),
         ("models", _models, "checkpoints and networks: which are here"),
         ("lab", _lab, "JupyterLab on this machine (127.0.0.1)"),
-        ("runs", _runs, "the runs in outputs/"),
     ):
         command = commands.add_parser(name, help=what, description=what)
         command.set_defaults(run=function)
         if name == "lab":
             command.add_argument("--port", type=int, default=8888, help="port to listen on; the next free one is taken")
             command.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_runs(commands)
     for name, sentence in NOT_BUILT_COMMANDS.items():
         command = commands.add_parser(name, help=argparse.SUPPRESS, add_help=False)
         command.set_defaults(accepts_anything=True)
         command.set_defaults(run=lambda _, sentence=sentence: _refuse(sentence))
     return parser
+
+
+def _add_runs(commands: Any) -> None:
+    """Add `wanlab runs` and what it does to runs; without a further word it lists them."""
+    what = "the runs in outputs/: list, compare two, remove, cancel"
+    command = commands.add_parser("runs", help=what, description=what)
+    command.set_defaults(run=_runs)
+    actions = command.add_subparsers(title="actions", metavar="ACTION")
+    action = actions.add_parser("compare", help="what differs between two runs: settings, inputs, versions, numbers")
+    action.add_argument("first", metavar="RUN")
+    action.add_argument("second", metavar="RUN")
+    action.set_defaults(run=_compare)
+    action = actions.add_parser("remove", help="delete run folders, after asking")
+    action.add_argument("run_ids", metavar="RUN", nargs="+")
+    action.add_argument("--yes", action="store_true", help="do not ask")
+    action.set_defaults(run=_remove)
+    action = actions.add_parser("cancel", help="stop a run that works; what is finished stays")
+    action.add_argument("run_id", metavar="RUN")
+    action.set_defaults(run=_cancel)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -317,19 +343,45 @@ def _models(_: argparse.Namespace) -> int:
 
 
 def _runs(_: argparse.Namespace) -> int:
-    from wanlab import runs
+    from wanlab import manage, runs
 
+    _table(manage.overview())
     found = runs.list_runs()
-    _table(
-        (
-            run.id,
-            f"{run.status}, {run.manifest.get('seconds_total', 0):.0f} s"
-            + (f": {run.manifest['error']['text'].splitlines()[0]}" if run.manifest.get("error") else ""),
-        )
-        for run in found
+    where = config.shown(config.outputs_root())
+    if found:
+        print(f"{len(found)} runs, {manage.in_bytes(sum(map(manage.size, found)))} in {where}")
+    else:
+        print(f"no runs in {where}; wanlab demo makes the first")
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from wanlab import manage, runs
+
+    table = manage.compare(*(runs.find_run(run) for run in (args.first, args.second)))
+    print(table.to_string() if len(table) else "nothing differs")
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from wanlab import manage, runs
+
+    if not args.yes and not sys.stdin.isatty():
+        raise SettingsError("remove asks before it deletes, and nobody is there to answer; use --yes")
+    chosen = [runs.find_run(run) for run in args.run_ids]
+    removed = manage.remove(chosen, lambda question: args.yes or input(f"{question} [y/N] ").strip().lower() == "y")
+    print(f"removed {len(removed)} of {len(chosen)} runs")
+    return 0
+
+
+def _cancel(args: argparse.Namespace) -> int:
+    from wanlab import manage, runs
+
+    run = runs.find_run(args.run_id)
+    stopped = manage.cancel(run)
+    print(
+        f"{run.id} {'has stopped' if stopped else 'is told to stop and ends its current step first'}; finished work is kept"
     )
-    if not found:
-        print(f"no runs in {config.shown(config.outputs_root())}; wanlab demo makes the first")
     return 0
 
 

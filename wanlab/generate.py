@@ -230,6 +230,7 @@ def _generate(
 
     def on_step(segment: int, step: int) -> None:
         run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
+        run.tell("denoise", (segment - done) * steps + step, (len(cut.windows) - done) * steps)
         bar.set_description_str(f"segment {segment + 1}/{len(cut.windows)} step {step + 1}/{steps}", refresh=False)
         bar.update(1)
 

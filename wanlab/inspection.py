@@ -154,7 +154,7 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
         with run.stage("read"):
             film = _open_film(config.absolute(settings.driving_video), made)
             run.add_notes(*film.notes)
-            frames = runs.progress(_sized(film, made), "read", len(film))
+            frames = run.progress(_sized(film, made), "read", len(film))
             inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True)
     variants: dict[str, np.ndarray] = {}
     clip = _clip(run, made)
@@ -192,8 +192,8 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     found, chances = made.keypoints(), np.empty(0, np.uint8)
     if settings.points or settings.auto_keypoint:
         if found is None:
-            found = keypoints.detect(runs.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
-        looked = zip(runs.progress(clip, "segment", len(clip)), found, strict=True)
+            found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
+        looked = zip(run.progress(clip, "segment", len(clip)), found, strict=True)
         chances = np.stack([(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked])
 
     def cut(clicks: Sequence[points.Click], found: np.ndarray, spread: bool) -> np.ndarray:
