@@ -64,8 +64,9 @@ def table(compared: Sequence[Entry]) -> pd.DataFrame:
 
 
 def varied(compared: Sequence[Entry]) -> list[str]:
-    """Return the names of what sets the entries apart."""
-    return list(dict.fromkeys(name for entry in compared for name in entry["values"]))
+    """Return the names of what sets the entries apart, without those that have one value in all."""
+    names = dict.fromkeys(name for entry in compared for name in entry["values"])
+    return [name for name in names if len({config.digest(entry["values"].get(name)) for entry in compared}) > 1]
 
 
 def finished(compared: Sequence[Entry]) -> dict[str, runs.Run]:
