@@ -94,28 +94,33 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
 
 
-def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> int:
+def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[int, dict[str, Path]]:
     """Run the steps in order, each on what the one before wrote.
 
     Args:
         given: settings by name; each step takes those that it has.
         inspecting: run 20_inspect though no points are given.
+
+    Returns:
+        the exit status, and the run folders by step.
     """
     from wanlab.inputs import FACTS
 
     values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
     folder: Path | None = None
+    folders: dict[str, Path] = {}
     for step in PIPELINE:
         if step == "inspect" and not (inspecting or given.get("points")):
             continue
         handed = {HANDED_ON[step]: folder.name} if folder else {}
         status, made = run_step(step, {**values[step], **handed})
         if status or made is None:
-            return status or 1
+            return status or 1, folders
+        folders[step] = made
         if step != "inspect" or (made / FACTS).is_file():  # an inspection that only looked hands nothing on
             folder = made
-    return 0
+    return 0, folders
 
 
 def _per_step(given: Mapping[str, Any], steps: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -139,12 +144,12 @@ def _parser() -> argparse.ArgumentParser:
     what = "10 → 20 (with --points) → 30 → 50 in one go"
     command = commands.add_parser("pipeline", help=what, description=what)
     _add_flags(command, PIPELINE)
-    command.set_defaults(run=lambda args: run_pipeline(_values(args, PIPELINE)))
+    command.set_defaults(run=lambda args: run_pipeline(_values(args, PIPELINE))[0])
     for name, function, what in (
         (
             "demo",
             _demo,
-            "all steps on a bundled clip and character, animate and replace, with the bundled nano checkpoint",
+            "all steps on a bundled clip and character, animate, replace and a sweep, with the bundled nano checkpoint",
         ),
         ("check", _check, "what this machine has, and what will therefore be used"),
         ("models", _models, "checkpoints and networks: which are here"),
@@ -315,12 +320,17 @@ def _refuse(sentence: str) -> NoReturn:
 
 
 def _demo(_: argparse.Namespace) -> int:
+    params = config.project_root() / "params" / "demo"
+    made: dict[str, Path] = {}
     for mode in ("animate", "replace"):
-        file = config.project_root() / "params" / "demo" / f"{mode}.yaml"
-        status = run_pipeline(config.read_params([file]), inspecting=True)
+        status, made = run_pipeline(config.read_params([params / f"{mode}.yaml"]), inspecting=True)
         if status:
             return status
-    return 0
+    values = {**config.read_params([params / "sweep.yaml"]), "inputs": made["inspect"].name}  # those of replace
+    status, sweep = run_step("sweep", values)
+    if status or sweep is None:
+        return status or 1
+    return run_step("report", {"run": sweep.name})[0]
 
 
 def _check(_: argparse.Namespace) -> int:
