@@ -51,6 +51,7 @@ NOT_BUILT_COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     args = _parser().parse_args(arguments)
+    args.command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return args.run(args)
     except (SettingsError, FileNotFoundError, NotADirectoryError) as error:
@@ -69,6 +70,24 @@ def _say(error: Exception) -> None:
         print(f"wanlab: {line}", file=sys.stderr)
 
 
+def _run(args: argparse.Namespace, steps: Sequence[str]) -> int:
+    """Run one step, or the pipeline, with the settings of the command line; detached if asked to."""
+    given = _values(args, steps)
+    if given.get("finish") and not {"grid", "cases"} & set(given):  # of the newest sweep
+        from wanlab import sweep
+
+        given = {**sweep.newest_settings(), **given}
+    if not args.detach:
+        return run_pipeline(given)[0] if len(steps) > 1 else run_step(steps[0], given)[0]
+    values = _per_step(given, steps)
+    _check_step(steps[0], values[steps[0]])
+    for step in steps[1:]:
+        NOTEBOOKS[step][1].build(values[step])
+    from wanlab import headless
+
+    return headless.detach(args.command_line)
+
+
 def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     """Run the notebook of `step` with `values` in a kernel of its own.
 
@@ -80,7 +99,15 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     """
     from wanlab import headless
 
-    name, model = NOTEBOOKS[step]
+    _check_step(step, values)
+    name, _ = NOTEBOOKS[step]
+    print(f"== {name}", flush=True)
+    return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
+
+
+def _check_step(step: str, values: Mapping[str, Any]) -> None:
+    """Check settings and the files they name, before anything is started; raises as `run_step`."""
+    model = NOTEBOOKS[step][1]
     settings = model.build(values)
     for field in set(model.paths()) - set(model.conveniences()):
         for path in settings.files(field):
@@ -90,8 +117,6 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
                     f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
                     "start at the shell's folder)"
                 )
-    print(f"== {name}", flush=True)
-    return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
 
 
 def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[int, dict[str, Path]]:
@@ -140,11 +165,11 @@ def _parser() -> argparse.ArgumentParser:
     for step, what in STEPS.items():
         command = commands.add_parser(step, help=what, description=what)
         _add_flags(command, [step])
-        command.set_defaults(run=lambda args, step=step: run_step(step, _values(args, [step]))[0])
+        command.set_defaults(run=lambda args, step=step: _run(args, [step]))
     what = "10 → 20 (with --points) → 30 → 50 in one go"
     command = commands.add_parser("pipeline", help=what, description=what)
     _add_flags(command, PIPELINE)
-    command.set_defaults(run=lambda args: run_pipeline(_values(args, PIPELINE))[0])
+    command.set_defaults(run=lambda args: _run(args, PIPELINE))
     for name, function, what in (
         (
             "demo",
@@ -226,6 +251,11 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     )
     command.add_argument(
         "-p", "--parameter", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one setting by name"
+    )
+    command.add_argument(
+        "--detach",
+        action="store_true",
+        help="work in the background; wanlab runs says how far it is, wanlab runs cancel stops it",
     )
     handed = {HANDED_ON[step] for step in steps if len(steps) > 1 and step in HANDED_ON}
     fields = {
@@ -415,3 +445,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> None:
     width = max((len(left) for left, _ in rows), default=0)
     for left, right in rows:
         print(f"{left:<{width}}  " + right.replace("\n", "\n" + " " * (width + 2)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,13 @@ from tqdm import tqdm
 import wanlab
 from wanlab import config
 
-STATUSES = ("pending", "running", "completed", "failed")  # papermill's words
+STATUSES = (
+    "pending",
+    "running",
+    "begun",
+    "completed",
+    "failed",
+)  # papermill's words; begun: stopped where it was told to
 MANIFEST = "manifest.json"
 LOCK = "run.lock"
 PROGRESS = "progress.json"  # how far a run is, while it runs
@@ -54,6 +60,7 @@ class Run:
         self.settings: Any = settings
         self.news = news  # "new", "continued" or "reused", for the reader
         self.manifest: dict[str, Any] = read_manifest(folder)
+        self._unfinished = False
         self._told = 0.0, "", 0.0  # when, of what, and since when `tell` speaks of that
 
     @property
@@ -84,12 +91,13 @@ class Run:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[Run]:
-        """Hold the run's lock while work is done; mark it completed at the end, or failed with the error.
+        """Hold the run's lock while work is done; mark it completed at the end, begun, or failed with the error.
 
         Raises:
             RuntimeError: if another process works on it.
         """
         lock = _lock(self.folder)
+        self._unfinished = False
         start = time.monotonic()
         earlier = self.manifest.get("seconds_total", 0.0)
         self.manifest.pop("error", None)
@@ -107,7 +115,11 @@ class Run:
                 {"type": type(error).__name__, "text": scrub(text), "traceback": trace},
             )
             raise
-        self._end(lock, "completed", earlier + time.monotonic() - start, None)
+        self._end(lock, "begun" if self._unfinished else "completed", earlier + time.monotonic() - start, None)
+
+    def stop_here(self) -> None:
+        """Have `working` end as begun: what there is can be looked at, and the same settings go on from it."""
+        self._unfinished = True
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
