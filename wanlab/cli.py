@@ -208,7 +208,7 @@ def _add_runs(commands: Any) -> None:
     action.add_argument("--yes", action="store_true", help="do not ask")
     action.set_defaults(run=_remove)
     action = actions.add_parser("cancel", help="stop a run that works; what is finished stays")
-    action.add_argument("run_id", metavar="RUN")
+    action.add_argument("run_id", metavar="RUN", nargs="?", help="left out: the newest that works")
     action.set_defaults(run=_cancel)
 
 
@@ -329,7 +329,7 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
 
 def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str:
     parts = text.split(",") if model.takes_several(name) else [text]
-    return ",".join(part if part in model.words(name) else _from_shell(part) for part in parts)
+    return ",".join(part if part in model.words(name) or "://" in part else _from_shell(part) for part in parts)
 
 
 def _from_shell(text: str) -> str:
@@ -417,7 +417,7 @@ def _remove(args: argparse.Namespace) -> int:
 def _cancel(args: argparse.Namespace) -> int:
     from wanlab import manage, runs
 
-    run = runs.find_run(args.run_id)
+    run = runs.find_run(args.run_id) if args.run_id else manage.working()
     stopped = manage.cancel(run)
     print(
         f"{run.id} {'has stopped' if stopped else 'is told to stop and ends its current step first'}; finished work is kept"

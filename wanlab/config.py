@@ -327,6 +327,14 @@ class SweepSettings(_Generation):
         None, "for a first look: only so many steps of each point's first segment; None: all", ge=1
     )
     finish: tuple[int, ...] = _convenience((), "numbers of the points to take to the end, e.g. 3,7; (): all")
+    workers: int | None = _convenience(
+        None, "points at a time, each in a process of its own, with a GPU of its own; None: one after the other", ge=1
+    )
+    cluster: Annotated[str, Field(pattern=r"^\w+://")] | Path | None = _convenience(
+        None,
+        "where the workers are: a scheduler's address (tcp://…), a YAML file for a batch system; None: this machine",
+        union_mode="left_to_right",
+    )
 
     @field_validator("finish", mode="before")
     @classmethod
