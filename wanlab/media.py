@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import os
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
@@ -97,6 +98,39 @@ class Clip:
     def read(self) -> np.ndarray:
         """Decode all of it: [T, H, W, 3], 0 to 255, uint8 RGB."""
         return np.stack(list(self))
+
+
+class Frames:
+    """Any frame of a clip by its index, decoded a block at a time: going on is cheap in both directions, memory is bounded.
+
+    Attributes:
+        height, width: of a frame, in pixels.
+    """
+
+    def __init__(self, clip: Clip | np.ndarray, block_bytes: int = 2**28) -> None:
+        """Take a clip, or an array [T, H, W, 3], uint8 RGB, that is there anyway; hold `block_bytes` of frames at most."""
+        self._clip = clip
+        self.height, self.width = clip.shape[1:3] if isinstance(clip, np.ndarray) else (clip.height, clip.width)
+        self._length = max(1, block_bytes // (3 * self.height * self.width))
+        self._block: list[np.ndarray] = []
+        self._start = 0
+        self._rest: Iterator[np.ndarray] = iter(())
+        self._next = len(clip)  # index of the frame that comes next in `_rest`
+
+    def __len__(self) -> int:
+        return len(self._clip)
+
+    def __getitem__(self, t: int) -> np.ndarray:
+        """Return frame `t`: [H, W, 3], 0 to 255, uint8 RGB."""
+        if isinstance(self._clip, np.ndarray):
+            return self._clip[t]
+        if not self._start <= t < self._start + len(self._block):
+            self._block, start = [], t // self._length * self._length
+            if start < self._next:
+                self._rest, self._next = iter(self._clip), 0
+            self._block = list(itertools.islice(self._rest, start - self._next, start - self._next + self._length))
+            self._start, self._next = start, start + len(self._block)
+        return self._block[t - self._start]
 
 
 class Video(NamedTuple):
