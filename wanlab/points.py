@@ -93,7 +93,10 @@ def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool
         tuple(_box(box, scale, path.name) for box in boxes[: 1 if as_kijai else None]),
     )
     if as_kijai:
-        prompts = Prompts(*(tuple(each._replace(frame=0, object=1) for each in part) for part in prompts))
+        prompts = Prompts(
+            tuple(click._replace(frame=0, object=1) for click in prompts.clicks),
+            tuple(box._replace(frame=0, object=1) for box in prompts.boxes),
+        )
     _check(prompts, num_frames, height, width, path.name)
     return prompts
 

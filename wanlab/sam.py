@@ -6,6 +6,7 @@ near the skeleton and smoothed over time, is the mask. `grabcut` lets clicked po
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from wanlab import pose
+from wanlab.media import Frames
 from wanlab.people import run_network
 from wanlab.points import Box, Click, Prompts
 
@@ -31,6 +33,7 @@ LIMBS = (
 LIKE = 24  # of 255, how far a colour may be from the clicked one to go with it
 SAME_COLOUR, SPREAD = 14.0, 2.0  # CIELAB distance, and times its pixels, up to which a carried click still counts
 UNSURE = (0.15, 0.85)  # between them GrabCut decides
+RECENT = 8  # frames whose probability is kept for clicks
 GRABCUT_SIDE = 320  # pixels; larger crops are shrunk for GrabCut, which takes a second at 640
 
 
@@ -184,6 +187,23 @@ def grabcut(
         allowed = _inside([box for box in prompts.boxes if box.frame == t], chance.shape)
         chance = chance * allowed
         yield (_constrained(frame, chance, points, there) if there else chance > 0.5) & allowed
+
+
+class Clicks:
+    """Masks of single frames from prompts through GrabCut, as `sam_image.Clicks` gives them through SAM2."""
+
+    def __init__(self, frames: Frames, keypoints: np.ndarray) -> None:
+        """Take the frames of a clip and its key points: [T, 133, 3], x, y in pixels, score."""
+        self._frames, self._keypoints = frames, keypoints
+        self._probability = functools.lru_cache(RECENT)(lambda t: person_probability(frames[t], keypoints[t]))
+
+    def mask(self, t: int, prompts: Prompts) -> np.ndarray:
+        """Return the person on frame `t` with the prompts there: [H, W], bool; other frames' prompts do not count."""
+        here = Prompts(
+            tuple(click._replace(frame=0) for click in prompts.clicks if click.frame == t),
+            tuple(box._replace(frame=0) for box in prompts.boxes if box.frame == t),
+        )
+        return next(grabcut([self._frames[t]], self._keypoints[t : t + 1], here, [self._probability(t)]))
 
 
 def _inside(boxes: Sequence[Box], shape: tuple[int, ...]) -> np.ndarray:

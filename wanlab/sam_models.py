@@ -110,10 +110,8 @@ def choose(
                 f"(*sam2*.pt or .safetensors in {', '.join(PLACES)}); get them: {DOWNLOAD}"
             )
         return found, notes
-    folders = dict.fromkeys(
-        [*([checkpoint] if checkpoint else []), *(config.project_root() / name for name in FOLDERS)]
-    )
-    found, notes = _best([file for folder in folders for file in _files(folder)])
+    folders = [*([checkpoint] if checkpoint else []), *(config.project_root() / name for name in FOLDERS)]
+    found, notes = _best(list(dict.fromkeys(file for folder in folders for file in _files(folder))))
     if found is None and clicks and NANO_SERVES_CLICKS and NANO.is_file():
         found = read(NANO)
     return found, notes

@@ -113,12 +113,17 @@ def load(weights: sam_models.Weights) -> Predictor:
     return sam_models.build(weights, Predictor, "cuda" if torch.cuda.is_available() else "cpu")
 
 
+def worth_compiling(network: Predictor, num_frames: int) -> bool:
+    """Return whether compiling the image encoder saves more than it costs: on a GPU, from COMPILE_FROM frames on."""
+    return network.device.type == "cuda" and num_frames >= COMPILE_FROM
+
+
 def compile_encoder(network: Predictor) -> None:
-    """Compile the image encoder, as upstream does; once for a network.
+    """Compile the image encoder, as upstream does, once for a network; on a CPU nothing is done.
 
     Without CUDA graphs: those would overwrite the features that are kept.
     """
-    if "forward" not in vars(network.image_encoder):
+    if network.device.type == "cuda" and "forward" not in vars(network.image_encoder):
         network.image_encoder.forward = torch.compile(
             network.image_encoder.forward, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False
         )
