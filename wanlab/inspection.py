@@ -215,7 +215,9 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     if chain in variants and np.array_equal(variants[chain], in_use):
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
-        upstream = person_masks.find(run, "keypoints", clip, found, of_upstream, chances, settings.compile_sam)
+        upstream = person_masks.find(
+            run, "keypoints", clip, found, of_upstream, chances, settings.compile_sam, f"the variant {AUTO_KEYPOINT}"
+        )
         variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
     return variants
 

@@ -31,6 +31,7 @@ def find(
     weights: sam_models.Weights | None,
     chances: Sequence[np.ndarray] | None = None,
     compile_sam: Literal["auto"] | bool = "auto",
+    name: str = "the person's mask",
 ) -> np.ndarray:
     """Return the followed person's mask, [T, H, W], bool; a note names what made it.
 
@@ -42,15 +43,16 @@ def find(
         weights: SAM2's; None: points and boxes go through GrabCut.
         chances: from `probabilities`, for GrabCut; None computes them.
         compile_sam: compile SAM2's image encoder; auto: where it is worth it.
+        name: what the note calls the mask.
 
     Raises:
         ValueError: if nothing says where the person is.
     """
     if _is_video(source):
-        run.add_notes(f"the person's mask comes from {Path(source).name}")
+        run.add_notes(f"{name} comes from {Path(source).name}")
         return inputs.read_mask(config.absolute(source))
     if source == "segmenter":
-        run.add_notes("the person's mask comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
+        run.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
         return np.stack(list(runs.progress(sam.segment(clip, keypoints), "mask", len(clip))))
     size = clip.height, clip.width
     if isinstance(source, Path):
@@ -61,9 +63,9 @@ def find(
         prompts = (sam.keypoint_prompts if weights else sam.keypoint_clicks)(keypoints, *size)
     said = f"with {prompts.describe()} ({source.name if isinstance(source, Path) else source})"
     if weights is not None:
-        run.add_notes(f"the person's mask comes from {weights.describe()} {said}")
+        run.add_notes(f"{name} comes from {weights.describe()} {said}")
         return _by_sam2(run, clip, prompts, weights, source == "official", compile_sam)
-    run.add_notes(f"the person's mask comes from the bundled segmenter and GrabCut {said}, not from SAM2")
+    run.add_notes(f"{name} comes from the bundled segmenter and GrabCut {said}, not from SAM2")
     likely = None if chances is None else (np.divide(chance, 255, dtype=np.float32) for chance in chances)
     cut = sam.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path))
     return np.stack(list(runs.progress(cut, "mask", len(clip))))
