@@ -17,6 +17,8 @@
 # # 40 Sweep
 # Inputs and a grid of settings go in; one video per point comes out, side by side with its numbers. The model is loaded
 # once. Stop it at any time and run it again: finished points are skipped, an unfinished one goes on from its last segment.
+# For a first look set `preview_steps`; then take the points that promise most to the end: `preview_steps = None`,
+# `finish = [3, 7]`.
 
 # %% tags=["parameters"]
 inputs = "latest"  # folder that 10_preprocess or 20_inspect wrote, or latest: the newest one
@@ -35,6 +37,8 @@ device = None  # where the model runs; None: a GPU where there is one
 fresh = False  # work anew even where a finished run with the same settings exists
 grid = {"shift": [3.0, 5.0]}  # values by setting, every combination is a point; of 30_generate's settings and mask_chain
 cases = []  # further points, each with its own settings
+preview_steps = None  # for a first look: only so many steps of each point's first segment; None: all
+finish = []  # numbers of the points to take to the end, e.g. 3,7; (): all
 
 # %% [markdown]
 # ## Settings and points

@@ -15,7 +15,7 @@ LAYERS = (
     {"colour", "media"},
     {"runs", "inputs", "people", "keypoints", "points", "pose", "face", "mask", "sam", "sam_models", "sam_video", "sam_image", "person_masks", "windows", "schedule", "models", "sampling", "checkpoints", "mask_metrics", "metrics", "evaluation", "comparison", "player", "viz"},
     {"preprocess", "inspection", "generate", "sweep", "report"},
-    {"headless", "machine", "cli", "widgets"},
+    {"headless", "machine", "manage", "cli", "widgets"},
 )  # fmt: skip
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2", "papermill")
 

@@ -248,3 +248,65 @@ def test_killed_at_random_times_it_goes_on(outputs: Path, folder: Path, tmp_path
 @pytest.mark.slow
 def test_killed_twenty_times_it_goes_on(outputs: Path, folder: Path, tmp_path: Path) -> None:
     kill_and_rerun(folder, tmp_path, 20)
+
+
+def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.Counter[str]) -> None:
+    chosen = {"grid": {"shift": [3, 4, 5]}, "num_inference_steps": 3}
+    run = sweep.start(settings(folder, **chosen, preview_steps=2))
+    looked = sweep.work(run)
+    sweep.finish(run)
+    assert calls["denoise"] == 3 * 2
+    assert (run.status, [entry["status"] for entry in looked]) == ("begun", ["begun"] * 3)
+    for _, file in comparison.videos(looked).values():
+        frames = media.read_video(file).frames
+        assert frames.shape == (5, 128, 96, 3)  # the first segment
+        assert frames.std() > 5
+    again = sweep.work(sweep.start(settings(folder, **chosen, preview_steps=1)))  # less than there is
+    assert (calls["denoise"], ids(again)) == (3 * 2, ids(looked))
+
+    some = sweep.start(settings(folder, **chosen, finish="1,3"))
+    assert some.id == run.id
+    entries = sweep.work(some)
+    assert [entry["status"] for entry in entries] == ["completed", "begun", "completed"]
+    assert calls["denoise"] == 3 * 2 + 2 * (3 - 2 + 3)  # nothing was done twice
+    assert ids(entries) == ids(looked)
+    assert list(comparison.videos(entries)) == ["shift 3", "shift 5", "shift 4 (2 of 3 steps)"]
+    for number in (0, 2):
+        made = runs.find_run(entries[number]["run"])
+        assert not made.path(generate.PREVIEW).exists()
+        assert made.manifest["denoise_calls"] == 2 * 3
+        alone = generate.start(sweep.points(settings(folder, **chosen))[number].settings.replaced(fresh=True))
+        generate.work(alone)
+        np.testing.assert_array_equal(frames_of(alone.id), frames_of(made.id))
+
+    whole = sweep.start(settings(folder, **chosen))
+    assert [entry["status"] for entry in sweep.work(whole)] == ["completed"] * 3
+    assert whole.status == "completed"
+
+
+def test_a_preview_in_replace_mode_with_guidance_goes_on_bit_for_bit(outputs: Path, folder: Path) -> None:
+    film = np.random.default_rng(0).integers(0, 255, (FRAMES, 128, 96, 3)).astype(np.uint8)
+    drawn = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    drawn[:, 40:100, 20:60] = 255
+    media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
+    media.write_video(folder / "src_bg.mp4", film * (drawn == 0), Fraction(24))
+    (point,) = sweep.points(settings(folder, grid={"seed": [3]}, num_inference_steps=3, guidance_scale=2))
+    begun = generate.start(point.settings)
+    generate.preview(begun, 1)
+    generate.preview(begun, 2)  # a further look goes on from the first
+    assert begun.manifest["denoise_calls"] == 2 * 2
+    generate.work(begun)
+    alone = generate.start(point.settings.replaced(fresh=True))
+    generate.work(alone)
+    np.testing.assert_array_equal(frames_of(alone.id), frames_of(begun.id))
+
+
+def test_finish_names_points_that_there_are(outputs: Path, folder: Path) -> None:
+    with pytest.raises(config.SettingsError, match="finish must name points from 1 to 4, got 5"):
+        sweep.start(settings(folder, finish=[5]))
+    with pytest.raises(FileNotFoundError, match="finish must follow a sweep, and there is none yet"):
+        sweep.newest_settings()
+    sweep.start(settings(folder, preview_steps=1, seed=9))
+    again = sweep.start(config.SweepSettings.build({**sweep.newest_settings(), "inputs": folder, "finish": [2]}))
+    assert len(runs.list_runs("sweep")) == 1
+    assert again.settings.seed == 9

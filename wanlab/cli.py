@@ -51,15 +51,41 @@ NOT_BUILT_COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     args = _parser().parse_args(arguments)
+    args.command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return args.run(args)
     except (SettingsError, FileNotFoundError, NotADirectoryError) as error:
-        for line in str(error).splitlines():
-            print(f"wanlab: {line}", file=sys.stderr)
+        _say(error)
         return 2
+    except RuntimeError as error:  # what a run's state forbids
+        _say(error)
+        return 1
     except KeyboardInterrupt:
         print("wanlab: interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
         return 1
+
+
+def _say(error: Exception) -> None:
+    for line in str(error).splitlines():
+        print(f"wanlab: {line}", file=sys.stderr)
+
+
+def _run(args: argparse.Namespace, steps: Sequence[str]) -> int:
+    """Run one step, or the pipeline, with the settings of the command line; detached if asked to."""
+    given = _values(args, steps)
+    if given.get("finish") and not {"grid", "cases"} & set(given):  # of the newest sweep
+        from wanlab import sweep
+
+        given = {**sweep.newest_settings(), **given}
+    if not args.detach:
+        return run_pipeline(given)[0] if len(steps) > 1 else run_step(steps[0], given)[0]
+    values = _per_step(given, steps)
+    _check_step(steps[0], values[steps[0]])
+    for step in steps[1:]:
+        NOTEBOOKS[step][1].build(values[step])
+    from wanlab import headless
+
+    return headless.detach(args.command_line)
 
 
 def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
@@ -73,7 +99,15 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     """
     from wanlab import headless
 
-    name, model = NOTEBOOKS[step]
+    _check_step(step, values)
+    name, _ = NOTEBOOKS[step]
+    print(f"== {name}", flush=True)
+    return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
+
+
+def _check_step(step: str, values: Mapping[str, Any]) -> None:
+    """Check settings and the files they name, before anything is started; raises as `run_step`."""
+    model = NOTEBOOKS[step][1]
     settings = model.build(values)
     for field in set(model.paths()) - set(model.conveniences()):
         for path in settings.files(field):
@@ -83,32 +117,35 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
                     f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
                     "start at the shell's folder)"
                 )
-    print(f"== {name}", flush=True)
-    return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
 
 
-def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> int:
+def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[int, dict[str, Path]]:
     """Run the steps in order, each on what the one before wrote.
 
     Args:
         given: settings by name; each step takes those that it has.
         inspecting: run 20_inspect though no points are given.
+
+    Returns:
+        the exit status, and the run folders by step.
     """
     from wanlab.inputs import FACTS
 
     values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
     folder: Path | None = None
+    folders: dict[str, Path] = {}
     for step in PIPELINE:
         if step == "inspect" and not (inspecting or given.get("points")):
             continue
         handed = {HANDED_ON[step]: folder.name} if folder else {}
         status, made = run_step(step, {**values[step], **handed})
         if status or made is None:
-            return status or 1
+            return status or 1, folders
+        folders[step] = made
         if step != "inspect" or (made / FACTS).is_file():  # an inspection that only looked hands nothing on
             folder = made
-    return 0
+    return 0, folders
 
 
 def _per_step(given: Mapping[str, Any], steps: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -128,32 +165,51 @@ def _parser() -> argparse.ArgumentParser:
     for step, what in STEPS.items():
         command = commands.add_parser(step, help=what, description=what)
         _add_flags(command, [step])
-        command.set_defaults(run=lambda args, step=step: run_step(step, _values(args, [step]))[0])
+        command.set_defaults(run=lambda args, step=step: _run(args, [step]))
     what = "10 → 20 (with --points) → 30 → 50 in one go"
     command = commands.add_parser("pipeline", help=what, description=what)
     _add_flags(command, PIPELINE)
-    command.set_defaults(run=lambda args: run_pipeline(_values(args, PIPELINE)))
+    command.set_defaults(run=lambda args: _run(args, PIPELINE))
     for name, function, what in (
         (
             "demo",
             _demo,
-            "all steps on a bundled clip and character, animate and replace, with the bundled nano checkpoint",
+            "all steps on a bundled clip and character, animate, replace and a sweep, with the bundled nano checkpoint",
         ),
         ("check", _check, "what this machine has, and what will therefore be used"),
         ("models", _models, "checkpoints and networks: which are here"),
         ("lab", _lab, "JupyterLab on this machine (127.0.0.1)"),
-        ("runs", _runs, "the runs in outputs/"),
     ):
         command = commands.add_parser(name, help=what, description=what)
         command.set_defaults(run=function)
         if name == "lab":
             command.add_argument("--port", type=int, default=8888, help="port to listen on; the next free one is taken")
             command.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_runs(commands)
     for name, sentence in NOT_BUILT_COMMANDS.items():
         command = commands.add_parser(name, help=argparse.SUPPRESS, add_help=False)
         command.set_defaults(accepts_anything=True)
         command.set_defaults(run=lambda _, sentence=sentence: _refuse(sentence))
     return parser
+
+
+def _add_runs(commands: Any) -> None:
+    """Add `wanlab runs` and what it does to runs; without a further word it lists them."""
+    what = "the runs in outputs/: list, compare two, remove, cancel"
+    command = commands.add_parser("runs", help=what, description=what)
+    command.set_defaults(run=_runs)
+    actions = command.add_subparsers(title="actions", metavar="ACTION")
+    action = actions.add_parser("compare", help="what differs between two runs: settings, inputs, versions, numbers")
+    action.add_argument("first", metavar="RUN")
+    action.add_argument("second", metavar="RUN")
+    action.set_defaults(run=_compare)
+    action = actions.add_parser("remove", help="delete run folders, after asking")
+    action.add_argument("run_ids", metavar="RUN", nargs="+")
+    action.add_argument("--yes", action="store_true", help="do not ask")
+    action.set_defaults(run=_remove)
+    action = actions.add_parser("cancel", help="stop a run that works; what is finished stays")
+    action.add_argument("run_id", metavar="RUN")
+    action.set_defaults(run=_cancel)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -195,6 +251,11 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     )
     command.add_argument(
         "-p", "--parameter", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one setting by name"
+    )
+    command.add_argument(
+        "--detach",
+        action="store_true",
+        help="work in the background; wanlab runs says how far it is, wanlab runs cancel stops it",
     )
     handed = {HANDED_ON[step] for step in steps if len(steps) > 1 and step in HANDED_ON}
     fields = {
@@ -289,12 +350,17 @@ def _refuse(sentence: str) -> NoReturn:
 
 
 def _demo(_: argparse.Namespace) -> int:
+    params = config.project_root() / "params" / "demo"
+    made: dict[str, Path] = {}
     for mode in ("animate", "replace"):
-        file = config.project_root() / "params" / "demo" / f"{mode}.yaml"
-        status = run_pipeline(config.read_params([file]), inspecting=True)
+        status, made = run_pipeline(config.read_params([params / f"{mode}.yaml"]), inspecting=True)
         if status:
             return status
-    return 0
+    values = {**config.read_params([params / "sweep.yaml"]), "inputs": made["inspect"].name}  # those of replace
+    status, sweep = run_step("sweep", values)
+    if status or sweep is None:
+        return status or 1
+    return run_step("report", {"run": sweep.name})[0]
 
 
 def _check(_: argparse.Namespace) -> int:
@@ -318,19 +384,45 @@ def _models(_: argparse.Namespace) -> int:
 
 
 def _runs(_: argparse.Namespace) -> int:
-    from wanlab import runs
+    from wanlab import manage, runs
 
+    _table(manage.overview())
     found = runs.list_runs()
-    _table(
-        (
-            run.id,
-            f"{run.status}, {run.manifest.get('seconds_total', 0):.0f} s"
-            + (f": {run.manifest['error']['text'].splitlines()[0]}" if run.manifest.get("error") else ""),
-        )
-        for run in found
+    where = config.shown(config.outputs_root())
+    if found:
+        print(f"{len(found)} runs, {manage.in_bytes(sum(map(manage.size, found)))} in {where}")
+    else:
+        print(f"no runs in {where}; wanlab demo makes the first")
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from wanlab import manage, runs
+
+    table = manage.compare(*(runs.find_run(run) for run in (args.first, args.second)))
+    print(table.to_string() if len(table) else "nothing differs")
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from wanlab import manage, runs
+
+    if not args.yes and not sys.stdin.isatty():
+        raise SettingsError("remove asks before it deletes, and nobody is there to answer; use --yes")
+    chosen = [runs.find_run(run) for run in args.run_ids]
+    removed = manage.remove(chosen, lambda question: args.yes or input(f"{question} [y/N] ").strip().lower() == "y")
+    print(f"removed {len(removed)} of {len(chosen)} runs")
+    return 0
+
+
+def _cancel(args: argparse.Namespace) -> int:
+    from wanlab import manage, runs
+
+    run = runs.find_run(args.run_id)
+    stopped = manage.cancel(run)
+    print(
+        f"{run.id} {'has stopped' if stopped else 'is told to stop and ends its current step first'}; finished work is kept"
     )
-    if not found:
-        print(f"no runs in {config.shown(config.outputs_root())}; wanlab demo makes the first")
     return 0
 
 
@@ -354,3 +446,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> None:
     width = max((len(left) for left, _ in rows), default=0)
     for left, right in rows:
         print(f"{left:<{width}}  " + right.replace("\n", "\n" + " " * (width + 2)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ An entry is a mapping with `values` (name → value of what sets it apart), `run
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -55,7 +56,8 @@ def table(compared: Sequence[Entry]) -> pd.DataFrame:
             row["seconds"] = round(manifest["seconds"].get("generate", 0.0), 1)  # loading and measuring left out
             memory = manifest.get("peak_gpu_memory_bytes", manifest["peak_memory_bytes"])
             row["memory GiB"] = round(memory / 2**30, 2)
-        row["run"] = entry.get("error") or entry.get("run", entry["status"])
+        state = [] if entry["status"] == "completed" else [entry["status"]]
+        row["run"] = entry.get("error") or ", ".join([*([entry["run"]] if "run" in entry else []), *state])
         rows.append(row)
     last = ("seconds", "memory GiB", "run")
     names = dict.fromkeys(name for row in rows for name in row)
@@ -64,8 +66,9 @@ def table(compared: Sequence[Entry]) -> pd.DataFrame:
 
 
 def varied(compared: Sequence[Entry]) -> list[str]:
-    """Return the names of what sets the entries apart."""
-    return list(dict.fromkeys(name for entry in compared for name in entry["values"]))
+    """Return the names of what sets the entries apart, without those that have one value in all."""
+    names = dict.fromkeys(name for entry in compared for name in entry["values"])
+    return [name for name in names if len({config.digest(entry["values"].get(name)) for entry in compared}) > 1]
 
 
 def finished(compared: Sequence[Entry]) -> dict[str, runs.Run]:
@@ -75,6 +78,17 @@ def finished(compared: Sequence[Entry]) -> dict[str, runs.Run]:
         if entry["status"] == "completed":
             run, name = runs.find_run(entry["run"]), title(entry)
             found[f"{name} ({run.id})" if name in found else name] = run
+    return found
+
+
+def videos(compared: Sequence[Entry]) -> dict[str, tuple[runs.Run, Path]]:
+    """Return run and video file by title: the result, or of a begun run its preview."""
+    found = {name: (run, run.path(RESULT)) for name, run in finished(compared).items()}
+    for entry in compared:
+        if entry["status"] == "begun":
+            run = runs.find_run(entry["run"])
+            made = run.manifest["artefacts"]["preview"]
+            found[f"{title(entry)} ({made['steps']} of {made['of_steps']} steps)"] = run, run.path(made["file"])
     return found
 
 

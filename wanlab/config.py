@@ -153,8 +153,8 @@ class Settings(BaseModel):
         return f'<table class="wanlab"><tr><th>setting</th><th>value</th><th>meaning</th></tr>{rows}</table>'
 
 
-def _convenience(default: Any, description: str) -> Any:
-    return Field(default, description=description, json_schema_extra={"convenience": True})
+def _convenience(default: Any, description: str, **rules: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"convenience": True}, **rules)
 
 
 _SAM_CHECKPOINT: Any = Field(
@@ -335,6 +335,17 @@ class SweepSettings(_Generation):
         description="values by setting, every combination is a point; of 30_generate's settings and mask_chain",
     )
     cases: tuple[dict[str, Any], ...] = Field((), description="further points, each with its own settings")
+    preview_steps: int | None = _convenience(
+        None, "for a first look: only so many steps of each point's first segment; None: all", ge=1
+    )
+    finish: tuple[int, ...] = _convenience((), "numbers of the points to take to the end, e.g. 3,7; (): all")
+
+    @field_validator("finish", mode="before")
+    @classmethod
+    def _numbers_of_points(cls, value: Any) -> Any:
+        if isinstance(value, str | int):
+            return tuple(part.strip() for part in str(value).split(",") if part.strip())
+        return value
 
     @field_validator("grid", "cases", mode="before")
     @classmethod

@@ -7,10 +7,11 @@ video = generate.work(run)         # segments, each saved when it is finished â†
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,10 @@ if TYPE_CHECKING:  # they load torch
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
 RESULT = "result.mp4"
 MASTER = "result.mkv"  # lossless: metrics are computed from it
+PREVIEW = "preview.mp4"  # the first segment after some of its steps
 METRICS = "metrics.json"  # per metric its value in each frame
 SEGMENTS = "segments"  # folder of finished segments while the run is not
+BEGUN = "begun.npy"  # in it, for a first segment that was stopped: what the model said in its steps
 FROM_CHECKPOINT = (
     "num_inference_steps", "guidance_scale", "shift", "segment_frame_length", "prev_segment_conditioning_frames",
 )  # fmt: skip
@@ -170,6 +173,30 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
     return video
 
 
+def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> media.Clip:
+    """Run the first steps of the first segment and write `preview.mp4`; `work` goes on from there, bit for bit.
+
+    Args:
+        run: from `start`; a completed one is only read.
+        num_steps: how many; all of the segment's where it has fewer.
+        loaded: networks of earlier runs.
+
+    Returns:
+        the first segment as the last of these steps foresees it; of a completed run the result.
+
+    Raises:
+        FloatingPointError: if the preview is black or not a number; the run is failed then.
+    """
+    if run.completed:
+        return media.open_clip(run.path(RESULT))
+    num_steps = min(num_steps, run.settings.num_inference_steps)
+    if run.manifest["artefacts"].get("preview", {}).get("steps", 0) < num_steps:
+        with run.working():
+            _preview(run, run.settings, num_steps, loaded or Loaded())
+            run.stop_here()
+    return media.open_clip(run.path(PREVIEW))
+
+
 def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> None:
     made, cut = inputs_of(run), plan(run)
     folder = runs.make_folder(run.folder / SEGMENTS)
@@ -196,6 +223,8 @@ def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> N
         run.add_artefact("metrics", METRICS)
         run.save(metrics=measured.overall)
     shutil.rmtree(folder)  # all of it is in the master now
+    if run.manifest["artefacts"].pop("preview", None):
+        run.path(PREVIEW).unlink(missing_ok=True)
 
 
 def _generate(
@@ -207,47 +236,107 @@ def _generate(
     done: int,
     loaded: Loaded,
 ) -> None:
-    with run.stage("load"):
+    from wanlab import sampling
+
+    networks, encodings = _load(run, settings, loaded)
+    velocities = None if done else _begun(folder)
+    already = done * (settings.num_inference_steps or 0) + (0 if velocities is None else len(velocities))
+    tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
+    with run.stage("generate"), _steps(run, settings, len(cut.windows), already) as on_step:
+        for segment in sampling.generate_segments(
+            networks,
+            _Material(made, settings.mode or made.mode),
+            cut,
+            _sampler(settings),
+            num_done=done,
+            tail=tail,
+            velocities=velocities,
+            on_step=on_step,
+            encodings=encodings,
+        ):
+            _save(folder, segment.number, segment.frames, segment.tail, made.fps)
+    if networks.device.type == "cuda":
         import torch
 
+        run.manifest["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+
+
+def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, loaded: Loaded) -> None:
+    made, cut = inputs_of(run), plan(run)
+    folder = runs.make_folder(run.folder / SEGMENTS)
+    if _finished(folder, 1):  # it was cut off later than where it shall stop
+        frames, num_steps = np.stack(list(_saved(folder, 0))), settings.num_inference_steps or 0
+    else:
         from wanlab import sampling
+
+        networks, encodings = _load(run, settings, loaded)
+        velocities = _begun(folder)
+        already = 0 if velocities is None else len(velocities)
+        with run.stage("generate"), _steps(run, settings, 1, already, num_steps) as on_step:
+            begun = sampling.begin(
+                networks,
+                _Material(made, settings.mode or made.mode),
+                cut,
+                _sampler(settings),
+                num_steps,
+                velocities=velocities,
+                on_step=on_step,
+                encodings=encodings,
+            )
+        runs.write_array(folder / BEGUN, begun.velocities)
+        frames = begun.frames
+    media.write_video(run.path(PREVIEW), frames, made.fps)
+    run.add_artefact("preview", PREVIEW, frames=len(frames), steps=num_steps, of_steps=settings.num_inference_steps)
+
+
+def _load(
+    run: runs.Run, settings: config.GenerateSettings, loaded: Loaded
+) -> tuple[models.Networks, sampling.Encodings]:
+    with run.stage("load"):
+        import torch
 
         checkpoint = config.absolute(settings.checkpoint or checkpoints.NANO)
         networks, encodings = loaded.get(checkpoint, settings.device)
         if networks.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-    sampler = sampling.Sampler(
+    return networks, encodings
+
+
+def _sampler(settings: config.GenerateSettings) -> sampling.Sampler:
+    from wanlab import sampling
+
+    return sampling.Sampler(
         settings.prompt,
         settings.num_inference_steps or 0,
         settings.guidance_scale or 0,
         settings.shift or 0,
         settings.seed,
     )
-    steps = sampler.num_inference_steps
-    bar = tqdm(total=(len(cut.windows) - done) * steps, file=sys.stdout, mininterval=2, ascii=" =", unit="step")
 
+
+@contextlib.contextmanager
+def _steps(
+    run: runs.Run, settings: config.GenerateSettings, num_segments: int, already: int, num_steps: int | None = None
+) -> Iterator[Callable[[int, int], None]]:
+    """Show how far the denoising is; count its calls in the manifest. Yields what is told before each step."""
+    steps = num_steps or settings.num_inference_steps or 0
+    total = num_segments * steps - already
     per_step = 2 if (settings.guidance_scale or 1) > 1 else 1
+    with tqdm(total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="step") as bar:
 
-    def on_step(segment: int, step: int) -> None:
-        run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
-        bar.set_description_str(f"segment {segment + 1}/{len(cut.windows)} step {step + 1}/{steps}", refresh=False)
-        bar.update(1)
+        def on_step(segment: int, step: int) -> None:
+            run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
+            run.tell("step", bar.n, total)
+            bar.set_description_str(f"segment {segment + 1}/{num_segments} step {step + 1}/{steps}", refresh=False)
+            bar.update(1)
 
-    tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
-    with run.stage("generate"), bar:
-        for segment in sampling.generate_segments(
-            networks,
-            _Material(made, settings.mode or made.mode),
-            cut,
-            sampler,
-            num_done=done,
-            tail=tail,
-            on_step=on_step,
-            encodings=encodings,
-        ):
-            _save(folder, segment.number, segment.frames, segment.tail, made.fps)
-    if networks.device.type == "cuda":
-        run.manifest["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+        yield on_step
+
+
+def _begun(folder: Path) -> np.ndarray | None:
+    """Return what the model said in the steps of a first segment that was stopped, None if none was."""
+    file = folder / BEGUN
+    return np.load(file, allow_pickle=False) if file.is_file() else None
 
 
 class _Material:

@@ -6,8 +6,10 @@ import contextlib
 import html
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from wanlab import config, runs
 
 NOTEBOOK = "notebook.ipynb"
 REPORT = "report.html"
+LOGS = ".logs"  # folder below outputs/ for the output of detached commands
 
 
 def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
@@ -65,6 +68,39 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         part.unlink()
     print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
     return status, folder
+
+
+def detach(command_line: Sequence[str]) -> int:
+    """Give a `wanlab` command to a process of its own, which outlives this one, and wait until it has its run.
+
+    Args:
+        command_line: what was typed after `wanlab`, `--detach` among it.
+
+    Returns:
+        exit status: 0 if it works, else its own.
+    """
+    folder = runs.make_folder(config.outputs_root() / LOGS)
+    log = folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}_{command_line[0]}_{os.getpid()}.log"
+    command = [sys.executable, "-m", "wanlab.cli", *(word for word in command_line if word != "--detach")]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a closed terminal or a restarted kernel does not take it along
+            env={**os.environ, runs.LOG: log.name},
+        )
+    while process.poll() is None:
+        for run in runs.list_runs():
+            if run.manifest.get("log") == log.name:
+                print(f"{run.id} works in the background; its output goes to {config.shown(log)}")
+                print(f"wanlab runs says how far it is, wanlab runs cancel {run.id} stops it")
+                process.returncode = 0  # it goes on by itself: nobody waits for it
+                return 0
+        time.sleep(0.3)
+    print(log.read_text(encoding="utf-8"), end="")
+    return process.returncode
 
 
 def render(notebook: Path, page: Path, hide_code: bool = False) -> None:

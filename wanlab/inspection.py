@@ -163,7 +163,7 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
         with run.stage("read"):
             film = _open_film(config.absolute(settings.driving_video), made)
             run.add_notes(*film.notes)
-            frames = runs.progress(_sized(film, made), "read", len(film))
+            frames = run.progress(_sized(film, made), "read", len(film))
             inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True)
     variants: dict[str, np.ndarray] = {}
     clip = _clip(run, made)
@@ -200,12 +200,12 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
         outline = in_use
     found = made.keypoints()
     if found is None and (settings.points or settings.auto_keypoint):
-        found = keypoints.detect(runs.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
+        found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
     weights, _ = sam_models.choose(settings.sam_checkpoint, clicks=True)
     of_upstream = weights if weights and (weights.full_size or settings.sam_checkpoint == "nano") else None
     chances = None
     if found is not None and ((settings.points and not weights) or (settings.auto_keypoint and not of_upstream)):
-        chances = person_masks.probabilities(clip, found)  # both ways through GrabCut begin with them
+        chances = person_masks.probabilities(run, clip, found)  # both ways through GrabCut begin with them
     if settings.points and found is not None:
         outline = person_masks.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
     variants = {OUTLINE: outline, IN_USE: in_use}

@@ -53,7 +53,7 @@ def find(
         return inputs.read_mask(config.absolute(source))
     if source == "segmenter":
         run.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
-        return np.stack(list(runs.progress(sam.segment(clip, keypoints), "mask", len(clip))))
+        return np.stack(list(run.progress(sam.segment(clip, keypoints), "mask", len(clip))))
     size = clip.height, clip.width
     if isinstance(source, Path):
         prompts = points.read(config.absolute(source), len(clip), *size)
@@ -68,12 +68,12 @@ def find(
     run.add_notes(f"{name} comes from the bundled segmenter and GrabCut {said}, not from SAM2")
     likely = None if chances is None else (np.divide(chance, 255, dtype=np.float32) for chance in chances)
     cut = sam.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path))
-    return np.stack(list(runs.progress(cut, "mask", len(clip))))
+    return np.stack(list(run.progress(cut, "mask", len(clip))))
 
 
-def probabilities(clip: media.Clip, keypoints: np.ndarray) -> list[np.ndarray]:
+def probabilities(run: runs.Run, clip: media.Clip, keypoints: np.ndarray) -> list[np.ndarray]:
     """Return how likely each pixel shows the person: [H, W], 0 to 255, uint8, a frame."""
-    looked = zip(runs.progress(clip, "segment", len(clip)), keypoints, strict=True)
+    looked = zip(run.progress(clip, "segment", len(clip)), keypoints, strict=True)
     return [(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked]
 
 
@@ -106,7 +106,7 @@ def _by_sam2(
             sam_video.compile_encoder(network)
         packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)  # an eighth of the memory
         found = sam_video.track(network, media.Frames(clip), passes)
-        for t, mask in runs.progress(found, "SAM2", sum(each.num_frames for each in passes)):
+        for t, mask in run.progress(found, "SAM2", sum(each.num_frames for each in passes)):
             packed[t] |= np.packbits(mask, axis=-1)
         runs.make_folder(kept.parent)
         runs.write_array(kept, packed)

@@ -128,14 +128,14 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             run,
             "driving_video",
             inputs.DRIVING,
-            runs.progress(_sized(clip, settings), "read", len(clip)),
+            run.progress(_sized(clip, settings), "read", len(clip)),
             clip.fps,
             lossless=True,
             audio=sound if clip.info.has_audio else None,
         )
     clip = media.open_clip(run.path(inputs.DRIVING))  # from here on the working clip
     with run.stage("keypoints"):
-        found = keypoints.detect(runs.progress(clip, "keypoints", len(clip)), float(clip.fps))
+        found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps))
         if len(found.no_person) == len(clip) and not {"pose_video", "face_video"} <= set(own):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a film with one person who is at least a quarter of the picture high"

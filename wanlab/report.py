@@ -132,7 +132,7 @@ def overview(story: Story) -> HTML:
     if {"driving_video", "reference_image"} <= set(files):
         sentence += f"; the person of {files['driving_video']} drives {files['reference_image']}"
     if story.single:
-        link = f'<a href="{escape(_link(story.first).as_posix())}">Full video</a> (beside this page in the outputs folder), '
+        link = f'<a href="{escape(_link(story.first, RESULT).as_posix())}">Full video</a> (beside this page in the outputs folder), '
         end = f"{link}run {escape(story.first.id)}, {story.first.manifest['seconds_total']:.0f} s."
     else:
         values = [
@@ -155,19 +155,20 @@ def videos(story: Story) -> Any:
 
 
 def player_points(entries: Sequence[comparison.Entry]) -> list[player.Point]:
-    """Return the finished entries as the grid player takes them; links start beside a page in a run folder."""
+    """Return the entries that have a video as the grid player takes them; links start beside a page in a run folder."""
     numbers = {entry.get("run"): number for number, entry in enumerate(entries, 1)}
     values = {entry.get("run"): entry["values"] for entry in entries}
-    return [
+    found = [
         player.Point(
             f"{numbers[run.id]} · {title}",
             values[run.id],
-            media.open_clip(run.path(RESULT)),
-            run.manifest["artefacts"]["video"]["seams"],
-            _link(run),
+            media.open_clip(file),
+            run.manifest["artefacts"].get("video", {}).get("seams", ()),
+            _link(run, file.name),
         )
-        for title, run in comparison.finished(entries).items()
+        for title, (run, file) in comparison.videos(entries).items()
     ]
+    return sorted(found, key=lambda point: int(point.title.split(" ")[0]))
 
 
 def frames(story: Story) -> Any:
@@ -296,8 +297,8 @@ def _flag_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
-def _link(run: runs.Run) -> Path:
-    return Path("..") / run.id / RESULT
+def _link(run: runs.Run, file: str) -> Path:
+    return Path("..") / run.id / file
 
 
 def _rate(fps: str) -> str:

@@ -33,9 +33,17 @@ from tqdm import tqdm
 import wanlab
 from wanlab import config
 
-STATUSES = ("pending", "running", "completed", "failed")  # papermill's words
+STATUSES = (
+    "pending",
+    "running",
+    "begun",
+    "completed",
+    "failed",
+)  # papermill's words; begun: stopped where it was told to
 MANIFEST = "manifest.json"
 LOCK = "run.lock"
+PROGRESS = "progress.json"  # how far a run is, while it runs
+LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
 MIMETYPE = "application/vnd.wanlab.run+json"
 
@@ -52,6 +60,8 @@ class Run:
         self.settings: Any = settings
         self.news = news  # "new", "continued" or "reused", for the reader
         self.manifest: dict[str, Any] = read_manifest(folder)
+        self._unfinished = False
+        self._told = 0.0, "", 0.0  # when, of what, and since when `tell` speaks of that
 
     @property
     def id(self) -> str:
@@ -81,16 +91,18 @@ class Run:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[Run]:
-        """Hold the run's lock while work is done; mark it completed at the end, or failed with the error.
+        """Hold the run's lock while work is done; mark it completed at the end, begun, or failed with the error.
 
         Raises:
             RuntimeError: if another process works on it.
         """
         lock = _lock(self.folder)
+        self._unfinished = False
         start = time.monotonic()
         earlier = self.manifest.get("seconds_total", 0.0)
         self.manifest.pop("error", None)
-        self.save(status="running", started=_now(), environment=environment())
+        log = {"log": os.environ[LOG]} if LOG in os.environ else {}
+        self.save(status="running", started=_now(), environment=environment(), **log)
         try:
             yield self
         except BaseException as error:  # KeyboardInterrupt too: the manifest must not say "running" for ever
@@ -103,7 +115,11 @@ class Run:
                 {"type": type(error).__name__, "text": scrub(text), "traceback": trace},
             )
             raise
-        self._end(lock, "completed", earlier + time.monotonic() - start, None)
+        self._end(lock, "begun" if self._unfinished else "completed", earlier + time.monotonic() - start, None)
+
+    def stop_here(self) -> None:
+        """Have `working` end as begun: what there is can be looked at, and the same settings go on from it."""
+        self._unfinished = True
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -114,6 +130,25 @@ class Run:
         finally:
             seconds = self.manifest.setdefault("seconds", {})
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 3)
+
+    def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
+        """Yield `items`, a line of progress now and then; on stdout, for stderr turns pink in reports."""
+        bar = tqdm(items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame")
+        for done, item in enumerate(bar):
+            self.tell(what, done, total)
+            yield item
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Leave word for other processes of how far the run is; at most every second."""
+        now = time.time()
+        if now - self._told[0] < 1 and what == self._told[1]:
+            return
+        began = self._told[2] if what == self._told[1] else now
+        self._told = now, what, began
+        word = {"what": what, "done": done, "total": total, "seconds": round(now - began, 1)}
+        part = self.folder / f"{PROGRESS}.part"
+        part.write_text(json.dumps(word), encoding="utf-8")  # no fsync: it is only a word
+        part.replace(self.folder / PROGRESS)
 
     def add_artefact(self, name: str, file: str, **facts: Any) -> None:
         """Record the finished file `file` of the run folder under `name` with facts such as frames and fps."""
@@ -139,6 +174,7 @@ class Run:
         if error:
             self.manifest["error"] = error
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        self.path(PROGRESS).unlink(missing_ok=True)
         try:
             self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
         finally:
@@ -284,6 +320,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest["status"] = "failed"
         manifest["error"] = {"type": "KernelDied", "text": DIED}
     return manifest
+
+
+def owner(folder: Path) -> dict[str, Any] | None:
+    """Return `pid` and `host` of the process that works, or worked last and died, in a run folder; None: nobody."""
+    try:
+        found = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        return {"pid": int(found["pid"]), "host": str(found["host"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -442,11 +487,6 @@ def scrub(text: str, folders: Iterable[str] = ()) -> str:
     return re.sub("|".join([embedded, *map(re.escape, names)]), lambda found: swaps.get(found[0], found[0]), text)
 
 
-def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Yield `items`, a line of progress now and then; on stdout, for stderr turns pink in reports."""
-    yield from tqdm(items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame")
-
-
 def _new_folder(outputs: Path, step: str, code: str) -> Path:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # runs made in the same second
@@ -512,8 +552,5 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _owner(folder: Path) -> str:
-    try:
-        owner = json.loads((folder / LOCK).read_text(encoding="utf-8"))
-        return f"{owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError):
-        return "unknown"
+    found = owner(folder)
+    return f"{found['pid']} on {found['host']}" if found else "unknown"

@@ -6,6 +6,8 @@ the loop can be run with others: a test's counting ones, a faster backend.
 
 from __future__ import annotations
 
+import collections
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -119,6 +121,17 @@ class Encodings:
         return value
 
 
+class Begun(NamedTuple):
+    """A first segment that was stopped after some of its steps.
+
+    velocities: [n, 16, t, h, w], float32, what the model said in each step; with them the segment goes on bit for bit.
+    frames: [T, H, W, 3], 0 to 255, uint8 RGB; the picture as the last of these steps foresees it.
+    """
+
+    velocities: np.ndarray
+    frames: np.ndarray
+
+
 def generate_segments(
     networks: Networks,
     material: Material,
@@ -127,6 +140,7 @@ def generate_segments(
     *,
     num_done: int = 0,
     tail: np.ndarray | None = None,
+    velocities: np.ndarray | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
     encodings: Encodings | None = None,
 ) -> Iterator[Segment]:
@@ -142,6 +156,7 @@ def generate_segments(
         sampler: settings of the denoising.
         num_done: segments that are finished already.
         tail: of the last finished segment.
+        velocities: of the first segment's steps that are done already, from `begin`.
         on_step: called with the numbers of segment and step before each denoising step.
         encodings: of clips made before with the same networks; what is there is not computed again.
 
@@ -151,49 +166,131 @@ def generate_segments(
     Raises:
         FloatingPointError: if a segment is not a number or all black: broken weights or a broken kernel.
     """
-    device = networks.device
-    guided = sampler.guidance_scale > 1
-    encodings = encodings or Encodings()
-    text = encodings.text(networks, [sampler.prompt, *([NEGATIVE_PROMPT] if guided else [])])
-    reference = _pixels(material.reference_image()[None], device)
-    character = material.fingerprint("reference_image")
-    image = encodings.get(("image", character), lambda: networks.encode_image(reference[:, 0]))
-    reference_latents = encodings.get(("reference", character), lambda: networks.encode(reference))
-    grid = reference_latents.shape[-2:]
-    reference_slot = torch.cat([torch.ones(4, 1, *grid, device=device), reference_latents])
-    noise_shape = (LATENT_CHANNELS, (plan.segment_length - 1) // windows.TEMPORAL_STRIDE + 2, *grid)
-    random = torch.Generator("cpu").manual_seed(sampler.seed)
-    for number, (start, end) in enumerate(plan.windows):
-        latents = torch.randn(noise_shape, generator=random).to(device)
+    loop = _Loop(networks, material, plan, sampler, encodings or Encodings(), on_step)
+    for number, noise in enumerate(loop.noise()):
         if number < num_done:
             continue
-        indices = plan.indices[start:end]
-        given = None if number == 0 else tail
+        known = [] if number or velocities is None else list(velocities)
+        last = collections.deque(loop.steps(number, noise, tail, known), maxlen=1)[0]
+        made = loop.decode(number, last.latents)
+        tail = made[:, -plan.overlap :].numpy()
+        start = plan.windows[number][0]
+        shown = max(0, plan.num_frames - start - (plan.overlap if number else 0))
+        yield Segment(number, _to_uint8(made[:, plan.overlap if number else 0 :])[:shown], tail)
+
+
+def begin(
+    networks: Networks,
+    material: Material,
+    plan: windows.Plan,
+    sampler: Sampler,
+    num_steps: int,
+    *,
+    velocities: np.ndarray | None = None,
+    on_step: Callable[[int, int], None] = lambda segment, step: None,
+    encodings: Encodings | None = None,
+) -> Begun:
+    """Run the first steps of a clip's first segment, for a first look; arguments and errors as `generate_segments`.
+
+    Args:
+        num_steps: how many; at most all of them.
+    """
+    loop = _Loop(networks, material, plan, sampler, encodings or Encodings(), on_step)
+    known = [] if velocities is None else list(velocities)
+    steps = list(itertools.islice(loop.steps(0, next(loop.noise()), None, known), num_steps))
+    said = np.stack([step.velocity.cpu().numpy() for step in steps])
+    return Begun(said, _to_uint8(loop.decode(0, steps[-1].foreseen))[: plan.num_frames])
+
+
+class _Step(NamedTuple):
+    """A step of a segment: the latents after it, what the model said, and the clean latents that it foresees."""
+
+    latents: Tensor
+    velocity: Tensor
+    foreseen: Tensor
+
+
+class _Loop:
+    """What the segments of one clip share, and the work on one of them."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        material: Material,
+        plan: windows.Plan,
+        sampler: Sampler,
+        encodings: Encodings,
+        on_step: Callable[[int, int], None],
+    ) -> None:
+        self.networks, self.material, self.plan, self.sampler = networks, material, plan, sampler
+        self.encodings, self.on_step = encodings, on_step
+        self.guided = sampler.guidance_scale > 1
+        self.text = encodings.text(networks, [sampler.prompt, *([NEGATIVE_PROMPT] if self.guided else [])])
+        self.reference = _pixels(material.reference_image()[None], networks.device)
+        character = material.fingerprint("reference_image")
+        self.image = encodings.get(("image", character), lambda: networks.encode_image(self.reference[:, 0]))
+        latents = encodings.get(("reference", character), lambda: networks.encode(self.reference))
+        self.grid = latents.shape[-2:]
+        self.reference_slot = torch.cat([torch.ones(4, 1, *self.grid, device=networks.device), latents])
+
+    def noise(self) -> Iterator[Tensor]:
+        """Yield each segment's noise; all of it is drawn in order, whatever is done already."""
+        shape = (LATENT_CHANNELS, (self.plan.segment_length - 1) // windows.TEMPORAL_STRIDE + 2, *self.grid)
+        random = torch.Generator("cpu").manual_seed(self.sampler.seed)
+        for _ in self.plan.windows:
+            yield torch.randn(shape, generator=random).to(self.networks.device)
+
+    def steps(self, number: int, latents: Tensor, tail: np.ndarray | None, known: list[np.ndarray]) -> Iterator[_Step]:
+        """Denoise a segment step by step.
+
+        Args:
+            number: of the segment.
+            latents: its noise.
+            tail: of the segment before.
+            known: velocities of the first steps; the model is not asked again for them.
+        """
+        conditions: tuple[Tensor, ...] | None = None
+        solver = make_schedule(self.sampler.num_inference_steps, self.sampler.shift)
+        for step, timestep in enumerate(solver.timesteps):
+            if step < len(known):
+                velocity = torch.from_numpy(known[step]).to(latents)
+            else:
+                conditions = conditions or self._conditions(number, tail)
+                self.on_step(number, step)
+                velocity = self._velocity(latents, *conditions, timestep)
+            foreseen = latents - solver.sigmas[step].to(latents) * velocity
+            latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+            yield _Step(latents, velocity, foreseen)
+
+    def decode(self, number: int, latents: Tensor) -> Tensor:
+        """Return the picture of a segment, [3, T, H, W], -1 to 1, float32, on the CPU."""
+        made = self.networks.decode(latents[:, 1:]).float().cpu()
+        _check(made, number)
+        return made
+
+    def _velocity(self, latents: Tensor, condition: Tensor, pose: Tensor, face: Tensor, timestep: Tensor) -> Tensor:
+        networks = self.networks
+        velocity = networks.denoise(latents, condition, pose, face, self.image, self.text[0], timestep)
+        if self.guided:  # the unguided pass sees no expression, as upstream
+            blank = torch.full_like(face, -1)
+            unguided = networks.denoise(latents, condition, pose, blank, self.image, self.text[1], timestep)
+            velocity = unguided + self.sampler.guidance_scale * (velocity - unguided)
+        return velocity
+
+    def _conditions(self, number: int, tail: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return condition, pose latents and face crops of a segment."""
+        networks, material, device = self.networks, self.material, self.networks.device
+        start, end = self.plan.windows[number]
+        indices = self.plan.indices[start:end]
         drawings = ("pose", material.fingerprint("pose_video"), indices.tobytes())
-        pose = encodings.get(
-            drawings, lambda indices=indices: networks.encode(_pixels(material.frames("pose_video", indices), device))
+        pose = self.encodings.get(
+            drawings, lambda: networks.encode(_pixels(material.frames("pose_video", indices), device))
         )
         crops = ("face", material.fingerprint("face_video"), indices.tobytes())
-        face = _pixels(
-            encodings.get(crops, lambda indices=indices: _crops(networks, material, indices)).numpy(), device
-        )
-        condition = torch.cat([reference_slot, _condition(networks, material, plan, indices, given, reference)], dim=1)
-        solver = make_schedule(sampler.num_inference_steps, sampler.shift)
-        for step, timestep in enumerate(solver.timesteps):
-            on_step(number, step)
-            velocity = networks.denoise(latents, condition, pose, face, image, text[0], timestep)
-            if guided:  # the unguided pass sees no expression, as upstream
-                blank = torch.full_like(face, -1)
-                unguided = networks.denoise(latents, condition, pose, blank, image, text[1], timestep)
-                velocity = unguided + sampler.guidance_scale * (velocity - unguided)
-            latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
-        made = networks.decode(latents[:, 1:]).float().cpu()
-        _check(made, number)
-        tail = made[:, -plan.overlap :].numpy()
-        new = made[:, plan.overlap if number else 0 :]
-        frames = ((new.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
-        shown = max(0, plan.num_frames - start - (plan.overlap if number else 0))
-        yield Segment(number, frames[:shown], tail)
+        face = _pixels(self.encodings.get(crops, lambda: _crops(networks, material, indices)).numpy(), device)
+        given = None if number == 0 else tail
+        picture = _condition(networks, material, self.plan, indices, given, self.reference)
+        return torch.cat([self.reference_slot, picture], dim=1), pose, face
 
 
 def _condition(
@@ -226,6 +323,11 @@ def _condition(
 def _pixels(frames: np.ndarray, device: Any) -> Tensor:
     """Turn [T, H, W, 3] uint8 into [3, T, H, W], -1 to 1, float32."""
     return torch.from_numpy(np.array(frames)).to(device).permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def _to_uint8(made: Tensor) -> np.ndarray:
+    """Turn [3, T, H, W], -1 to 1, into [T, H, W, 3] uint8."""
+    return ((made.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def _crops(networks: Networks, material: Material, indices: np.ndarray) -> Tensor:

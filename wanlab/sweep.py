@@ -83,6 +83,9 @@ def start(settings: config.SweepSettings) -> runs.Run:
     made, parent = inputs.find(settings.inputs)
     settings = settings.replaced(inputs=made.folder)
     all_points = points(settings)
+    wrong = [number for number in settings.finish if not 1 <= number <= len(all_points)]
+    if wrong:
+        raise config.SettingsError(f"finish must name points from 1 to {len(all_points)}, got {wrong[0]}")
     run = runs.open_run(
         "sweep",
         settings,
@@ -92,8 +95,13 @@ def start(settings: config.SweepSettings) -> runs.Run:
         parents=(parent,) if parent else (),
         fresh=settings.fresh,
     )
-    left = [point for point in all_points if point.mask_chain is not None or not generate.is_finished(point.settings)]
-    print(f"{len(all_points)} points, {len(left)} to do: {_estimate(left, _seconds_per_call(all_points[0]))}")
+    left = [
+        point
+        for point in _chosen(all_points, settings)
+        if point.mask_chain is not None or not generate.is_finished(point.settings)
+    ]
+    about = _estimate(left, _seconds_per_call(all_points[0]), settings.preview_steps)
+    print(f"{len(all_points)} points, {len(left)} to do: {about}")
     return run
 
 
@@ -105,18 +113,26 @@ def work(run: runs.Run) -> list[comparison.Entry]:
     Returns:
         an entry per point: `values`, `run`, `status`, `seconds`, `error`.
     """
-    all_points = points(run.settings)
-    table: list[dict[str, Any]] = [{"values": dict(point.values), "status": "pending"} for point in all_points]
+    settings: config.SweepSettings = run.settings
+    all_points = points(settings)
+    before = {config.digest(entry["values"]): entry for entry in run.manifest.get("points", ())}
+    table: list[dict[str, Any]] = [
+        before.get(config.digest(dict(point.values))) or {"values": dict(point.values), "status": "pending"}
+        for point in all_points
+    ]
+    chosen = _chosen(all_points, settings)
     loaded = generate.Loaded()
     with contextlib.suppress(PointsFailedError), run.working():  # `finish` says it, after the pictures
-        for point, entry in zip(all_points, table, strict=True):
-            _work_point(point, entry, loaded)
+        for done, point in enumerate(chosen, 1):
+            entry = table[point.number - 1]
+            _work_point(point, entry, settings.preview_steps, loaded)
             run.save(points=table)
             said = entry.get("error") or f"{_duration(entry['seconds'])}, {entry['run']}"
-            left = all_points[point.number :]
+            left = chosen[done:]
             print(f"point {point.number} of {len(all_points)}, {comparison.title(entry)}: {said}", flush=True)
             if left:
-                print(f"  {len(left)} left: {_estimate(left, _seconds_per_call(point))}", flush=True)
+                about = _estimate(left, _seconds_per_call(point), settings.preview_steps)
+                print(f"  {len(left)} left: {about}", flush=True)
         faults = [
             f"point {point.number} ({comparison.title(entry)}): {entry['error']}"
             for point, entry in zip(all_points, table, strict=True)
@@ -124,6 +140,8 @@ def work(run: runs.Run) -> list[comparison.Entry]:
         ]
         if faults:
             raise PointsFailedError("\n".join(faults))
+        if any(entry["status"] != "completed" for entry in table):
+            run.stop_here()
     return list(table)
 
 
@@ -133,22 +151,52 @@ def finish(run: runs.Run) -> None:
     Raises:
         PointsFailedError: a line per point that failed.
     """
-    if not run.completed:
+    if run.status == "failed":
         raise PointsFailedError(run.manifest["error"]["text"])
-    print(f"all {len(run.manifest['points'])} points are finished")
+    left = [str(n) for n, entry in enumerate(run.manifest["points"], 1) if entry["status"] != "completed"]
+    if left:
+        print(
+            f"points {', '.join(left)} are not finished; wanlab sweep --finish {','.join(left[:2])} takes some to the end"
+        )
+    else:
+        print(f"all {len(run.manifest['points'])} points are finished")
 
 
-def _work_point(point: Point, entry: dict[str, Any], loaded: generate.Loaded) -> None:
-    """Generate a point; what came of it goes into its entry."""
+def newest_settings() -> dict[str, Any]:
+    """Return the settings of the newest sweep, for `finish` without a grid.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    found = runs.list_runs("sweep")
+    if not found:
+        raise FileNotFoundError(
+            "finish must follow a sweep, and there is none yet; make one: wanlab sweep --preview_steps 2"
+        )
+    hidden = config.SweepSettings.conveniences()
+    return {name: value for name, value in found[-1].manifest["settings"].items() if name not in hidden}
+
+
+def _chosen(all_points: Sequence[Point], settings: config.SweepSettings) -> list[Point]:
+    """Return the points to work on."""
+    return [point for point in all_points if not settings.finish or point.number in settings.finish]
+
+
+def _work_point(point: Point, entry: dict[str, Any], preview_steps: int | None, loaded: generate.Loaded) -> None:
+    """Generate a point, or the first steps of it; what came of it goes into its entry."""
     began = time.monotonic()
+    entry.pop("error", None)
     try:
         result = generate.start(_settings(point))
         entry["run"] = result.id
-        generate.work(result, loaded)
+        if preview_steps is None:
+            generate.work(result, loaded)
+        else:
+            generate.preview(result, preview_steps, loaded)
     except Exception as error:  # whatever it is, the other points go on
         entry.update(status="failed", error=runs.scrub(f"{type(error).__name__}: {error}"))
     else:
-        entry.update(status="completed", seconds=round(time.monotonic() - began, 3))
+        entry.update(status=result.status, seconds=round(time.monotonic() - began, 3))
 
 
 def _settings(point: Point) -> config.GenerateSettings:
@@ -160,22 +208,25 @@ def _settings(point: Point) -> config.GenerateSettings:
     return point.settings.replaced(inputs=masked.made.folder)
 
 
-def _estimate(left: Sequence[Point], seconds_per_call: float | None) -> str:
-    calls = sum(map(_calls, left))
+def _estimate(left: Sequence[Point], seconds_per_call: float | None, preview_steps: int | None) -> str:
+    calls = sum(_calls(point, preview_steps) for point in left)
     about = "how long is not known yet" if seconds_per_call is None else f"about {_duration(calls * seconds_per_call)}"
     return f"{calls} denoising calls, {about}"
 
 
-def _calls(point: Point) -> int:
+def _calls(point: Point, preview_steps: int | None) -> int:
     """Return the denoising calls of a point: segments x steps, twice with guidance."""
     chosen = point.settings
+    per_step = 2 if (chosen.guidance_scale or 1) > 1 else 1
+    if preview_steps is not None:
+        return min(preview_steps, chosen.num_inference_steps or 0) * per_step
     num_frames = inputs.read(Path(chosen.inputs)).num_frames
     cut = windows.make_plan(
         min(num_frames, chosen.max_frames or num_frames),
         chosen.segment_frame_length or 0,
         chosen.prev_segment_conditioning_frames or 0,
     )
-    return len(cut.windows) * (chosen.num_inference_steps or 0) * (2 if (chosen.guidance_scale or 1) > 1 else 1)
+    return len(cut.windows) * (chosen.num_inference_steps or 0) * per_step
 
 
 def _seconds_per_call(point: Point) -> float | None:

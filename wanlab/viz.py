@@ -338,8 +338,12 @@ def number_table(numbers: pd.DataFrame) -> HTML:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:
-    """Show rows under a head; everything is escaped."""
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    """Show rows under a head; everything is escaped, and long names may break after `_`."""
+
+    def cells(row: Iterable[Any]) -> str:
+        return "".join(f"<td>{escape(str(cell)).replace('_', '_<wbr>')}</td>" for cell in row)
+
+    body = "".join(f"<tr>{cells(row)}</tr>" for row in rows)
     return HTML("<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + f"</tr>{body}</table>")
 
 

@@ -58,6 +58,28 @@ def replaced(finished: Path) -> Path:
     return finished / "replace"
 
 
+@pytest.fixture(scope="module")
+def swept(finished: Path) -> Path:
+    """Sweep over the pipeline's inputs, report on it, and on the two generations as runs; return that folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANLAB_OUTPUTS", str(finished / "outputs"))
+        done = [wanlab("sweep", "--grid", "{shift: [3, 8], seed: [1]}", *SHORT[2:], cwd=finished)]
+        sweep = folder(finished, "sweep")
+        done.append(wanlab("report", "--run", sweep.name, "--title", "A sweep", cwd=finished))
+        points = json.loads((sweep / "manifest.json").read_text())["points"]
+        both = ",".join(point["run"] for point in points)
+        done.append(wanlab("report", "--run", both, "--title", "Two runs", cwd=finished))
+    for each in done:
+        assert each.returncode == 0, each.stdout + each.stderr
+    return finished
+
+
+def report_of(place: Path, title: str) -> Path:
+    """Return the folder of the report with this title."""
+    found = [path for path in (place / "outputs").glob("*_report_*") if title in (path / "manifest.json").read_text()]
+    return found[-1]
+
+
 def folder(place: Path, step: str) -> Path:
     return sorted((place / "outputs").glob(f"*_{step}_*"))[-1]
 
@@ -132,14 +154,38 @@ def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("step", ["preprocess", "inspect", "generate", "report"])
-def test_a_page_needs_no_network(finished: Path, replaced: Path, step: str) -> None:
-    """No request leaves the page, nothing is said on the console, every picture and video can be seen."""
+@pytest.mark.parametrize("step", ["preprocess", "generate", "report"])
+def test_a_page_needs_no_network(finished: Path, step: str) -> None:
+    look_at(folder(finished, step) / "report.html")
+
+
+@pytest.mark.browser
+def test_an_inspection_needs_no_network(replaced: Path) -> None:
+    look_at(folder(replaced, "inspect") / "report.html")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("title", ["A sweep", "Two runs"])
+def test_a_report_of_several_runs_needs_no_network(swept: Path, title: str) -> None:
+    page = report_of(swept, title) / "report.html"
+    look_at(page)
+    text = page.read_text(encoding="utf-8")
+    assert 'aria-label="2 results, playing in step"' in text
+    assert "shift 3.0" in text or "shift 3" in text
+    assert "wanlab sweep" in text if title == "A sweep" else "wanlab generate" in text
+
+
+@pytest.mark.browser
+def test_a_sweeps_own_page_needs_no_network(swept: Path) -> None:
+    look_at(folder(swept, "sweep") / "report.html")
+
+
+def look_at(page_file: Path) -> None:
+    """Open a page offline: no request leaves it, nothing is said on the console, every picture and video can be seen."""
     if not CHROMIUM.is_file():
         pytest.skip("needs Debian's chromium; .ci/run installs it")
     from playwright.sync_api import sync_playwright
 
-    page_file = folder(replaced if step == "inspect" else finished, step) / "report.html"
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()

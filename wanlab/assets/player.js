@@ -239,7 +239,7 @@
     return side;
   });
   const divider = make("input", { type: "range", class: "divider", min: 0, max: 100, step: 0.5, "aria-label": "divider between left and right" });
-  const view = make("div", { class: "view", tabindex: -1 }, ...sides.map((side) => side.video), divider, make("i", { class: "line" }));
+  const view = make("div", { class: "view", tabindex: -1 }, divider, make("i", { class: "line" }));
   const stage = make(
     "dialog",
     { class: "stage", closedby: "any", "aria-label": "one result large, or two under a wipe" },
@@ -259,6 +259,8 @@
     side.link.hidden = !result?.link;
     if (result?.link) side.link.href = result.link.href;
     if (result) side.video.src = result.video.src;
+    if (!result) side.video.remove(); // a page holds no video without a film
+    else if (!side.video.isConnected) divider.before(side.video);
     view.classList.toggle("two", Boolean(sides[1].result));
   }
 
@@ -277,6 +279,7 @@
 
   divider.addEventListener("input", wipe);
   stage.addEventListener("close", () => {
+    for (const side of sides) put(side, null);
     slot.append(transport);
     settle();
   });

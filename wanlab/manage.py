@@ -1,0 +1,156 @@
+"""What `wanlab runs` does: list the runs, compare two, remove some, cancel one that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+from wanlab import config, runs
+
+PATIENCE = 30.0  # seconds that a cancelled run may take for its current denoising step
+
+
+def overview() -> list[tuple[str, str]]:
+    """Return per run its id and what there is to say: status, time, how far it is, why it failed, its size on disk."""
+    return [(run.id, f"{_state(run)}, {in_bytes(size(run))}") for run in runs.list_runs()]
+
+
+def size(run: runs.Run) -> int:
+    """Return the bytes of a run's folder."""
+    return sum(path.lstat().st_size for path in run.folder.rglob("*") if path.is_file())
+
+
+def in_bytes(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def compare(first: runs.Run, second: runs.Run) -> pd.DataFrame:
+    """Return what differs between two runs, a row each: settings, inputs, models, versions, numbers.
+
+    Returns:
+        columns named by the ids, rows by what differs; of two numbers also the change.
+    """
+    facts = [_facts(first), _facts(second)]
+    rows = []
+    for name in dict.fromkeys((*facts[0], *facts[1])):
+        a, b = (fact.get(name) for fact in facts)
+        if a != b:
+            numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
+            rows.append((name, a, b, f"{b - a:+.4g}" if numbers else ""))  # type: ignore[operator]
+    columns = pd.Index([first.id, second.id, "change"])
+    return pd.DataFrame([row[1:] for row in rows], index=pd.Index([row[0] for row in rows]), columns=columns)
+
+
+def remove(chosen: Sequence[runs.Run], confirm: Callable[[str], bool]) -> list[runs.Run]:
+    """Delete the folders of runs, each after a question that says what is lost.
+
+    Args:
+        chosen: runs that nobody works on.
+        confirm: asks a question; True removes.
+
+    Returns:
+        the runs that were removed.
+
+    Raises:
+        RuntimeError: if one is being worked on; nothing is removed then.
+    """
+    for run in chosen:
+        if run.status == "running":
+            raise RuntimeError(
+                f"run {run.id} must not be removed while it works; cancel it: wanlab runs cancel {run.id}"
+            )
+    removed = []
+    for run in chosen:
+        users = [other.id for other in _users(run) if other.id not in {gone.id for gone in chosen}]
+        used = f"; {', '.join(users)} {'was' if len(users) == 1 else 'were'} made from it" if users else ""
+        if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run))}{used})?"):
+            shutil.rmtree(run.folder)
+            removed.append(run)
+    return removed
+
+
+def cancel(run: runs.Run, patience: float = PATIENCE) -> bool:
+    """Interrupt the process that works on a run, as Ctrl-C would; what is finished stays.
+
+    Args:
+        run: a running one.
+        patience: seconds to wait for it to stop.
+
+    Returns:
+        whether it has stopped; a denoising step of the real model can take longer.
+
+    Raises:
+        RuntimeError: if it is not running, or runs on another machine.
+    """
+    owner = runs.owner(run.folder)
+    if run.status != "running" or owner is None:
+        raise RuntimeError(f"run {run.id} must be running to be cancelled, got {run.status}; nothing to do")
+    if owner["host"] != socket.gethostname():
+        raise RuntimeError(f"run {run.id} works on {owner['host']}; give the command there")
+    os.kill(owner["pid"], signal.SIGINT)
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if runs.Run(run.folder).status != "running":
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _state(run: runs.Run) -> str:
+    manifest = run.manifest
+    if run.status == "running":
+        return f"running{_how_far(run)}"
+    error = f" ({manifest['error']['text'].splitlines()[0]})" if manifest.get("error") else ""
+    return f"{run.status}{error}, {manifest.get('seconds_total', 0):.0f} s"
+
+
+def _how_far(run: runs.Run) -> str:
+    points = run.manifest.get("points", ())
+    if points:
+        return f", {sum(point['status'] != 'pending' for point in points)} of {len(points)} points"
+    try:
+        word = json.loads(run.path(runs.PROGRESS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    left = word["seconds"] * (word["total"] - word["done"]) / word["done"] if word["done"] else None
+    about = "" if left is None else f", about {left:.0f} s left"
+    return f", {word['what']} {word['done']} of {word['total']}{about}"
+
+
+def _users(run: runs.Run) -> Iterable[runs.Run]:
+    """Yield the runs that were made from a run."""
+    for other in runs.list_runs():
+        points = {point.get("run") for point in other.manifest.get("points", ())}
+        if run.id in (*other.manifest["parents"], *points):
+            yield other
+
+
+def _facts(run: runs.Run) -> dict[str, object]:
+    """Return what may differ between two runs by name."""
+    manifest = run.manifest
+    environment = manifest.get("environment", {})
+    hidden = {*config.GenerateSettings.conveniences(), "inputs"}
+    numbers = dict(manifest.get("metrics", {}))
+    if any(isinstance(value, dict) for value in numbers.values()):  # an inspection's: a row of them per variant
+        numbers = {f"{name} {metric}": v for name, row in numbers.items() for metric, v in row.items()}
+    return {
+        "step": manifest["step"],
+        "status": run.status,
+        **{name: value for name, value in manifest["settings"].items() if name not in hidden},
+        **{f"SHA-256 of {name}": facts["sha256"][:12] for name, facts in manifest["inputs"].items()},
+        **{f"model {name}": str(mark)[:12] for name, mark in manifest["models"].items()},
+        "wanlab": f"{manifest['wanlab']} ({manifest['source_hash'][:8]})",
+        **environment.get("versions", {}),
+        "processor": environment.get("gpu") or environment.get("system"),
+        **numbers,
+        "seconds": manifest.get("seconds_total"),
+        "memory GiB": round(manifest.get("peak_memory_bytes", 0) / 2**30, 2),
+    }
