@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from wanlab import config
+from wanlab import config, sam_models
 
 SHARED = config.project_root().parent / "shared"
 
@@ -24,6 +25,33 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sample() -> Path:
     """Return the folder of the bundled clips and characters."""
     return config.ASSETS / "sample"
+
+
+@pytest.fixture(scope="session")
+def tiny_sam2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of random weights for sam2's smallest model, its config.yaml beside it, as the bundled miniature is."""
+    import torch
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+    from safetensors.torch import save_file
+    from sam2.modeling.sam2_base import SAM2Base
+
+    folder = tmp_path_factory.mktemp("tiny_sam2")
+    shutil.copyfile(Path(__file__).with_name("tiny_sam2.yaml"), folder / "config.yaml")
+    described = OmegaConf.load(folder / "config.yaml").model
+    del described["_target_"]
+    torch.manual_seed(0)
+    network = SAM2Base(**instantiate(described, _convert_="all"))
+    network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(9.0)  # an object is always there
+    save_file(network.state_dict(), folder / "model.safetensors")
+    return folder / "model.safetensors"
+
+
+@pytest.fixture
+def nano_sam2(tiny_sam2: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the tiny model in the bundled miniature's place."""
+    monkeypatch.setattr(sam_models, "NANO", tiny_sam2)
+    return tiny_sam2
 
 
 @pytest.fixture(scope="session")

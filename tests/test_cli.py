@@ -53,7 +53,7 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["preprocess", "--video_path", "/nowhere/film.mp4"], "driving_video must exist, got /nowhere/film.mp4"),
         (
             ["preprocess", "--replace", "--mask_source", "segmentor"],
-            "mask_source must be auto, segmenter, keypoints, centre, or exist, got",
+            "mask_source must be auto, segmenter, keypoints, official, centre, or exist, got",
         ),
         (["preprocess", "-f", "/nowhere/params.yaml"], "params file /nowhere/params.yaml does not exist"),
         (["generate", "--inputs", "/nowhere"], "inputs must be latest, or exist, got /nowhere"),

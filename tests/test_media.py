@@ -331,3 +331,23 @@ def test_bad_pictures_are_named(tmp_path: Path) -> None:
         media.read_image(tmp_path / "b.png")
     with pytest.raises(ValueError, match="must be a file, got the folder"):
         media.read_image(tmp_path)
+
+
+def test_any_frame_of_a_clip_is_had_by_its_index(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = media.open_clip(sample / "half.mp4", max_frames=20)
+    expected = clip.read()
+    opened = []
+    original = media.Clip.__iter__
+    monkeypatch.setattr(media.Clip, "__iter__", lambda self: opened.append(1) or original(self))
+    frames = media.Frames(clip, block_bytes=3 * clip.height * clip.width * 6)
+    assert (len(frames), frames.height, frames.width) == (20, clip.height, clip.width)
+    for t in range(20):
+        np.testing.assert_array_equal(frames[t], expected[t])
+    assert len(opened) == 1  # going on does not decode anew
+    for t in (19, 0, 7, 6, 5, 13, 18, 12):
+        np.testing.assert_array_equal(frames[t], expected[t])
+    opened.clear()
+    for t in reversed(range(20)):
+        np.testing.assert_array_equal(frames[t], expected[t])
+    assert len(opened) <= 4
+    np.testing.assert_array_equal(media.Frames(expected)[3], expected[3])

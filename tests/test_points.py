@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wanlab import points
-from wanlab.points import Click
+from wanlab.points import Box, Click, Prompts
 
 CLIP = {"num_frames": 20, "height": 480, "width": 832}
 
@@ -33,25 +33,42 @@ EXPECTED = (Click(0, 400.5, 200, True), Click(0, 10, 20, True), Click(0, 90, 300
 )
 def test_every_form_of_the_node_is_read(file: Path, content: object) -> None:
     file.write_text(json.dumps(content))
-    assert points.read(file, **CLIP) == EXPECTED
+    assert points.read(file, **CLIP).clicks == EXPECTED
 
 
 def test_a_bare_list_is_positive(file: Path) -> None:
     file.write_text(json.dumps(STORE["positive"]))
-    assert points.read(file, **CLIP) == EXPECTED[:2]
+    assert points.read(file, **CLIP).clicks == EXPECTED[:2]
 
 
 def test_a_canvas_of_another_size_is_converted(file: Path) -> None:
     file.write_text(json.dumps({"width": 416, "height": 960, "positive": [{"x": 208, "y": 240, "frame": 7}]}))
-    assert points.read(file, **CLIP) == (Click(7, 416, 120, True),)
+    assert points.read(file, **CLIP).clicks == (Click(7, 416, 120, True),)
     file.write_text(json.dumps({"normalize": True, "width": 512, "height": 512, "positive": [{"x": 0.5, "y": 0.25}]}))
-    assert points.read(file, **CLIP) == (Click(0, 416, 120, True),)
+    assert points.read(file, **CLIP).clicks == (Click(0, 416, 120, True),)
 
 
 def test_what_is_written_is_read_again(file: Path) -> None:
-    clicks = (Click(3, 1.25, 479.5, True), Click(19, 831, 0, False))
-    points.write(file, clicks, CLIP["height"], CLIP["width"])
-    assert points.read(file, **CLIP) == clicks
+    prompts = Prompts((Click(3, 1.25, 479.5, True), Click(19, 831, 0, False)), (Box(4, 1, 2, 30.5, 480, 2),))
+    points.write(file, prompts, CLIP["height"], CLIP["width"])
+    assert points.read(file, **CLIP) == prompts
+
+
+def test_boxes_are_read_from_either_corner_and_may_stand_alone(file: Path) -> None:
+    corners = {"startX": 90, "startY": 200, "endX": 10, "endY": 20}
+    for name in ("bboxes", "bbox_store"):
+        file.write_text(json.dumps({name: json.dumps([corners])}))
+        assert points.read(file, **CLIP) == Prompts((), (Box(0, 10, 20, 90, 200),))
+    file.write_text(json.dumps({"width": 416, "height": 480, "bboxes": [{**corners, "frame": 3, "object": 2}]}))
+    assert points.read(file, **CLIP).boxes == (Box(3, 20, 20, 180, 200, 2),)
+
+
+def test_kijai_s_nodes_know_one_frame_one_object_one_box_and_whole_pixels(file: Path) -> None:
+    corners = {"startX": 10, "startY": 20, "endX": 90, "endY": 200}
+    store = {"positive": [{"x": 40.5, "y": 41.5, "frame": 7, "object": 3}], "bboxes": [corners, corners]}
+    file.write_text(json.dumps(store))
+    expected = Prompts((Click(0, 40, 42, True),), (Box(0, 10, 20, 90, 200),))
+    assert points.read(file, **CLIP, as_kijai=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,11 +76,20 @@ def test_what_is_written_is_read_again(file: Path) -> None:
     [
         ("{", "points.json must be JSON"),
         ("3", "points.json must hold points, got int"),
-        ('{"positive": []}', "must hold at least one positive point, got none"),
+        ('{"positive": []}', "must hold at least one positive point or box, got none"),
         ('{"positive": [[1, 2]]}', 'must have points in the form {"x": 400, "y": 200}, got [1, 2]'),
         ('{"positive": [{"x": 832, "y": 0}]}', "must have its points inside the clip (20 frames of 480x832)"),
         ('{"positive": [{"x": 8, "y": 0, "frame": 20}]}', "got x 8, y 0 on frame 20"),
-        ('{"positive": [{"x": 8, "y": 0}], "bboxes": [{"startX": 1}]}', "got a box"),
+        ('{"positive": [{"x": 8, "y": 0}], "bboxes": [{"startX": 1}]}', "must have boxes in the form"),
+        (
+            '{"bboxes": [{"startX": 1, "startY": 1, "endX": 1, "endY": 9}]}',
+            "inside the clip (20 frames of 480x832) and",
+        ),
+        ('{"positive": [{"x": 8, "y": 0}], "negative": [{"x": 1, "y": 1, "object": 2}]}', "or a box for object 2"),
+        (
+            '{"bboxes": [{"startX": 1, "startY": 1, "endX": 2, "endY": 9}, {"startX": 1, "startY": 1, "endX": 3, "endY": 9}]}',
+            "got two of object 1 on frame 0",
+        ),
         ('{"coordinates": {"x": 1}}', "must hold a list as coordinates"),
     ],
 )

@@ -245,7 +245,7 @@ def test_mask_settings_belong_to_replace(outputs: Path, sample: Path, name: str)
         ({"mask_chain": "gorw:3"}, "mask_chain must be made of"),
         (
             {"mask_source": "segmentor"},
-            "mask_source must be auto, segmenter, keypoints, centre, or a file, got segmentor",
+            "mask_source must be auto, segmenter, keypoints, official, centre, or a file, got segmentor",
         ),
         ({"mask_video": "half.mp4", "mask_chain": "fill"}, "mask_source and mask_chain must be left out"),
         ({"mask_video": "half.mp4"}, "mask_video must have 6 frames, got 65"),

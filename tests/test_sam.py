@@ -66,8 +66,8 @@ def test_a_positive_click_adds_a_missed_limb(arm: tuple[np.ndarray, ...]) -> Non
     chances[0][forearm] = 0.05
     y, x = (int(v.mean()) for v in np.nonzero(forearm))
     click = points.Click(0, x, y, True)
-    before = masks(sam.grabcut(frames, body, [], chances))
-    after = masks(sam.grabcut(frames, body, [click], chances))
+    before = masks(sam.grabcut(frames, body, points.Prompts(()), chances))
+    after = masks(sam.grabcut(frames, body, points.Prompts((click,)), chances))
     assert (before[0] & forearm).sum() == 0
     assert (after[0] & forearm).sum() > 0.7 * forearm.sum()
     assert iou(after[0], true[0]) > 0.93
@@ -83,7 +83,7 @@ def test_a_negative_click_removes_a_bystander(sample: Path) -> None:
         rows, columns = np.nonzero(woman[0])
         row = int(rows.min() + share * (rows.max() - rows.min()))
         clicks.append(points.Click(0, float(np.median(columns[rows == row])), row, False))
-    after = masks(sam.grabcut(frames, body, clicks, chances))
+    after = masks(sam.grabcut(frames, body, points.Prompts(tuple(clicks)), chances))
     assert (after[0] & woman[0]).sum() < 0.3 * woman[0].sum()
     assert iou(after[0], man[0]) > 0.8
     for click in clicks:
@@ -95,7 +95,8 @@ def test_a_click_is_the_same_on_every_run(arm: tuple[np.ndarray, ...]) -> None:
     chances = [np.where(mask, 0.8, 0.2).astype(np.float32) for mask in true]
     click = points.Click(1, *map(float, body[1, 5, :2]), True)
     np.testing.assert_array_equal(
-        masks(sam.grabcut(frames, body, [click], chances)), masks(sam.grabcut(frames, body, [click], chances))
+        masks(sam.grabcut(frames, body, points.Prompts((click,)), chances)),
+        masks(sam.grabcut(frames, body, points.Prompts((click,)), chances)),
     )
 
 
@@ -104,7 +105,7 @@ def test_keypoint_clicks_are_upstream_s_eight_where_they_were_seen() -> None:
     body[:] = np.stack([np.arange(133) % 40 + 10.0, np.arange(133) % 30 + 10.0, np.ones(133)], axis=1)
     body[:, 16, 2] = 0  # the right ankle was not seen
     body[:, 15, 0] = 70  # the left one lies outside
-    clicks = sam.keypoint_clicks(body, 60, 60)
+    clicks = sam.keypoint_clicks(body, 60, 60).clicks
     assert [click.frame for click in clicks[::6]] == [0, 2, 4, 6]
     assert len(clicks) == 4 * 6
     assert clicks[0] == points.Click(0, 10, 10, True)  # the nose
@@ -112,13 +113,38 @@ def test_keypoint_clicks_are_upstream_s_eight_where_they_were_seen() -> None:
     assert all(click.positive for click in clicks)
 
 
+def test_sam2_gets_upstream_s_points_seen_or_not_but_none_where_nobody_is() -> None:
+    body = np.zeros((8, 133, 3), np.float32)
+    body[:] = np.stack([np.arange(133) % 40 + 10.0, np.arange(133) % 30 + 10.0, np.ones(133)], axis=1)
+    body[:, 16, 2] = 0
+    body[:, 15, 0] = 70
+    body[4:, :, 2] = 0
+    prompts = sam.keypoint_prompts(body, 60, 60)
+    assert [click.frame for click in prompts.clicks] == [0] * 8 + [2] * 8
+    assert prompts.clicks[7].x >= 60  # the left ankle lies outside
+    assert prompts.describe() == "16 points on 2 frames"
+
+
+def test_a_box_keeps_the_rest_of_its_frame_out(arm: tuple[np.ndarray, ...]) -> None:
+    frames, true, body, _ = arm
+    chances = [np.where(mask, 0.9, 0.1).astype(np.float32) for mask in true]
+    height, width = frames.shape[1:3]
+    box = points.Box(1, 0, 0, width, height / 2)
+    click = points.Click(1, *map(float, body[1, 0, :2]), True)
+    for clicks in ((), (click,)):
+        found = masks(sam.grabcut(frames, body, points.Prompts(clicks, (box,)), chances))
+        assert not found[1, height // 2 :].any()
+        assert iou(found[1, : height // 2], true[1, : height // 2]) > 0.9
+        assert found[0, height // 2 :].any()
+
+
 def test_centre_clicks_are_the_middles_of_face_and_torso() -> None:
     body = np.zeros((4, 133, 3), np.float32)
     body[1:, 23:91] = np.stack([np.linspace(20, 40, 68), np.linspace(10, 20, 68), np.ones(68)], axis=1)
     body[1:, [5, 6, 11, 12]] = [(10, 30, 1), (50, 30, 1), (20, 50, 1), (40, 50, 1)]
-    assert sam.centre_clicks(body, 60, 60) == (points.Click(1, 30, 15, True), points.Click(1, 30, 40, True))
+    assert sam.centre_clicks(body, 60, 60).clicks == (points.Click(1, 30, 15, True), points.Click(1, 30, 40, True))
     body[..., 2] = 0
-    assert sam.centre_clicks(body, 60, 60) == ()
+    assert sam.centre_clicks(body, 60, 60).clicks == ()
 
 
 @pytest.mark.parametrize("source", ["keypoints", "centre"])
@@ -128,7 +154,7 @@ def test_masks_from_key_points_are_near_the_truth(sample: Path, source: str) -> 
     clicks = {"keypoints": sam.keypoint_clicks, "centre": sam.centre_clicks}[source](body, height, width)
     found = masks(sam.grabcut(frames, body, clicks, spread=False))
     assert np.mean([iou(a, b) for a, b in zip(found, true, strict=True)]) >= 0.85
-    for click in clicks:
+    for click in clicks.clicks:
         assert found[click.frame, int(click.y), int(click.x)]
 
 
@@ -140,8 +166,8 @@ def test_a_carried_click_does_not_flood_what_it_slips_onto(sample: Path) -> None
         true = np.unpackbits(known["mask"], axis=-1)[:27, ::2, : clip.width : 2].astype(bool)
     body = keypoints.detect(frames, 16).keypoints
     clicks = points.read(config.project_root() / "params/demo/points.json", 27, 256, 192)
-    clicks = [click._replace(frame=click.frame - 13) for click in clicks]
-    found = masks(sam.grabcut(frames[13:], body[13:], clicks))
+    clicks = [click._replace(frame=click.frame - 13) for click in clicks.clicks]
+    found = masks(sam.grabcut(frames[13:], body[13:], points.Prompts(tuple(clicks))))
     for click in clicks:
         assert found[click.frame, int(click.y), int(click.x)]
     assert min(iou(a, b) for a, b in zip(found, true[13:], strict=True)) > 0.93

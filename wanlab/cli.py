@@ -371,11 +371,12 @@ def _check(_: argparse.Namespace) -> int:
 
 
 def _models(_: argparse.Namespace) -> int:
-    from wanlab import checkpoints, keypoints
+    from wanlab import checkpoints, keypoints, sam_models
 
     _table(
         [
-            *((name, text) for name, text in checkpoints.overview()),
+            *checkpoints.overview(),
+            *sam_models.overview(),
             *((name, f"bundled network, SHA-256 {sha[:12]}…") for name, sha in keypoints.fingerprints().items()),
         ]
     )

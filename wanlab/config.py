@@ -157,6 +157,14 @@ def _convenience(default: Any, description: str, **rules: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"convenience": True}, **rules)
 
 
+_SAM_CHECKPOINT: Any = Field(
+    "auto",
+    union_mode="left_to_right",
+    description="SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/, for clicks else nano), nano, none",
+)
+_COMPILE_SAM: Any = _convenience("auto", "compile SAM2's image encoder; auto: on a GPU, for 400 frames or more")
+
+
 class PreprocessSettings(Settings):
     """Settings of one preprocessing; field names are those of the `parameters` cell of 10_preprocess."""
 
@@ -179,14 +187,16 @@ class PreprocessSettings(Settings):
     retarget: bool | None = Field(
         None, description="fit the skeleton to the reference's proportions; None: as the backend does (here: off)"
     )
-    mask_source: Literal["auto", "segmenter", "keypoints", "centre"] | Path = Field(
+    mask_source: Literal["auto", "segmenter", "keypoints", "official", "centre"] | Path = Field(
         "auto",
         union_mode="left_to_right",
-        description="replace: what finds the person: auto (the best that is present, named), segmenter, keypoints, centre, a points file, a mask video",
+        description="replace: what finds the person: auto (the best that is present, named), segmenter, keypoints, official, centre, a points file, a mask video",
     )
     mask_chain: str | None = Field(
         None, description="replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32"
     )
+    sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
+    compile_sam: Literal["auto"] | bool = _COMPILE_SAM
     mask_video: Path | None = Field(
         None,
         description="replace: your own finished mask, white is generated anew; None: from mask_source and mask_chain",
@@ -238,8 +248,10 @@ class InspectSettings(Settings):
     )
     points: Path | None = Field(
         None,
-        description="clicked points (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it",
+        description="clicked points and boxes (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it",
     )
+    sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
+    compile_sam: Literal["auto"] | bool = _COMPILE_SAM
     mask_chain: str | None = Field(
         None,
         description="the chain that new inputs get; None: with points the one in use, else no new inputs are written",
@@ -248,7 +260,7 @@ class InspectSettings(Settings):
         ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"), description="mask chains to look at side by side"
     )
     auto_keypoint: bool = Field(
-        True, description="look as well at the person that upstream's eight key points give (through GrabCut)"
+        True, description="look as well at the person that upstream's eight key points give (SAM2, else GrabCut)"
     )
     base: str | None = Field(
         None, description="variant that the others are compared with; None: the person's outline before any chain"

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from wanlab import config, inputs, keypoints, mask, mask_metrics, media, points, runs, sam
+from wanlab import config, inputs, keypoints, mask, mask_metrics, media, person_masks, points, runs, sam_models
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 VARIANTS = "variants.npz"
@@ -78,7 +78,16 @@ def start(settings: config.InspectSettings) -> runs.Run:
     chain = settings.mask_chain
     if chain is None and settings.points:
         chain = made.facts.get("mask_chain") or mask.DEFAULT_CHAIN
-    resolved = settings.replaced(inputs=made.folder, mask_chain=chain, driving_video=files.get("driving_video"))
+    weights, passed_over = None, ()
+    if made.mode == "replace" and (settings.points or settings.auto_keypoint):
+        weights, passed_over = sam_models.choose(settings.sam_checkpoint, clicks=settings.points is not None)
+    by_name = settings.sam_checkpoint == "nano"
+    resolved = settings.replaced(
+        inputs=made.folder,
+        mask_chain=chain,
+        driving_video=files.get("driving_video"),
+        sam_checkpoint="nano" if by_name else weights.file if weights else "none",
+    )
     given = {name: _existing(name, path) for name, path in files.items() if path is not None}
     try:
         for text in (*resolved.compare, chain or ""):
@@ -99,12 +108,12 @@ def start(settings: config.InspectSettings) -> runs.Run:
             "inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()},
             **{name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in given.items()},
         },
-        models=keypoints.fingerprints(),
+        models=keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
         result_version=RESULT_VERSION,
         parents=(parent,) if parent else (),
         fresh=settings.fresh,
     )
-    run.add_notes(*made.notes)
+    run.add_notes(*made.notes, *passed_over)
     return run
 
 
@@ -189,21 +198,16 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
             "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
         )
         outline = in_use
-    found, chances = made.keypoints(), np.empty(0, np.uint8)
-    if settings.points or settings.auto_keypoint:
-        if found is None:
-            found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
-        looked = zip(run.progress(clip, "segment", len(clip)), found, strict=True)
-        chances = np.stack([(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked])
-
-    def cut(clicks: Sequence[points.Click], found: np.ndarray, spread: bool) -> np.ndarray:
-        likely = (np.divide(chance, 255, dtype=np.float32) for chance in chances)
-        return np.stack(list(sam.grabcut(clip, found, clicks, likely, spread)))
-
+    found = made.keypoints()
+    if found is None and (settings.points or settings.auto_keypoint):
+        found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
+    weights, _ = sam_models.choose(settings.sam_checkpoint, clicks=True)
+    of_upstream = weights if weights and (weights.full_size or settings.sam_checkpoint == "nano") else None
+    chances = None
+    if found is not None and ((settings.points and not weights) or (settings.auto_keypoint and not of_upstream)):
+        chances = person_masks.probabilities(run, clip, found)  # both ways through GrabCut begin with them
     if settings.points and found is not None:
-        clicks = points.read(config.absolute(settings.points), len(clip), clip.height, clip.width)
-        run.add_notes(f"the person is cut out anew by GrabCut with the {len(clicks)} points of {settings.points.name}")
-        outline = cut(clicks, found, True)
+        outline = person_masks.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
     variants = {OUTLINE: outline, IN_USE: in_use}
     for chain in filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))):
         variants[chain] = mask.apply_chain(outline, chain)
@@ -211,7 +215,9 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     if chain in variants and np.array_equal(variants[chain], in_use):
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
-        upstream = cut(sam.keypoint_clicks(found, clip.height, clip.width), found, False)
+        upstream = person_masks.find(
+            run, "keypoints", clip, found, of_upstream, chances, settings.compile_sam, f"the variant {AUTO_KEYPOINT}"
+        )
         variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
     return variants
 

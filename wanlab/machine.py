@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import wanlab
-from wanlab import checkpoints, config
+from wanlab import checkpoints, config, sam_models
 
 KERNELS = {  # module: what it is
     "fa3_fwd_interface": "FlashAttention 3 (fa3-fwd wheel, Hopper)",
@@ -39,6 +39,7 @@ def check() -> Iterator[Line]:
     yield from _attention()
     yield _providers()
     yield from _checkpoint()
+    yield from (Line(name, what) for name, what in sam_models.overview())
     usage = shutil.disk_usage(config.outputs_root() if config.outputs_root().is_dir() else config.project_root())
     remedy = "" if usage.free > 10 * 2**30 else "set WANLAB_OUTPUTS to a folder on a larger disk"
     yield Line(

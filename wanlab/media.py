@@ -6,9 +6,11 @@ memory. Turned, mirrored, stretched, untagged and HDR sources come out upright, 
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import errno
 import functools
+import itertools
 import os
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
@@ -97,6 +99,60 @@ class Clip:
     def read(self) -> np.ndarray:
         """Decode all of it: [T, H, W, 3], 0 to 255, uint8 RGB."""
         return np.stack(list(self))
+
+
+class Frames:
+    """Any frame of a clip by its index, decoded a block at a time: going on is cheap in both directions, memory is bounded.
+
+    Who goes on from block to block has the next one decoded meanwhile.
+
+    Attributes:
+        height, width: of a frame, in pixels.
+    """
+
+    def __init__(self, clip: Clip | np.ndarray, block_bytes: int = 2**27) -> None:
+        """Take a clip, or an array [T, H, W, 3], uint8 RGB, that is there anyway; hold two blocks of frames at most."""
+        self._clip = clip
+        self.height, self.width = clip.shape[1:3] if isinstance(clip, np.ndarray) else (clip.height, clip.width)
+        self._length = max(1, block_bytes // (3 * self.height * self.width))
+        self._block: list[np.ndarray] = []
+        self._start = 0
+        self._worker = concurrent.futures.ThreadPoolExecutor(1)
+        self._coming: tuple[int, concurrent.futures.Future[list[np.ndarray]]] | None = None
+        self._rest: Iterator[np.ndarray] = iter(())
+        self._next = len(clip)  # index of the frame that comes next in `_rest`
+
+    def __len__(self) -> int:
+        return len(self._clip)
+
+    def __getitem__(self, t: int) -> np.ndarray:
+        """Return frame `t`: [H, W, 3], 0 to 255, uint8 RGB."""
+        if isinstance(self._clip, np.ndarray):
+            return self._clip[t]
+        if not self._start <= t < self._start + len(self._block):
+            start = t // self._length * self._length
+            step = start - self._start
+            self._block = self._decoded(start)
+            self._start = start
+            if abs(step) == self._length and 0 <= start + step < len(self):
+                self._coming = start + step, self._worker.submit(self._decode, start + step)
+        return self._block[t - self._start]
+
+    def _decoded(self, start: int) -> list[np.ndarray]:
+        """Return the block from `start`: the one that is coming, or decoded now."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            block = coming[1].result()  # also if it is another one: both would read on in the same file
+            if coming[0] == start:
+                return block
+        return self._decode(start)
+
+    def _decode(self, start: int) -> list[np.ndarray]:
+        if start < self._next:
+            self._rest, self._next = iter(self._clip), 0
+        block = list(itertools.islice(self._rest, start - self._next, start - self._next + self._length))
+        self._next = start + len(block)
+        return block
 
 
 class Video(NamedTuple):

@@ -1,14 +1,14 @@
-"""Clicked points as files: the JSON of KJNodes' PointsEditor, read and written, extended by a frame per point.
+"""Prompts as files: the JSON of KJNodes' PointsEditor, read and written, extended by a frame and an object per prompt.
 
 {"width": 832, "height": 480,                        # of the canvas; left out: pixels of the working clip
  "positive": [{"x": 400, "y": 200, "frame": 12}],    # belongs to the person; without a frame: on frame 0
- "negative": [{"x": 90, "y": 300}]}                  # does not
+ "negative": [{"x": 90, "y": 300, "object": 2}],     # does not; without an object: of object 1
+ "bboxes": [{"startX": 10, "startY": 20, "endX": 90, "endY": 200}]}
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,15 +18,41 @@ FORM = '{"positive": [{"x": 400, "y": 200}], "negative": []}'
 
 
 class Click(NamedTuple):
-    """A clicked point: x and y in pixels of the working clip, on frame `frame`; positive: this belongs to the person."""
+    """A clicked point: x and y in pixels of the working clip, on frame `frame`; positive: this belongs to the object."""
 
     frame: int
     x: float
     y: float
     positive: bool
+    object: int = 1
 
 
-def read(path: Path, num_frames: int, height: int, width: int) -> tuple[Click, ...]:
+class Box(NamedTuple):
+    """A box around an object: corners in pixels of the working clip, x0 < x1 and y0 < y1, on frame `frame`."""
+
+    frame: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    object: int = 1
+
+
+class Prompts(NamedTuple):
+    """All that was said about where the objects are; together the objects make the person."""
+
+    clicks: tuple[Click, ...]
+    boxes: tuple[Box, ...] = ()
+
+    def describe(self) -> str:
+        """Return how many there are on how many frames, in words."""
+        frames = len({prompt.frame for prompt in (*self.clicks, *self.boxes)})
+        parts = [(len(self.clicks), "point", "s"), (len(self.boxes), "box", "es")]
+        counted = " and ".join(f"{n} {word}{ending if n != 1 else ''}" for n, word, ending in parts if n)
+        return f"{counted} on {frames} frame{'s' if frames != 1 else ''}" if counted else "no point"
+
+
+def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool = False) -> Prompts:
     """Read a points file for a working clip.
 
     Args:
@@ -34,11 +60,14 @@ def read(path: Path, num_frames: int, height: int, width: int) -> tuple[Click, .
             mapping, whose values are JSON texts. Pixels of a canvas of another size are converted; `normalize` means
             shares of the sides.
         num_frames, height, width: of the working clip.
+        as_kijai: read it as Kijai's nodes do: coordinates rounded to whole pixels of the canvas, everything on frame 0
+            and of one object, the first box only.
 
     Raises:
-        ValueError: not JSON, no positive point, a box, or a point outside the clip; the message names the remedy.
+        ValueError: not JSON, an object without a positive point or box, two boxes of an object on a frame, or a prompt
+            outside the clip; the message names the remedy.
 
-    Source: KJNodes' PointsEditor, whose points all mean the first frame.
+    Source: KJNodes' PointsEditor, whose points all mean the first frame, and Kijai's Sam2Segmentation.
     """
     content: Any = _json(path.read_text(encoding="utf-8"), path.name)
     if isinstance(content, list):
@@ -48,41 +77,47 @@ def read(path: Path, num_frames: int, height: int, width: int) -> tuple[Click, .
     stored: dict[str, Any] = {**content, **_part(content, "points_store", {}, path.name)}
     positive = stored.get("positive", _part(content, "coordinates", [], path.name))
     negative = stored.get("negative", _part(content, "neg_coordinates", [], path.name))
-    if any(_part(content, "bbox_store", [], path.name)) or any(_part(content, "bboxes", [], path.name)):
-        raise ValueError(
-            f"{path.name} must hold points only, got a box; boxes need SAM2, which is not built into wanlab yet"
-        )
-    if not positive:
-        raise ValueError(f"{path.name} must hold at least one positive point, got none; use {FORM}")
+    boxes = [box for box in _part(content, "bboxes", [], path.name) if box]  # an empty editor keeps [{}]
+    boxes = boxes or [box for box in _part(content, "bbox_store", [], path.name) if box]
+    if not positive and not boxes:
+        raise ValueError(f"{path.name} must hold at least one positive point or box, got none; use {FORM}")
     across, down = (1, 1) if content.get("normalize") else (content.get("width", width), content.get("height", height))
-    clicks = [
-        _click(point, kind, (width / float(across), height / float(down)), path.name)
-        for kind, points in ((True, positive), (False, negative or []))
-        for point in points
-    ]
-    for click in clicks:
-        if not (0 <= click.frame < num_frames and 0 <= click.x < width and 0 <= click.y < height):
-            raise ValueError(
-                f"{path.name} must have its points inside the clip ({num_frames} frames of {height}x{width}), got "
-                f"x {click.x:g}, y {click.y:g} on frame {click.frame}; if they were clicked on a canvas of another size, "
-                'add its "width" and "height"'
-            )
-    return tuple(clicks)
+    scale = width / float(across), height / float(down)
+    rounded = as_kijai and not content.get("normalize")
+    prompts = Prompts(
+        tuple(
+            _click(point, kind, scale, rounded, path.name)
+            for kind, points in ((True, positive), (False, negative or []))
+            for point in points
+        ),
+        tuple(_box(box, scale, path.name) for box in boxes[: 1 if as_kijai else None]),
+    )
+    if as_kijai:
+        prompts = Prompts(
+            tuple(click._replace(frame=0, object=1) for click in prompts.clicks),
+            tuple(box._replace(frame=0, object=1) for box in prompts.boxes),
+        )
+    _check(prompts, num_frames, height, width, path.name)
+    return prompts
 
 
-def write(path: Path, clicks: Sequence[Click], height: int, width: int) -> None:
-    """Write clicks as a points file that `read` and PointsEditor understand, whole or not at all.
+def write(path: Path, prompts: Prompts, height: int, width: int) -> None:
+    """Write prompts as a points file that `read` and PointsEditor understand, whole or not at all.
 
     Args:
         path: the JSON file.
-        clicks: in pixels of the working clip.
+        prompts: in pixels of the working clip.
         height, width: of the working clip in pixels, written as the canvas.
     """
     kinds = {
-        name: [{"x": click.x, "y": click.y, "frame": click.frame} for click in clicks if click.positive == kind]
+        name: [{"x": c.x, "y": c.y, "frame": c.frame, "object": c.object} for c in prompts.clicks if c.positive == kind]
         for name, kind in (("positive", True), ("negative", False))
     }
-    runs.write_json(path, {"width": width, "height": height, **kinds})
+    boxes = [
+        {"startX": b.x0, "startY": b.y0, "endX": b.x1, "endY": b.y1, "frame": b.frame, "object": b.object}
+        for b in prompts.boxes
+    ]
+    runs.write_json(path, {"width": width, "height": height, **kinds, "bboxes": boxes})
 
 
 def _json(text: str, name: str) -> Any:
@@ -103,10 +138,53 @@ def _part(content: dict[str, Any], key: str, default: Any, name: str) -> Any:
     return value
 
 
-def _click(point: Any, positive: bool, scale: tuple[float, float], name: str) -> Click:
+def _click(point: Any, positive: bool, scale: tuple[float, float], rounded: bool, name: str) -> Click:
     try:
-        return Click(int(point.get("frame", 0)), float(point["x"]) * scale[0], float(point["y"]) * scale[1], positive)
+        x, y = float(point["x"]), float(point["y"])
+        x, y = (round(x), round(y)) if rounded else (x, y)
+        return Click(
+            int(point.get("frame", 0)), x * scale[0], y * scale[1], positive, int(point.get("object", 1))
+        )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f'{name} must have points in the form {{"x": 400, "y": 200}}, got {point!r}; use {FORM}'
         ) from None
+
+
+def _box(box: Any, scale: tuple[float, float], name: str) -> Box:
+    try:
+        x0, x1 = sorted((float(box["startX"]) * scale[0], float(box["endX"]) * scale[0]))
+        y0, y1 = sorted((float(box["startY"]) * scale[1], float(box["endY"]) * scale[1]))
+        return Box(int(box.get("frame", 0)), x0, y0, x1, y1, int(box.get("object", 1)))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f'{name} must have boxes in the form {{"startX": 10, "startY": 20, "endX": 90, "endY": 200}}, got {box!r}'
+        ) from None
+
+
+def _check(prompts: Prompts, num_frames: int, height: int, width: int, name: str) -> None:
+    """Refuse prompts outside the clip, empty and doubled boxes, and objects of which nothing says where they are."""
+    for click in prompts.clicks:
+        if not (0 <= click.frame < num_frames and 0 <= click.x < width and 0 <= click.y < height):
+            raise ValueError(
+                f"{name} must have its points inside the clip ({num_frames} frames of {height}x{width}), got "
+                f"x {click.x:g}, y {click.y:g} on frame {click.frame}; if they were clicked on a canvas of another size, "
+                'add its "width" and "height"'
+            )
+    for box in prompts.boxes:
+        inside = 0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height
+        if not (inside and 0 <= box.frame < num_frames):
+            raise ValueError(
+                f"{name} must have its boxes inside the clip ({num_frames} frames of {height}x{width}) and not empty, got "
+                f"x {box.x0:g} to {box.x1:g}, y {box.y0:g} to {box.y1:g} on frame {box.frame}"
+            )
+    placed = [(box.frame, box.object) for box in prompts.boxes]
+    twice = next((place for place in placed if placed.count(place) > 1), None)
+    if twice:
+        raise ValueError(
+            f'{name} must have one box of an object on a frame, got two of object {twice[1]} on frame {twice[0]}; add "object": 2'
+        )
+    known = {box.object for box in prompts.boxes} | {click.object for click in prompts.clicks if click.positive}
+    lost = next((click.object for click in prompts.clicks if click.object not in known), None)
+    if lost is not None:
+        raise ValueError(f"{name} must have a positive point or a box for object {lost}, got negative points only")

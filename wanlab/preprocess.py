@@ -11,10 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
-from wanlab import checkpoints, config, face, inputs, keypoints, mask, media, points, pose, resize, runs, sam
+from wanlab import (
+    checkpoints,
+    config,
+    face,
+    inputs,
+    keypoints,
+    mask,
+    media,
+    person_masks,
+    points,
+    pose,
+    resize,
+    runs,
+    sam_models,
+)
 
 RESULT_VERSION = 3  # raise it when the same settings come to mean another result
-MASK_SETTINGS = ("mask_source", "mask_chain", "mask_video", "background_video")  # of replace only
+MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
 
@@ -27,11 +41,13 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
     checkpoint = checkpoints.find(settings.checkpoint)
     _refuse_contradictions(settings)
     replacing = settings.mode == "replace"
-    source, chain = settings.mask_source, settings.mask_chain
+    chain = settings.mask_chain
+    source, weights, passed_over = _mask_source(settings, checkpoint.folder)
     resolved = settings.replaced(
         resolution=settings.resolution or checkpoint.recommended["resolution"],
         retarget=bool(settings.retarget),
-        mask_source="segmenter" if replacing and source == "auto" else source,
+        mask_source=source,
+        sam_checkpoint=weights.file if weights else "none",
         mask_chain=mask.DEFAULT_CHAIN if replacing and chain is None and settings.mask_video is None else chain,
         checkpoint=checkpoint.folder,
     )
@@ -52,10 +68,11 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         "preprocess",
         resolved,
         inputs={name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in files.items()},
-        models=keypoints.fingerprints(),
+        models=keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
         result_version=RESULT_VERSION,
         fresh=settings.fresh,
     )
+    run.add_notes(*passed_over)
     run.add_notes(
         f"resolution {resolved.resolution} is an area: with the shape of the "
         + (f"film ({clip.height}x{clip.width}) " if replacing else f"reference ({image.shape[0]}x{image.shape[1]}) ")
@@ -159,8 +176,10 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             if "mask_video" in own:
                 person = final = inputs.read_mask(own["mask_video"].info.path)
             else:
-                frames = person_masks(run, settings.mask_source, clip, found.keypoints)
-                person = np.stack(list(run.progress(frames, "mask", len(clip))))
+                weights, _ = sam_models.choose(settings.sam_checkpoint, clicks=True)
+                person = person_masks.find(
+                    run, settings.mask_source, clip, found.keypoints, weights, compile_sam=settings.compile_sam
+                )
                 final = mask.apply_chain(person, settings.mask_chain or "")
             mask.check("mask_video" if "mask_video" in own else "the mask", final, found.keypoints)
             inputs.write_masks(run, person, final, clip.fps)
@@ -182,32 +201,20 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
         run.add_artefact("inputs", inputs.FACTS)
 
 
-def person_masks(run: runs.Run, source: str | Path, clip: media.Clip, found: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the followed person's mask from `mask_source` frame by frame, [H, W], bool; a note names what made it.
-
-    Args:
-        run: that is told.
-        source: segmenter, keypoints, centre, a points file or a mask video.
-        clip: the working clip.
-        found: [T, 133, 3], x, y in pixels of the clip, score.
-    """
-    if isinstance(source, Path) and source.suffix != ".json":
-        run.add_notes(f"the person's mask comes from {source.name}")
-        return iter(inputs.read_mask(config.absolute(source)))
-    if source == "segmenter":
-        run.add_notes("the person's mask comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
-        return sam.segment(clip, found)
-    if source == "keypoints":
-        clicks = sam.keypoint_clicks(found, clip.height, clip.width)
-    elif source == "centre":
-        clicks = sam.centre_clicks(found, clip.height, clip.width)
-    else:
-        clicks = points.read(config.absolute(source), len(clip), clip.height, clip.width)
-    run.add_notes(
-        f"the person's mask comes from the bundled segmenter and GrabCut with {len(clicks)} points "
-        f"({source.name if isinstance(source, Path) else source}), not from SAM2"
-    )
-    return sam.grabcut(clip, found, clicks, spread=isinstance(source, Path))
+def _mask_source(
+    settings: config.PreprocessSettings, checkpoint: Path
+) -> tuple[str | Path, sam_models.Weights | None, tuple[str, ...]]:
+    """Return what finds the person, SAM2's weights if they take part in it, and sentences about files passed over."""
+    source = settings.mask_source
+    if settings.mode != "replace" or settings.mask_video is not None or not person_masks.takes_sam2(source):
+        return source, None, ()
+    clicks = isinstance(source, Path)
+    weights, notes = sam_models.choose(settings.sam_checkpoint, clicks=clicks, checkpoint=checkpoint)
+    if source == "official" and weights is None:
+        raise config.SettingsError(
+            f"mask_source official needs SAM2's weights, which are not here; use keypoints, or get them: {sam_models.DOWNLOAD}"
+        )
+    return {"auto": "keypoints" if weights else "segmenter"}.get(str(source), source), weights, notes
 
 
 def _refuse_contradictions(settings: config.PreprocessSettings) -> None:
@@ -221,6 +228,10 @@ def _refuse_contradictions(settings: config.PreprocessSettings) -> None:
         raise config.SettingsError(
             "mask_video is the finished mask, so mask_source and mask_chain must be left out; to work a chain on a mask "
             "of your own, name it as mask_source"
+        )
+    if "sam_checkpoint" in given and ("mask_video" in given or not person_masks.takes_sam2(settings.mask_source)):
+        raise config.SettingsError(
+            "sam_checkpoint must be left out where SAM2 takes no part: with mask_video, a mask video as mask_source, and segmenter"
         )
 
 

@@ -351,13 +351,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_array(path: Path, array: Any) -> None:
-    """Write a numpy array to `path` (.npy), whole or not at all."""
+    """Write a numpy array to `path` (.npy, or .npz compressed, under the name `array`), whole or not at all."""
     import numpy as np
 
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
+            if path.suffix == ".npz":
+                np.savez_compressed(file, array=array)
+            else:
+                np.save(file, array, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

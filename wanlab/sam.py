@@ -6,6 +6,7 @@ near the skeleton and smoothed over time, is the mask. `grabcut` lets clicked po
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ import cv2
 import numpy as np
 
 from wanlab import pose
+from wanlab.media import Frames
 from wanlab.people import run_network
-from wanlab.points import Click
+from wanlab.points import Box, Click, Prompts
 
 PROMPTED = [0, 1, 2, 5, 8, 11, 10, 13]  # of upstream's body points: nose, neck, shoulders, hips, ankles
 SEEN = 0.3  # score of a key point that counts as being there
@@ -31,6 +33,7 @@ LIMBS = (
 LIKE = 24  # of 255, how far a colour may be from the clicked one to go with it
 SAME_COLOUR, SPREAD = 14.0, 2.0  # CIELAB distance, and times its pixels, up to which a carried click still counts
 UNSURE = (0.15, 0.85)  # between them GrabCut decides
+RECENT = 8  # frames whose probability is kept for clicks
 GRABCUT_SIDE = 320  # pixels; larger crops are shrunk for GrabCut, which takes a second at 640
 
 
@@ -65,8 +68,24 @@ def body_prompts(body: np.ndarray, height: int, width: int) -> np.ndarray:
     return (body[:, PROMPTED, :2] * np.array([width, height])).astype(np.int32)
 
 
-def keypoint_clicks(keypoints: np.ndarray, height: int, width: int) -> tuple[Click, ...]:
-    """Return upstream's prompts as clicks; GrabCut takes each at its word, so points that were not seen are left out.
+def keypoint_prompts(keypoints: np.ndarray, height: int, width: int) -> Prompts:
+    """Return upstream's prompts for SAM2: its eight points on each key frame, seen or not, inside the picture or not.
+
+    A key frame on which nobody was found has none: upstream's detector has no such frames.
+
+    Args:
+        keypoints: [T, 133, 3], x, y in pixels of the clip, score.
+        height, width: of the clip in pixels.
+
+    Source: as `key_frames`.
+    """
+    prompts = body_prompts(pose.to_meta(keypoints, height, width).body, height, width)
+    found = [t for t in key_frames(len(keypoints)) if keypoints[t, :, 2].any()]
+    return Prompts(tuple(Click(t, float(x), float(y), True) for t in found for x, y in prompts[t]))
+
+
+def keypoint_clicks(keypoints: np.ndarray, height: int, width: int) -> Prompts:
+    """Return upstream's prompts for GrabCut, which takes each at its word: points that were not seen are left out.
 
     Args:
         keypoints: [T, 133, 3], x, y in pixels of the clip, score.
@@ -74,15 +93,17 @@ def keypoint_clicks(keypoints: np.ndarray, height: int, width: int) -> tuple[Cli
     """
     body = pose.to_meta(keypoints, height, width).body
     prompts = body_prompts(body, height, width)
-    return tuple(
-        Click(t, float(x), float(y), True)
-        for t in key_frames(len(keypoints))
-        for (x, y), score in zip(prompts[t], body[t, PROMPTED, 2], strict=True)
-        if score >= SEEN and 0 <= x < width and 0 <= y < height
+    return Prompts(
+        tuple(
+            Click(t, float(x), float(y), True)
+            for t in key_frames(len(keypoints))
+            for (x, y), score in zip(prompts[t], body[t, PROMPTED, 2], strict=True)
+            if score >= SEEN and 0 <= x < width and 0 <= y < height
+        )
     )
 
 
-def centre_clicks(keypoints: np.ndarray, height: int, width: int) -> tuple[Click, ...]:
+def centre_clicks(keypoints: np.ndarray, height: int, width: int) -> Prompts:
     """Return two clicks on the first frame with a person: the middle of the face and of the torso, where seen.
 
     Args:
@@ -95,8 +116,8 @@ def centre_clicks(keypoints: np.ndarray, height: int, width: int) -> tuple[Click
         middles = [(part.min(axis=0) + part.max(axis=0)) / 2 for part in seen if len(part) > 1]
         clicks = [Click(t, float(x), float(y), True) for x, y in middles if 0 <= x < width and 0 <= y < height]
         if clicks:
-            return tuple(clicks)
-    return ()
+            return Prompts(tuple(clicks))
+    return Prompts(())
 
 
 def segment(frames: Iterable[np.ndarray], keypoints: np.ndarray) -> Iterator[np.ndarray]:
@@ -137,23 +158,25 @@ def person_probability(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
 def grabcut(
     frames: Iterable[np.ndarray],
     keypoints: np.ndarray,
-    clicks: Sequence[Click],
+    prompts: Prompts,
     probability: Iterable[np.ndarray] | None = None,
     spread: bool = True,
 ) -> Iterator[np.ndarray]:
-    """Yield the person's mask frame by frame, [H, W], bool, with clicked points as hard constraints.
+    """Yield the person's mask frame by frame, [H, W], bool, with clicked points and boxes as hard constraints.
 
     On a clicked frame a positive point and its surroundings of like colour belong to the person, a negative one does
     not. On every other frame each click is carried along: it keeps its place relative to the nearest key points, and
     counts only where the picture there looks as it did where it was clicked, and what goes with it is no larger.
+    A box holds on its own frame: nothing outside the boxes there is the person. Objects are not told apart.
 
     Args:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; a clip or an array: read twice, one at a time.
         keypoints: [T, 133, 3], x, y in pixels, score.
-        clicks: points in pixels of the clip, inside it.
+        prompts: points and boxes in pixels of the clip, inside it.
         probability: [H, W], 0 to 1, per frame; None computes it.
         spread: whether like colours around a point go with it; not for points that nobody looked at.
     """
+    clicks = prompts.clicks
     wanted = {click.frame for click in clicks}
     clicked = {t: frame for t, frame in zip(range(max(wanted, default=-1) + 1), frames, strict=False) if t in wanted}
     anchored = [_Anchor.at(click, clicked[click.frame], keypoints[click.frame]) for click in clicks]
@@ -161,7 +184,34 @@ def grabcut(
     for t, (frame, points) in enumerate(zip(frames, keypoints, strict=True)):
         chance = person_probability(frame, points) if chances is None else next(chances)
         there = [here for anchor in anchored if (here := anchor.on(t, frame, points, spread)) is not None]
-        yield _constrained(frame, chance, points, there) if there else chance > 0.5
+        allowed = _inside([box for box in prompts.boxes if box.frame == t], chance.shape)
+        chance = chance * allowed
+        yield (_constrained(frame, chance, points, there) if there else chance > 0.5) & allowed
+
+
+class Clicks:
+    """Masks of single frames from prompts through GrabCut, as `sam_image.Clicks` gives them through SAM2."""
+
+    def __init__(self, frames: Frames, keypoints: np.ndarray) -> None:
+        """Take the frames of a clip and its key points: [T, 133, 3], x, y in pixels, score."""
+        self._frames, self._keypoints = frames, keypoints
+        self._probability = functools.lru_cache(RECENT)(lambda t: person_probability(frames[t], keypoints[t]))
+
+    def mask(self, t: int, prompts: Prompts) -> np.ndarray:
+        """Return the person on frame `t` with the prompts there: [H, W], bool; other frames' prompts do not count."""
+        here = Prompts(
+            tuple(click._replace(frame=0) for click in prompts.clicks if click.frame == t),
+            tuple(box._replace(frame=0) for box in prompts.boxes if box.frame == t),
+        )
+        return next(grabcut([self._frames[t]], self._keypoints[t : t + 1], here, [self._probability(t)]))
+
+
+def _inside(boxes: Sequence[Box], shape: tuple[int, ...]) -> np.ndarray:
+    """Return where the boxes are: [H, W], bool; everywhere if there are none."""
+    inside = np.full(shape, not boxes)
+    for box in boxes:
+        inside[int(box.y0) : int(np.ceil(box.y1)), int(box.x0) : int(np.ceil(box.x1))] = True
+    return inside
 
 
 class _Placed(NamedTuple):

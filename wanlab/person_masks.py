@@ -1,0 +1,125 @@
+"""The followed person's mask from whatever finds them: SAM2, GrabCut, the bundled segmenter, or a video.
+
+What SAM2 found is kept in the outputs folder by the clip, the prompts and the weights, so that another mask chain, or
+the same clicks in another run, never run it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from wanlab import config, inputs, media, points, runs, sam, sam_models
+
+KEPT = "masks"  # folder of the outputs; may be deleted at any time
+
+
+def takes_sam2(source: str | Path) -> bool:
+    """Return whether SAM2 takes part in this `mask_source` where its weights are."""
+    return source != "segmenter" and not _is_video(source)
+
+
+def find(
+    run: runs.Run,
+    source: str | Path,
+    clip: media.Clip,
+    keypoints: np.ndarray,
+    weights: sam_models.Weights | None,
+    chances: Sequence[np.ndarray] | None = None,
+    compile_sam: Literal["auto"] | bool = "auto",
+    name: str = "the person's mask",
+) -> np.ndarray:
+    """Return the followed person's mask, [T, H, W], bool; a note names what made it.
+
+    Args:
+        run: that is told.
+        source: segmenter, keypoints, official, centre, a points file or a mask video.
+        clip: the working clip.
+        keypoints: [T, 133, 3], x, y in pixels of the clip, score.
+        weights: SAM2's; None: points and boxes go through GrabCut.
+        chances: from `probabilities`, for GrabCut; None computes them.
+        compile_sam: compile SAM2's image encoder; auto: where it is worth it.
+        name: what the note calls the mask.
+
+    Raises:
+        ValueError: if nothing says where the person is.
+    """
+    if _is_video(source):
+        run.add_notes(f"{name} comes from {Path(source).name}")
+        return inputs.read_mask(config.absolute(source))
+    if source == "segmenter":
+        run.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
+        return np.stack(list(run.progress(sam.segment(clip, keypoints), "mask", len(clip))))
+    size = clip.height, clip.width
+    if isinstance(source, Path):
+        prompts = points.read(config.absolute(source), len(clip), *size)
+    elif source == "centre":
+        prompts = sam.centre_clicks(keypoints, *size)
+    else:
+        prompts = (sam.keypoint_prompts if weights else sam.keypoint_clicks)(keypoints, *size)
+    said = f"with {prompts.describe()} ({source.name if isinstance(source, Path) else source})"
+    if weights is not None:
+        run.add_notes(f"{name} comes from {weights.describe()} {said}")
+        return _by_sam2(run, clip, prompts, weights, source == "official", compile_sam)
+    run.add_notes(f"{name} comes from the bundled segmenter and GrabCut {said}, not from SAM2")
+    likely = None if chances is None else (np.divide(chance, 255, dtype=np.float32) for chance in chances)
+    cut = sam.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path))
+    return np.stack(list(run.progress(cut, "mask", len(clip))))
+
+
+def probabilities(run: runs.Run, clip: media.Clip, keypoints: np.ndarray) -> list[np.ndarray]:
+    """Return how likely each pixel shows the person: [H, W], 0 to 255, uint8, a frame."""
+    looked = zip(run.progress(clip, "segment", len(clip)), keypoints, strict=True)
+    return [(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked]
+
+
+def _by_sam2(
+    run: runs.Run,
+    clip: media.Clip,
+    prompts: points.Prompts,
+    weights: sam_models.Weights,
+    official: bool,
+    compile_sam: Literal["auto"] | bool,
+) -> np.ndarray:
+    from wanlab import sam_video  # torch
+
+    passes = sam_video.plan(prompts, len(clip), official=official)
+    key = {
+        "clip": _content(clip),
+        "prompts": [prompts.clicks, prompts.boxes],
+        "official": official,
+        "weights": weights.sha256(),
+        "version": sam_video.RESULT_VERSION,
+    }
+    kept = config.outputs_root() / KEPT / f"{config.digest(key)[:24]}.npz"
+    if kept.is_file():
+        run.add_notes("SAM2 has followed these prompts in this clip before: its masks are used again")
+        with np.load(kept, allow_pickle=False) as saved:
+            packed = saved["array"]
+    else:
+        network = sam_video.load(weights)
+        if sam_video.worth_compiling(network, len(clip)) if compile_sam == "auto" else compile_sam:
+            sam_video.compile_encoder(network)
+        packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)  # an eighth of the memory
+        found = sam_video.track(network, media.Frames(clip), passes)
+        for t, mask in run.progress(found, "SAM2", sum(each.num_frames for each in passes)):
+            packed[t] |= np.packbits(mask, axis=-1)
+        runs.make_folder(kept.parent)
+        runs.write_array(kept, packed)
+    return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
+
+
+def _content(clip: media.Clip) -> str:
+    """Return a hash of the pictures: two files of the same clip differ in their bytes."""
+    whole = hashlib.sha256(f"{len(clip)} {clip.height} {clip.width}".encode())
+    for frame in clip:
+        whole.update(frame.tobytes())
+    return whole.hexdigest()
+
+
+def _is_video(source: str | Path) -> bool:
+    return isinstance(source, Path) and source.suffix != ".json"
