@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import shutil
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from wanlab import config, sam_models
+from wanlab import config, media, sam_models
 
 SHARED = config.project_root().parent / "shared"
 
@@ -19,6 +22,23 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "outputs"
     monkeypatch.setenv("WANLAB_OUTPUTS", str(folder))
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of inputs as other tools leave it, quick to generate from: moving stripes as a pose, a grey face.
+
+    It has 9 frames: with segments of 5 and one frame taken over two segments.
+    """
+    place = tmp_path / "process_results"
+    place.mkdir()
+    pose = np.zeros((9, 128, 96, 3), np.uint8)
+    for t in range(9):
+        pose[t, :, 8 * t : 8 * t + 20] = (200, 40 * (t % 5), 60)
+    media.write_image(place / "src_ref.png", np.full((128, 96, 3), (180, 90, 60), np.uint8))
+    media.write_video(place / "src_pose.mp4", pose, Fraction(24))
+    media.write_video(place / "src_face.mp4", np.full((9, 512, 512, 3), 127, np.uint8), Fraction(24))
+    return place
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab import cli, config, manage, runs
+from wanlab import checkpoints, cli, config, manage, runs
 
 
 def make(parents: tuple[str, ...] = (), metrics: dict | None = None, **chosen: object) -> runs.Run:
@@ -107,3 +108,41 @@ def test_a_run_of_another_machine_is_not_cancelled(working, outputs: Path) -> No
     lock.write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
     with pytest.raises(RuntimeError, match="works on elsewhere"):
         manage.cancel(runs.find_run(run_id))
+
+
+def test_a_detached_command_leaves_its_terminal_and_can_be_cancelled(
+    outputs: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "generate",
+        "--inputs",
+        str(folder),
+        "--checkpoint",
+        str(checkpoints.NANO),
+        "--segment_frame_length",
+        "5",
+    ]
+    assert cli.main([*command, "--num_inference_steps", "900", "--detach"]) == 0
+    said = capfd.readouterr().out
+    run = manage.working()
+    assert f"{run.id} works in the background; its output goes to outputs/.logs/" in said
+    while not run.path(runs.PROGRESS).is_file() or "step" not in run.path(runs.PROGRESS).read_text():
+        assert runs.Run(run.folder).status == "running"
+        time.sleep(0.1)
+    assert cli.main(["runs"]) == 0
+    assert re.search(rf"{run.id} +running, step \d+ of 1800", capfd.readouterr().out)
+    assert cli.main(["runs", "cancel"]) == 0
+    assert f"{run.id} has stopped" in capfd.readouterr().out
+    ended = runs.Run(run.folder)
+    assert (ended.status, ended.manifest["error"]["text"]) == ("failed", "interrupted")
+    log = outputs / ".logs" / ended.manifest["log"]
+    deadline = time.monotonic() + 60
+    while "report.html" not in log.read_text():  # the command itself ends in good order, with its report
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_detached_command_with_bad_settings_starts_nothing(outputs: Path, folder: Path, capfd) -> None:
+    assert cli.main(["generate", "--inputs", str(folder), "--seed", "-1", "--detach"]) == 2
+    assert "seed must be at least 0" in capfd.readouterr().err
+    assert not list(outputs.glob(".logs/*"))

@@ -17,22 +17,7 @@ import pytest
 
 from wanlab import checkpoints, comparison, config, generate, inputs, keypoints, mask, media, models, runs, sam, sweep
 
-FRAMES = 9  # with segments of 5 and one frame taken over: two segments
 GRID = {"num_inference_steps": [1, 2], "shift": [3, 5]}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a folder of inputs as other tools leave it: moving stripes as a pose, a grey face."""
-    place = tmp_path / "process_results"
-    place.mkdir()
-    pose = np.zeros((FRAMES, 128, 96, 3), np.uint8)
-    for t in range(FRAMES):
-        pose[t, :, 8 * t : 8 * t + 20] = (200, 40 * (t % 5), 60)
-    media.write_image(place / "src_ref.png", np.full((128, 96, 3), (180, 90, 60), np.uint8))
-    media.write_video(place / "src_pose.mp4", pose, Fraction(24))
-    media.write_video(place / "src_face.mp4", np.full((FRAMES, 512, 512, 3), 127, np.uint8), Fraction(24))
-    return place
 
 
 def settings(folder: Path, **more: object) -> config.SweepSettings:
@@ -164,8 +149,8 @@ def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
 ) -> None:
     for module, name in ((keypoints, "detect"), (sam, "person_probability")):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("was run"))
-    film = np.random.default_rng(0).integers(0, 255, (FRAMES, 128, 96, 3), np.uint8)
-    drawn = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    film = np.random.default_rng(0).integers(0, 255, (9, 128, 96, 3), np.uint8)
+    drawn = np.zeros((9, 128, 96, 3), np.uint8)
     drawn[:, 40:90, 30:70] = 255
     media.write_video(folder / "driving.mkv", film, Fraction(24), lossless=True)
     media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
@@ -285,8 +270,8 @@ def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.
 
 
 def test_a_preview_in_replace_mode_with_guidance_goes_on_bit_for_bit(outputs: Path, folder: Path) -> None:
-    film = np.random.default_rng(0).integers(0, 255, (FRAMES, 128, 96, 3)).astype(np.uint8)
-    drawn = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    film = np.random.default_rng(0).integers(0, 255, (9, 128, 96, 3)).astype(np.uint8)
+    drawn = np.zeros((9, 128, 96, 3), np.uint8)
     drawn[:, 40:100, 20:60] = 255
     media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
     media.write_video(folder / "src_bg.mp4", film * (drawn == 0), Fraction(24))

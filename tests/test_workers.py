@@ -10,29 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wanlab import checkpoints, config, generate, manage, media, runs, sweep, workers
-
-FRAMES = 9  # with segments of 5 and one frame taken over: two segments
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a folder of inputs as other tools leave it: moving stripes as a pose, a grey face."""
-    place = tmp_path / "process_results"
-    place.mkdir()
-    pose = np.zeros((FRAMES, 128, 96, 3), np.uint8)
-    for t in range(FRAMES):
-        pose[t, :, 8 * t : 8 * t + 20] = (200, 40 * (t % 5), 60)
-    media.write_image(place / "src_ref.png", np.full((128, 96, 3), (180, 90, 60), np.uint8))
-    media.write_video(place / "src_pose.mp4", pose, Fraction(24))
-    media.write_video(place / "src_face.mp4", np.full((FRAMES, 512, 512, 3), 127, np.uint8), Fraction(24))
-    return place
 
 
 def settings(folder: Path, **more: object) -> config.SweepSettings:

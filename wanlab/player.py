@@ -81,7 +81,7 @@ def _result(point: Point, clip: media.Clip, fps: Fraction) -> str:
         )
     values = {name: str(value) for name, value in point.parameters.items()}
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in values.items())
-    link = f'<a href="{escape(quote(point.link.as_posix()))}">full file</a>' if point.link else ""
+    link = f'<a href="{escape(quote(point.link.as_posix()))}">full size</a>' if point.link else ""
     return (
         f'<figure class="result" data-frames="{len(clip)}" data-seams="{[int(seam) for seam in point.seams]}" '
         f'data-parameters="{escape(json.dumps(values))}">\n'

@@ -229,7 +229,7 @@
     const side = {
       result: null,
       video: make("video", { class: name, playsinline: "", preload: "auto" }),
-      link: make("a", {}, "full file"),
+      link: make("a", {}, "full size"),
       select: select(`${name} result`, [...first, ...results.map((result, at) => [result.title, at])], (event) => {
         put(side, results[event.target.value]);
         settle();
