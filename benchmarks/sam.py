@@ -6,8 +6,8 @@
     .venv/bin/python benchmarks/sam.py --frames 12 --tiny           # does it run? on a CPU
 
 Upstream's way: float32, math attention, a folder of JPEG files through init_state, everything kept; writing the files is
-left out of its time. The weights are random, so the masks mean nothing; that both ways give the same ones does: IoU of
-where the logits are positive. (The files are JPEG of quality 100, so the pixels differ a little.)
+left out of its time. wanlab gets the pixels of these files as a film. The weights are random, so the masks mean nothing;
+that both ways give the same ones does: IoU of where the logits are positive.
 """
 
 import argparse
@@ -50,15 +50,19 @@ def network(kind: type[Network], tiny: bool) -> Network:
     return made.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def film(num_frames: int, height: int, width: int) -> media.Clip:
-    """Return the bundled clip, there and back, at this size: a lossless file of that many frames."""
+def film(num_frames: int, height: int, width: int) -> tuple[Path, media.Clip]:
+    """Return the bundled clip, there and back, at this size: a folder of JPEG files, and their pixels as a lossless film."""
     sample = media.open_clip(config.ASSETS / "sample" / "driving.mp4")
     frames = sample.read()
     order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
+    folder = Path(tempfile.mkdtemp())
+    for t in range(num_frames):
+        picture = cv2.resize(frames[order[t % len(order)]], (width, height))
+        Image.fromarray(picture).save(folder / f"{t:05d}.jpg", quality=100, subsampling=0)
     place = Path(tempfile.mkdtemp()) / "film.mkv"
-    sized = (cv2.resize(frames[order[t % len(order)]], (width, height)) for t in range(num_frames))
-    media.write_video(place, sized, sample.fps, lossless=True)
-    return media.open_clip(place)
+    read = (np.array(Image.open(file)) for file in sorted(folder.iterdir()))
+    media.write_video(place, read, sample.fps, lossless=True)
+    return folder, media.open_clip(place)
 
 
 def upstream(net: SAM2VideoPredictor, folder: Path, prompts: Prompts) -> np.ndarray:
@@ -108,7 +112,7 @@ def main() -> None:
     options.add_argument("--compile", action="store_true", help="compile wanlab's image encoder")
     options.add_argument("--only", choices=("wanlab", "upstream"), help="leave the other way out")
     args = options.parse_args()
-    clip = film(args.frames, args.height, args.width)
+    folder, clip = film(args.frames, args.height, args.width)
     spots = [(0.5 + dx, y) for y in (0.25, 0.35, 0.5, 0.6) for dx in (-0.03, 0.03)]
     prompts = Prompts(
         tuple(Click(t, x * clip.width, y * clip.height, True) for t in sam.key_frames(len(clip)) for x, y in spots)
@@ -131,9 +135,6 @@ def main() -> None:
             sam_video.precision = exact
         del net
     if args.only != "wanlab":
-        folder = Path(tempfile.mkdtemp())
-        for t, frame in enumerate(clip):
-            Image.fromarray(frame).save(folder / f"{t:05d}.jpg", quality=100, subsampling=0)
         theirs = network(SAM2VideoPredictor, args.tiny)
         results["upstream"] = measured("upstream", len(clip), upstream, theirs, folder, prompts)
         for name, masks in results.items():

@@ -166,7 +166,9 @@ def test_frames_are_squashed_as_pillow_does() -> None:
     pixels = sam_video._Pixels(Frames(frame[None]), range(1), 256, torch.device("cpu"))[0]
     ours = pixels * torch.tensor(sam_video.DEVIATION)[:, None, None] + torch.tensor(sam_video.MEAN)[:, None, None]
     theirs = np.asarray(Image.fromarray(frame).resize((256, 256)))
-    assert np.abs(ours.permute(1, 2, 0).numpy() * 255 - theirs).max() < 1.01  # Pillow rounds between its two passes
+    difference = np.abs(ours.permute(1, 2, 0).numpy() * 255 - theirs)
+    assert difference.max() < 2.01
+    assert (difference > 0.5).mean() < 0.01  # as upstream gets them, but for a few that Pillow rounds otherwise
 
 
 def test_clicks_are_answered_from_one_look_at_a_frame(

@@ -23,7 +23,7 @@ from wanlab import sam_models
 from wanlab.media import Frames
 from wanlab.points import Box, Click, Prompts
 
-RESULT_VERSION = 1  # raise it when the same clip, prompts and weights come to mean other masks
+RESULT_VERSION = 2  # raise it when the same clip, prompts and weights come to mean other masks
 RECENT = 16  # frames whose features are kept: 8 MB each for the large model in bfloat16
 CHUNK = 400  # frames after which upstream starts anew
 COMPILE_FROM = 400  # frames; below, compiling the image encoder costs more than it saves
@@ -90,6 +90,21 @@ class Predictor(SAM2VideoPredictor):
     def memory(self) -> int:
         """Frames back that a frame is found by."""
         return max((self.num_maskmem + 1) * self.memory_temporal_stride_for_eval, self.max_obj_ptrs_in_encoder)
+
+    def _forward_sam_heads(
+        self,
+        backbone_features: torch.Tensor,
+        point_inputs: Any = None,
+        mask_inputs: Any = None,
+        high_res_features: Any = None,
+        multimask_output: bool = False,
+    ) -> Any:
+        """Find masks in float32: it costs next to nothing, and half precision here would move outlines."""
+        fine = None if high_res_features is None else [level.float() for level in high_res_features]
+        with torch.autocast(self.device.type, enabled=False):
+            return super()._forward_sam_heads(
+                backbone_features.float(), point_inputs, mask_inputs, fine, multimask_output
+            )
 
     def _get_image_feature(self, inference_state: dict[str, Any], frame_idx: int, batch_size: int) -> Any:
         recent = inference_state["recent_features"]
@@ -214,7 +229,7 @@ class _Prompt(NamedTuple):
 class _Pixels:
     """Frames as the network takes them, made when they are asked for: [3, side, side], float32, normalised.
 
-    Squashed to a square bicubically, as upstream's loader does with Pillow, rounded to whole levels.
+    Squashed to a square bicubically in whole levels, as Pillow does it for upstream; torch does that on the CPU alone.
     """
 
     def __init__(self, frames: Frames, stretch: range, side: int, device: torch.device) -> None:
@@ -223,9 +238,9 @@ class _Pixels:
         self._deviation = torch.tensor(DEVIATION, device=device)[:, None, None]
 
     def __getitem__(self, t: int) -> torch.Tensor:
-        picture = torch.tensor(self._frames[self._stretch[t]], device=self._mean.device).permute(2, 0, 1)[None].float()
+        picture = torch.tensor(self._frames[self._stretch[t]]).permute(2, 0, 1)[None]
         squashed = F.interpolate(picture, (self._side, self._side), mode="bicubic", antialias=True)
-        return (squashed[0].clamp(0, 255).round() / 255 - self._mean) / self._deviation
+        return (squashed[0].to(self._mean.device) / 255 - self._mean) / self._deviation
 
 
 def _follow(network: Predictor, frames: Frames, each: Pass) -> Iterator[tuple[int, np.ndarray]]:
