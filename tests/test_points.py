@@ -46,6 +46,9 @@ def test_a_canvas_of_another_size_is_converted(file: Path) -> None:
     assert points.read(file, **CLIP).clicks == (Click(7, 416, 120, True),)
     file.write_text(json.dumps({"normalize": True, "width": 512, "height": 512, "positive": [{"x": 0.5, "y": 0.25}]}))
     assert points.read(file, **CLIP).clicks == (Click(0, 416, 120, True),)
+    editor = {"normalize": True, "width": 1664, "height": 960, "positive": [{"x": 832, "y": 240}]}
+    file.write_text(json.dumps(editor))  # saved with its workflow: it divides only when it runs
+    assert points.read(file, **CLIP).clicks == (Click(0, 416, 120, True),)
 
 
 def test_what_is_written_is_read_again(file: Path) -> None:

@@ -57,8 +57,8 @@ def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool
 
     Args:
         path: wanlab's form (above), PointsEditor's `points_store`, its list `coordinates`, or all its widgets in one
-            mapping, whose values are JSON texts. Pixels of a canvas of another size are converted; `normalize` means
-            shares of the sides.
+            mapping, whose values are JSON texts. Pixels of a canvas of another size are converted; with `normalize`
+            numbers up to 1 are shares of the sides (the editor keeps pixels and divides when it runs).
         num_frames, height, width: of the working clip.
         as_kijai: read it as Kijai's nodes do: coordinates rounded to whole pixels of the canvas, everything on frame 0
             and of one object, the first box only.
@@ -86,9 +86,10 @@ def parse(content: Any, name: str, num_frames: int, height: int, width: int, *, 
     boxes = boxes or [box for box in _part(content, "bbox_store", [], name) if box]
     if not positive and not boxes:
         raise ValueError(f"{name} must hold at least one positive point or box, got none; use {FORM}")
-    across, down = (1, 1) if content.get("normalize") else (content.get("width", width), content.get("height", height))
+    shares = bool(content.get("normalize")) and _are_shares([*positive, *(negative or []), *boxes])
+    across, down = (1, 1) if shares else (content.get("width", width), content.get("height", height))
     scale = width / float(across), height / float(down)
-    rounded = as_kijai and not content.get("normalize")
+    rounded = as_kijai and not shares
     prompts = Prompts(
         tuple(
             _click(point, kind, scale, rounded, name)
@@ -123,6 +124,13 @@ def write(path: Path, prompts: Prompts, height: int, width: int) -> None:
         for b in prompts.boxes
     ]
     runs.write_json(path, {"width": width, "height": height, **kinds, "bboxes": boxes})
+
+
+def _are_shares(places: list[Any]) -> bool:
+    """Return whether no coordinate is beyond 1."""
+    names = ("x", "y", "startX", "startY", "endX", "endY")
+    found = [place.get(name) for place in places if isinstance(place, dict) for name in names]
+    return all(value <= 1 for value in found if isinstance(value, int | float))
 
 
 def _json(text: str, name: str) -> Any:
