@@ -27,6 +27,7 @@ SEAM_COLOUR = "#c2185b"
 PARTS = {"body": slice(0, 17), "face": slice(23, 91), "left hand": slice(91, 112), "right hand": slice(112, 133)}
 MASK_CELL = 2.0  # inches, the height of a picture where masks are judged
 MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (0, 158, 115), (230, 159, 0), (86, 180, 233), (255, 0, 144)
+LABEL_GAP = 8  # pixels of a plot within which two labels would lie on each other
 LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
 LINE_STYLES = ("-", "--", ":")
 PART_COLOURS = ("#1f4e79", "#e08a1e", "#2e8b57", "#8e44ad")
@@ -476,11 +477,18 @@ def _places(values: pd.Series) -> tuple[pd.Series, list[str]]:
 
 
 def _numbered(axis: Axes, x: pd.Series, y: pd.Series, names: Iterable[Any]) -> None:
+    """Plot dots with their names; dots that lie on each other have one label with all their names."""
     axis.scatter(x, y, s=18, color=LINE_COLOURS[1], zorder=3)
+    axis.margins(0.15)
+    axis.autoscale_view()
+    labels: dict[tuple[float, float], list[str]] = {}  # by place
     for place, value, name in zip(x, y, names, strict=True):
         if pd.notna(place) and pd.notna(value):
-            axis.annotate(str(name), (place, value), textcoords="offset points", xytext=(4, 3), fontsize=7)
-    axis.margins(0.15)
+            at = axis.transData.transform((place, value))
+            near = (other for other in labels if np.abs(axis.transData.transform(other) - at).max() < LABEL_GAP)
+            labels.setdefault(next(near, (place, value)), []).append(str(name))
+    for where, group in labels.items():
+        axis.annotate(", ".join(group), where, textcoords="offset points", xytext=(4, 3), fontsize=7)
     _plain(axis)
 
 
