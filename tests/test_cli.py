@@ -81,10 +81,13 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["params", "from-comfyui", "/nowhere/x.json"], "workflow must be a file, got /nowhere/x.json"),
         (["params", "from-comfyui", "README.md"], "workflow must be JSON, got README.md"),
         (["params", "from-comfyui", "x.json", "--ouput", "y"], "unknown parameter ouput; did you mean out?"),
-        *(
-            (["pipeline", f"--{name}", *(["3"] if takes else [])], sentence)
-            for name, (takes, sentence) in cli.NOT_BUILT.items()
-        ),
+        (["pipeline", "--use_flux"], "use_flux must be left out with backend wanlab"),
+        (["pipeline", "--wan22_dir", "there"], "wan22_dir must be left out with backend wanlab, got"),
+        (["pipeline", "--use_relighting_lora"], "use_relighting_lora must be left out with backend wanlab"),
+        (["generate", "--no_offload"], "no_offload must be left out with backend wanlab"),
+        (["generate", "--multi_gpu", "--nproc_per_node", "8"], "multi_gpu must be left out with backend wanlab"),
+        (["generate", "--backend", "wan22", "--max_frames", "9"], "max_frames must be left out with backend wan22"),
+        (["preprocess", "--backend", "wan22", "--start_s", "2"], "start_s must be left out with backend wan22"),
     ],
 )
 def test_refusals_come_before_a_kernel_with_status_2(
@@ -109,6 +112,15 @@ def test_paths_of_the_command_line_start_at_the_shell_s_folder(tmp_path: Path, m
     monkeypatch.chdir(config.project_root() / "notebooks")
     assert values("preprocess", "--driving_video", "../README.md")["driving_video"] == "README.md"
     assert values("generate", "--inputs", "latest")["inputs"] == "latest"
+
+
+def test_a_python_of_a_virtual_environment_stays_the_link_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path / "bin")
+    assert values("generate", "--wan22_python", "python")["wan22_python"] == str(tmp_path / "bin" / "python")
 
 
 def test_flags_win_over_p_and_p_over_files(tmp_path: Path) -> None:

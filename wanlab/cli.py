@@ -28,15 +28,6 @@ PIPELINE = ("preprocess", "inspect", "generate", "report")
 HANDED_ON = {"inspect": "inputs", "generate": "inputs", "report": "run"}  # what takes the folder of the step before
 SWITCHES = {"replace": ("mode", "replace"), "replace_flag": ("mode", "replace"), "retarget_flag": ("retarget", "true")}
 
-_BACKEND = "belongs to running the official scripts, which is not built into wanlab yet; leave it out: wanlab runs the model itself"
-NOT_BUILT = {  # option: (takes a value, the sentence)
-    "use_flux": (False, "edits the first frame with FLUX, which is not built into wanlab yet; leave it out"),
-    "wan22_dir": (True, _BACKEND),
-    "use_relighting_lora": (False, "needs LoRA support, which is not built into wanlab yet; leave it out"),
-    "no_offload": (False, "is not needed: wanlab does not offload yet, the model stays where it runs; leave it out"),
-    "multi_gpu": (False, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
-    "nproc_per_node": (True, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
-}
 UPSTREAM_MASK = {
     "iterations": 3,
     "k": 7,
@@ -77,9 +68,8 @@ def _run(args: argparse.Namespace, steps: Sequence[str]) -> int:
     if not args.detach:
         return run_pipeline(given)[0] if len(steps) > 1 else run_step(steps[0], given)[0]
     values = _per_step(given, steps)
-    _check_step(steps[0], values[steps[0]])
-    for step in steps[1:]:
-        NOTEBOOKS[step][1].build(values[step])
+    for step in steps:
+        _check_step(step, values[step])
     from wanlab import headless
 
     return headless.detach(args.command_line)
@@ -114,6 +104,10 @@ def _check_step(step: str, values: Mapping[str, Any]) -> None:
                     f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
                     "start at the shell's folder)"
                 )
+    if getattr(settings, "backend", None) == "wan22":
+        from wanlab import official_setup
+
+        official_setup.check(settings)
 
 
 def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[int, dict[str, Path]]:
@@ -130,6 +124,8 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
 
     values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
+    for step in PIPELINE:
+        _check_step(step, values[step])
     folder: Path | None = None
     folders: dict[str, Path] = {}
     for step in PIPELINE:
@@ -309,9 +305,6 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     for name, default in UPSTREAM_MASK.items() if "mask_chain" in fields else ():
         text = f"upstream's; the four of them are one mask_chain [{default}]"
         group.add_argument(f"--{name}", dest=f"mask_{name}", type=int, default=None, metavar="N", help=text)
-    for name, (takes_value, _) in NOT_BUILT.items():
-        how: dict[str, Any] = {} if takes_value else {"action": "store_true"}
-        group.add_argument(f"--{name}", dest=f"not_built_{name}", default=None, help=argparse.SUPPRESS, **how)
     command.set_defaults(known=[option for action in command._actions for option in action.option_strings])
 
 
@@ -319,9 +312,6 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
     """Return the settings given on the command line: params files, then -p, then flags."""
     from wanlab.inputs import UPSTREAM_NAMES
 
-    for name, (_, sentence) in NOT_BUILT.items():
-        if getattr(args, f"not_built_{name}"):
-            raise SettingsError(f"--{name} {sentence}")
     models = {step: NOTEBOOKS[step][1] for step in steps}
     known = {name for model in models.values() for name in model.model_fields}
     elsewhere = {name for _, model in NOTEBOOKS.values() for name in model.model_fields} - known
@@ -360,7 +350,10 @@ def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str
 
 def _from_shell(text: str) -> str:
     """Return a path typed in the shell as notebooks read it: from the project root where it lies inside."""
-    full = (Path.cwd() / Path(text).expanduser()).resolve()
+    full = Path.cwd() / Path(text).expanduser()
+    full = (
+        full.parent.resolve() / full.name if full.is_symlink() else full.resolve()
+    )  # a link to Python means its place
     if not full.exists() and (config.outputs_root() / text).is_dir():  # a run by its id
         return text
     root = config.project_root()
