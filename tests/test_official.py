@@ -15,7 +15,7 @@ import psutil
 import pytest
 from conftest import Wan22, fill
 
-from wanlab import config, generate, inputs, media, official, official_process, preprocess, runs
+from wanlab import config, generate, inputs, media, official, official_process, preprocess, runs, sweep
 
 
 @pytest.fixture
@@ -153,6 +153,7 @@ def test_generate_gets_exactly_upstream_s_arguments(
         "size": "1280*720", "prompt_extend_method": "local_qwen", "prompt_extend_target_lang": "zh", "infer_frames": 80,
     }  # fmt: skip
     assert seen["env"][official.TF32] == "1"
+    assert str(outputs) not in printed
     for said in (
         "prompt has no effect",
         f"{official.TF32}=1",
@@ -341,3 +342,20 @@ def test_inputs_of_an_earlier_pipeline_make_a_video_without_sound(
     clip = generate.work(run)
     assert (len(clip), clip.fps, clip.info.has_audio) == (9, 16, False)
     assert any("without sound: the inputs hold no film that has any" in note for note in run.manifest["notes"])
+
+
+def test_a_sweep_over_the_official_script_makes_each_point(
+    wan22: Wan22, film: Path, sample: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAN22_STUB_GPUS", "2")
+    made = prepared(wan22, film, sample).folder
+    given = {**wan22.settings, "inputs": str(made), "num_inference_steps": 2, "segment_frame_length": 5}
+    settings = config.SweepSettings.build({**given, "grid": {"solver": ["unipc", "dpm++"]}})
+    entries = sweep.work(sweep.start(settings))
+    assert [entry["status"] for entry in entries] == ["completed", "completed"]
+    for more, message in (
+        ({"preview_steps": 1}, "preview_steps must be None"),
+        ({"workers": 2, "multi_gpu": True}, "multi_gpu must"),
+    ):
+        with pytest.raises(config.SettingsError, match=message):
+            sweep.start(settings.replaced(**more))

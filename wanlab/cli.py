@@ -170,7 +170,6 @@ def _parser() -> argparse.ArgumentParser:
             "all steps on a bundled clip and character, animate, replace and a sweep, with the bundled nano checkpoint",
         ),
         ("check", _check, "what this machine has, and what will therefore be used"),
-        ("models", _models, "checkpoints and networks: which are here"),
         ("lab", _lab, "JupyterLab on this machine (127.0.0.1)"),
     ):
         command = commands.add_parser(name, help=what, description=what)
@@ -178,9 +177,28 @@ def _parser() -> argparse.ArgumentParser:
         if name == "lab":
             command.add_argument("--port", type=int, default=8888, help="port to listen on; the next free one is taken")
             command.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_models(commands)
     _add_runs(commands)
     _add_params(commands)
     return parser
+
+
+def _add_models(commands: Any) -> None:
+    """Add `wanlab models` and its download; without a further word it lists them."""
+    from wanlab import official_setup
+
+    what = "checkpoints and networks: which are here; download the original checkpoint"
+    command = commands.add_parser("models", help=what, description=what)
+    command.set_defaults(run=_models)
+    actions = command.add_subparsers(title="actions", metavar="ACTION")
+    what = "the original checkpoint, for backend wan22, by Hugging Face's or ModelScope's own client; it goes on where it stopped"
+    action = actions.add_parser("download", help=what, description=what)
+    action.add_argument("--source", required=True, choices=official_setup.SOURCES, help="where from")
+    action.add_argument("--only", choices=tuple(official_setup.PARTS), help="a part of it [all but flux]")
+    flags = ["--checkpoint", "--ckpt_dir", "--ckpt-dir"]
+    folder = official_setup.CHECKPOINT
+    action.add_argument(*flags, type=Path, metavar="DIR", help=f"folder that gets it [{folder}/ of the project]")
+    action.set_defaults(run=_download, known=[option for added in action._actions for option in added.option_strings])
 
 
 def _add_params(commands: Any) -> None:
@@ -395,6 +413,14 @@ def _models(_: argparse.Namespace) -> int:
             *((name, f"bundled network, SHA-256 {sha[:12]}…") for name, sha in keypoints.fingerprints().items()),
         ]
     )
+    return 0
+
+
+def _download(args: argparse.Namespace) -> int:
+    from wanlab import downloads, official_setup
+
+    folder = Path(_from_shell(str(args.checkpoint))) if args.checkpoint else official_setup.CHECKPOINT
+    downloads.download(args.source, args.only, folder)
     return 0
 
 

@@ -276,7 +276,12 @@ def _work(run: runs.Run, clone: Clone, command: list[str], environment: dict[str
     settings = run.settings
     places = [clone.folder, clone.python.parent, config.absolute(settings.checkpoint or official_setup.CHECKPOINT)]
     places += [config.absolute(path) for name in settings.paths() for path in settings.files(name)]
-    private = [str(path.parent) for path in places if len(path.parent.parts) > 1]
+    own = config.outputs_root(), config.project_root()  # `scrub` has names for these
+    private = [
+        str(path.parent)
+        for path in places
+        if len(path.parent.parts) > 1 and not any(path.is_relative_to(root) for root in own)
+    ]
     run.add_notes(f"command: {runs.scrub(shlex.join(command), private)}")
     official_process.work(
         run, command, folder=clone.folder, environment=environment, private=private, on_progress=on_progress

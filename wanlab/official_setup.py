@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import checkpoints, config, runs
+from wanlab import attention, checkpoints, config, runs
 from wanlab.official_process import FOREIGN
 
 REPOSITORY = "https://github.com/Wan-Video/Wan2.2"
@@ -137,8 +137,12 @@ def find_clone(settings: Any, script: str, arguments: Sequence[str]) -> Clone:
         )
     missing = [name for name in MODULES[script] if name not in facts["modules"]]
     if missing:
+        hint = ""
+        if missing == ["flash_attn"] and facts.get("cuda"):
+            names = attention.wheel(facts["python"], facts["torch"], facts["cuda"])
+            hint = f"\na prebuilt wheel of flash-attn must have {names} in its name: docs/attention.md"
         raise config.SettingsError(
-            f"wan22_python must have the clone's packages, it lacks {', '.join(missing)}; install them:\n{setup(settings.wan22_dir)}"
+            f"wan22_python must have the clone's packages, it lacks {', '.join(missing)}; install them:\n{setup(settings.wan22_dir)}{hint}"
         )
     _whole[python, script] = facts
     return Clone(folder, python, commit(folder), facts)
@@ -232,13 +236,13 @@ def commit(folder: Path) -> str:
     return f"{start}files-{whole.hexdigest()[:16]}"
 
 
-def overview(wan22_dir: Path, wan22_python: Path | None = None) -> Iterator[tuple[str, str]]:
-    """Yield a row (topic, what is known) about the clone and the checkpoint, for `wanlab check`."""
+def overview(wan22_dir: Path) -> Iterator[tuple[str, str]]:
+    """Yield a row (topic, what is known) about the clone, for `wanlab check`."""
     folder = config.absolute(wan22_dir)
     if not folder.is_dir():
         yield "official scripts", f"no clone in {config.shown(folder)}; README says how to set one up"
         return
-    settings = config.GenerateSettings.build({"backend": "wan22", "wan22_dir": wan22_dir, "wan22_python": wan22_python})
+    settings = config.GenerateSettings.build({"backend": "wan22", "wan22_dir": wan22_dir})
     for script in (PREPROCESS, GENERATE):
         try:
             yield Path(script).name, find_clone(settings, script, ()).describe()
