@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab import cli, config
+from wanlab import cli, config, official_setup
 
 README = (config.project_root() / "README.md").read_text(encoding="utf-8")
 
@@ -163,6 +163,33 @@ def test_the_earlier_scripts_commands_are_mapped_in_the_readme() -> None:
         _, step, *new = shlex.split(ours)
         assert step == steps[script]
         assert values(step, *flags) == values(step, *new)
+
+
+def test_the_earlier_scripts_commands_have_an_exact_equivalent_in_the_readme() -> None:
+    """The third column is the earlier command with backend wan22, and with the rate that it always had."""
+    rows = re.findall(
+        r"^\| `((?:run_preprocessing|run_generation|pipeline)\.py[^`]*)` \| [^|]* \| `(wanlab [^`]*)` \|$", README, re.M
+    )
+    steps = {"run_preprocessing.py": "preprocess", "run_generation.py": "generate", "pipeline.py": "pipeline"}
+    assert len(rows) >= 12
+    for theirs, ours in rows:
+        script, *flags = shlex.split(theirs)
+        _, step, *new = shlex.split(ours)
+        assert step == steps[script]
+        rate = {} if step == "generate" else {"fps": "30"}
+        assert values(step, *flags) | {"backend": "wan22"} | rate == values(step, *new)
+        for name, given in cli._per_step(values(step, *new), ["preprocess", "generate"]).items():
+            if step in (name, "pipeline"):
+                assert config.NOTEBOOKS[name][1].build(given).backend == "wan22"
+    flags = " ".join(theirs for theirs, _ in rows)
+    for flag in ("--replace", "--no_offload", "--multi_gpu --nproc_per_node", "--use_flux", "--use_relighting_lora"):
+        assert flag in flags
+
+
+def test_the_readme_shows_the_commands_that_the_error_shows() -> None:
+    assert f"```\n{official_setup.setup(Path('Wan2.2'))}\n```" in README
+    for source in official_setup.SOURCES:
+        assert shlex.join(official_setup.download(source)) in README
 
 
 def test_every_command_of_the_readme_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
