@@ -12,7 +12,7 @@ def test_the_table_in_docs_is_the_one_in_the_code() -> None:
     for kernel in attention.KERNELS:
         module = f"`{kernel.module}`" if kernel.module else "–"
         get = f"`{kernel.get}`" if kernel.module else kernel.get
-        assert f"| {kernel.name} | {module} | {kernel.gpus} | {kernel.users} | {get} |" in text
+        assert f"| {kernel.name} | {module} | {kernel.gpus} | {kernel.torch} | {kernel.users} | {get} |" in text
     assert text.count("\n| ") == len(attention.KERNELS) + 2
 
 

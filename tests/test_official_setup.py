@@ -46,6 +46,15 @@ def test_no_clone_no_python_no_packages_are_answered_with_the_commands(wan22: Wa
     with pytest.raises(config.SettingsError, match=f"it lacks flash_attn; install them:\n{commands}"):
         official_setup.find_clone(settings(wan22), GENERATE, [])
     (packages / "flash_attn.py").touch()
+    (packages / "flash_attn.py").write_text("raise ImportError('flash_attn_2_cuda.so: undefined symbol: _ZN3c10')")
+    with pytest.raises(config.SettingsError, match="it lacks flash_attn.*\n.*") as error:
+        official_setup.find_clone(settings(wan22), GENERATE, [])
+    assert str(error.value).splitlines()[-2:] == [
+        "flash_attn cannot be imported: flash_attn_2_cuda.so: undefined symbol: _ZN3c10",
+        "a prebuilt wheel of flash-attn must have cu12torch2.8 (or cu128torch2.8) and cp311 in its name: docs/attention.md"
+        .replace("cp311", f"cp{sys.version_info[0]}{sys.version_info[1]}"),
+    ]  # fmt: skip
+    (packages / "flash_attn.py").write_text("")
     official_setup.find_clone(settings(wan22), GENERATE, [])  # the same process sees what was installed meanwhile
     (packages / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.13: cannot open')")
     official_setup._whole.clear()
@@ -131,6 +140,36 @@ def test_the_commands_of_a_download_are_the_clients_own() -> None:
     assert official_setup.download("huggingface", "flux")[2:] == [
         "black-forest-labs/FLUX.1-Kontext-dev", "--local-dir", "Wan2.2-Animate-14B/process_checkpoint/FLUX.1-Kontext-dev",
     ]  # fmt: skip
+
+
+def test_only_files_that_a_script_reads_are_in_its_fingerprint(wan22: Wan22) -> None:
+    def marks() -> list[str]:
+        hows = ((PREPROCESS, {}), (PREPROCESS, {"flux": True}), (GENERATE, {}), (GENERATE, {"lora": True}))
+        return [official_setup.fingerprint(wan22.checkpoint, script, **how) for script, how in hows]
+
+    before = marks()
+    (wan22.checkpoint / "transformer").mkdir()
+    (wan22.checkpoint / "transformer" / "config.json").write_text("the Diffusers layout's")
+    assert marks() == before
+    for name, changed in (
+        ("process_checkpoint/FLUX.1-Kontext-dev/model_index.json", [1]),
+        ("process_checkpoint/det/yolov10m.onnx", [0, 1]),
+        ("relighting_lora.ckpt", [3]),
+        ("google/umt5-xxl/tokenizer.json", [2, 3]),
+    ):
+        (wan22.checkpoint / name).write_text("longer")
+        after = marks()
+        assert [n for n in range(4) if after[n] != before[n]] == changed
+        before = after
+
+
+def test_points_are_refused_in_the_pipeline(
+    wan22: Wan22, outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "points.json").write_text("{}")
+    words = ["--backend", "wan22", "--wan22_dir", str(wan22.folder), "--ckpt_dir", str(wan22.checkpoint)]
+    assert cli.main(["pipeline", *words, "--replace", "--points", str(tmp_path / "points.json")]) == 2
+    assert "points must be left out of the pipeline with backend wan22" in capsys.readouterr().err
 
 
 def test_the_pipeline_checks_both_steps_before_the_first(

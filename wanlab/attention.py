@@ -10,13 +10,15 @@ class Kernel(NamedTuple):
     """One kernel.
 
     module: that Python imports; None: part of torch. capabilities: lowest and highest compute capability (major, minor)
-    that it runs on; None: any, a CPU too. gpus: the same in words. users: who uses it. get: the command that brings it.
+    that it runs on; None: any, a CPU too. gpus: the same in words. torch: which it goes with. users: who uses it.
+    get: the command that brings it.
     """
 
     name: str
     module: str | None
     capabilities: tuple[tuple[int, int], tuple[int, int]] | None
     gpus: str
+    torch: str
     users: str
     get: str
 
@@ -28,19 +30,19 @@ class Kernel(NamedTuple):
 
 
 KERNELS = (
-    Kernel("PyTorch SDPA", None, None, "any, and CPU", "wanlab", "comes with torch"),
+    Kernel("PyTorch SDPA", None, None, "any, and CPU", "any", "wanlab", "comes with torch"),
     Kernel(
         "FlashAttention 2", "flash_attn", ((8, 0), (12, 1)), "Ampere, Ada, Hopper, Blackwell (8.0 and newer)",
-        "official scripts: needed", "pip install --no-build-isolation flash-attn",
+        "the one it was built for", "official scripts: needed", "pip install --no-build-isolation flash-attn",
     ),
     Kernel(
         "FlashAttention 3, built from source", "flash_attn_interface", ((9, 0), (9, 0)), "Hopper (9.0)",
-        "official scripts: preferred where it is", "python setup.py install in hopper/ of flash-attention",
+        "the one it was built for", "official scripts: preferred where it is", "python setup.py install in hopper/ of flash-attention",
     ),
     Kernel(
-        "FlashAttention 3, fa3-fwd wheel", "fa3_fwd_interface", ((9, 0), (9, 0)), "Hopper (9.0)", "nobody yet", "make gpu",
+        "FlashAttention 3, fa3-fwd wheel", "fa3_fwd_interface", ((9, 0), (9, 0)), "Hopper (9.0)", "recent ones: its ABI is stable", "nobody yet", "make gpu",
     ),
-    Kernel("SageAttention", "sageattention", ((8, 0), (12, 1)), "Ampere and newer", "nobody", "pip install sageattention"),
+    Kernel("SageAttention", "sageattention", ((8, 0), (12, 1)), "Ampere and newer", "the one it was built for", "nobody", "pip install sageattention"),
 )  # fmt: skip
 
 

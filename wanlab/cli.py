@@ -126,6 +126,11 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
     for step in PIPELINE:
         _check_step(step, values[step])
+    if given.get("backend") == "wan22" and given.get("points"):
+        raise SettingsError(
+            "points must be left out of the pipeline with backend wan22, whose script takes none; give them to wanlab inspect, "
+            "between wanlab preprocess and wanlab generate"
+        )
     folder: Path | None = None
     folders: dict[str, Path] = {}
     for step in PIPELINE:

@@ -137,7 +137,8 @@ def _made_from(
 ) -> dict[str, Any]:
     """Return what else than its settings decides a result, as `runs.open_run` takes it."""
     if resolved.backend == "wan22":
-        weights = official_setup.fingerprint(checkpoint.folder, official_setup.GENERATE)
+        lora = resolved.use_relighting_lora
+        weights = official_setup.fingerprint(checkpoint.folder, official_setup.GENERATE, lora=lora)
         models = {checkpoint.name: weights, "Wan2.2": _clone(resolved).commit}
     else:
         models = {checkpoint.name: checkpoint.fingerprint()}

@@ -102,10 +102,6 @@ def refuse(settings: config.GenerateSettings, made: inputs.AnimateInputs, clone:
         faults.append(
             f"segment_frame_length must be more than the {overlap} frames taken over, got {length}; use {overlap + 4}"
         )
-    if settings.use_relighting_lora and settings.mode != "replace":
-        faults.append(
-            "use_relighting_lora must be left out in animate, got True: it fits the character to a background; use False"
-        )
     if not there:
         faults.append(
             "backend wan22 needs an NVIDIA GPU, and the clone's torch sees none; use backend wanlab, which runs nano on a CPU"
@@ -171,23 +167,23 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
     made = inputs.read(run.folder)
     with run.stage("read"):
         clip = media.open_clip(config.absolute(settings.driving_video), fps=settings.fps)
-        clip_size = clip.height, clip.width
-        if 0 <= len(clip) - made.num_frames <= 1:  # the script drops a last frame that its arithmetic rounds away
+        size = clip.height, clip.width
+        if settings.mode == "replace":
+            size = resize.area_size(*size, width * height)
+        fits = settings.mode == "animate" or size == (made.height, made.width)
+        if fits and 0 <= len(clip) - made.num_frames <= 1:  # 1: the script's arithmetic can round a last frame away
             clip = media.Clip(clip.info, made.fps, clip.source_indices[: made.num_frames], ())
             frames = run.progress(clip, "read", len(clip))
             if settings.mode == "replace":
                 frames = (resize.resize_by_area(frame, width * height) for frame in frames)
-            sound = (
-                media.AudioStretch(clip.info.path, 0.0, float(len(clip) / made.fps)) if clip.info.has_audio else None
-            )
+            length = float(len(clip) / made.fps)
+            sound = media.AudioStretch(clip.info.path, 0.0, length) if clip.info.has_audio else None
             inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True, audio=sound)
         else:
             run.add_notes(
-                f"the script made {made.num_frames} frames, wanlab counts {len(clip)} in the film: it is not shown beside the "
-                "result, and its sound is not carried over"
+                f"the script made {made.num_frames} frames of {made.height}x{made.width}, wanlab sees {len(clip)} of "
+                f"{size[0]}x{size[1]} in the film: it is not shown beside the result, and its sound is not carried over"
             )
-    if settings.mode == "replace":
-        clip_size = made.height, made.width
     for name in ("reference_image", *inputs.EXPORTS):
         if name in made.files:
             facts = {} if name == "reference_image" else {"frames": made.num_frames, "fps": str(made.fps)}
@@ -197,8 +193,8 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
     inputs.write_facts(
         run.folder,
         mode=settings.mode,
-        clip_height=clip_size[0],
-        clip_width=clip_size[1],
+        clip_height=size[0],
+        clip_width=size[1],
         run=run.id,
         parent=None,
         mask_chain=settings.mask_chain,
@@ -237,10 +233,9 @@ def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: wind
                 )
                 bar.update(seen.done - bar.n)
 
-        _work(run, clone, command, {TF32: "1"}, on_progress)
+        lines = _work(run, clone, command, {TF32: "1"}, on_progress)
     if not run.path(ORIGINAL).is_file():
-        log = run.path(official_process.LOG).read_text(encoding="utf-8").splitlines()
-        raise official_process.ScriptFailedError(official_process.explain(GENERATE, 0, log))
+        raise official_process.ScriptFailedError(official_process.explain(GENERATE, 0, lines))
     film = media.open_clip(run.path(ORIGINAL))
     size = f"{film.height}x{film.width}"
     if (len(film), film.height, film.width) != (made.num_frames, made.height, made.width):
@@ -269,10 +264,13 @@ def notes(settings: config.GenerateSettings, clone: Clone, prompt: str) -> list[
     ]
     if prompt != config.PROMPT:
         found.append(f"prompt has no effect: the official script uses its own for animate, {config.PROMPT}")
+    if settings.use_relighting_lora and settings.mode != "replace":
+        found.append("use_relighting_lora is made for replace: in animate there is no film whose light it could fit")
     return found
 
 
-def _work(run: runs.Run, clone: Clone, command: list[str], environment: dict[str, str], on_progress: Any) -> None:
+def _work(run: runs.Run, clone: Clone, command: list[str], environment: dict[str, str], on_progress: Any) -> list[str]:
+    """Run a script; return its last lines."""
     settings = run.settings
     places = [clone.folder, clone.python.parent, config.absolute(settings.checkpoint or official_setup.CHECKPOINT)]
     places += [config.absolute(path) for name in settings.paths() for path in settings.files(name)]
@@ -283,7 +281,7 @@ def _work(run: runs.Run, clone: Clone, command: list[str], environment: dict[str
         if len(path.parent.parts) > 1 and not any(path.is_relative_to(root) for root in own)
     ]
     run.add_notes(f"command: {runs.scrub(shlex.join(command), private)}")
-    official_process.work(
+    return official_process.work(
         run, command, folder=clone.folder, environment=environment, private=private, on_progress=on_progress
     )
 

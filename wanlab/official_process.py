@@ -21,7 +21,8 @@ from tqdm import tqdm
 from wanlab import runs
 
 LOG = "wan22.log"  # in the run folder: all that the script said
-LAST_LINES = 12
+LAST_LINES = 12  # are shown
+KEPT_LINES = 1000  # are looked through for a known failure: with torchrun each process has its say
 PATIENCE = 40.0  # seconds to end in peace: torchrun gives its workers 30
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "MPLBACKEND")  # wanlab's own; a kernel's MPLBACKEND is not there
 GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(int(sys.argv[1]), signal.SIGTERM)"
@@ -94,7 +95,7 @@ def work(
     environment: Mapping[str, str],
     private: Sequence[str],
     on_progress: Callable[[str, int, int], None],
-) -> None:
+) -> list[str]:
     """Run `command` to its end; show its lines, keep all of them in the run's `wan22.log`.
 
     Args:
@@ -104,6 +105,9 @@ def work(
         environment: variables on top of this process's own.
         private: texts to leave out of log and notebook (folders of this machine).
         on_progress: told (what, done, total) for each state of a progress bar of the script's.
+
+    Returns:
+        its last lines, without progress bars.
 
     Raises:
         ScriptFailedError: if it ends with another status than 0.
@@ -123,12 +127,13 @@ def work(
                 if bar:
                     on_progress(text[: bar.start()].rpartition(":")[0].strip(), int(bar[1]), int(bar[2]))
                 elif whole:
-                    last = [*last, text][-200:]
+                    last = [*last, text][-KEPT_LINES:]
                     tqdm.write(text, file=sys.stdout)
             status = process.wait()
         print(f"ended with status {status}", file=log)
     if status:
         raise ScriptFailedError(explain(_script(command), status, last))
+    return last
 
 
 def explain(name: str, status: int, lines: Sequence[str]) -> str:
@@ -164,14 +169,15 @@ def _group(command: Sequence[str], folder: Path, environment: Mapping[str, str])
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", GUARD, str(process.pid)], stdin=subprocess.PIPE, start_new_session=True
-    )
+    guard = None
     try:
+        watching = [sys.executable, "-I", "-S", "-c", GUARD, str(process.pid)]
+        guard = subprocess.Popen(watching, stdin=subprocess.PIPE, start_new_session=True)
         yield process
     finally:
-        guard.kill()
-        guard.communicate()
+        if guard is not None:
+            guard.kill()
+            guard.communicate()
         _end(process)
         process.stdout.close()  # type: ignore[union-attr]
 

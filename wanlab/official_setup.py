@@ -38,13 +38,19 @@ KERNELS = {  # module that upstream looks for: the kernel
 PROBE = """
 import importlib.util, json, platform, sys
 facts = {"python": platform.python_version(), "prefix": sys.prefix}
-facts["modules"] = [name for name in sys.argv[1:] if importlib.util.find_spec(name)]
+facts["modules"] = [name for name in dict.fromkeys(sys.argv[1:]) if importlib.util.find_spec(name)]
 if "torch" in facts["modules"]:
     import torch
     facts |= {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": torch.cuda.device_count()}
     if facts["gpus"]:
         facts["gpu"] = torch.cuda.get_device_name(0)
-        facts["capability"] = list(torch.cuda.get_device_capability(0))
+for name in ("flash_attn", "flash_attn_interface"):
+    if name in facts["modules"]:
+        try:
+            __import__(name)
+        except Exception as error:
+            facts["modules"].remove(name)
+            facts["broken"] = f"{name} cannot be imported: {error}"
 print(json.dumps(facts))
 """
 TEXT_ENCODER, TOKENIZER = "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl"
@@ -69,7 +75,7 @@ class Clone(NamedTuple):
     """A usable clone of Wan2.2.
 
     folder: where it is. python: its own interpreter. commit: of the clone, or a hash of its scripts without git.
-    facts: what its interpreter says: `python`, `torch`, `cuda`, `gpus`, `gpu`, `capability`, `modules`.
+    facts: what its interpreter says: `python`, `torch`, `cuda`, `gpus`, `gpu`, `modules`, `broken`.
     """
 
     folder: Path
@@ -137,10 +143,10 @@ def find_clone(settings: Any, script: str, arguments: Sequence[str]) -> Clone:
         )
     missing = [name for name in MODULES[script] if name not in facts["modules"]]
     if missing:
-        hint = ""
+        hint = f"\n{facts['broken']}" if "broken" in facts else ""
         if missing == ["flash_attn"] and facts.get("cuda"):
             names = attention.wheel(facts["python"], facts["torch"], facts["cuda"])
-            hint = f"\na prebuilt wheel of flash-attn must have {names} in its name: docs/attention.md"
+            hint += f"\na prebuilt wheel of flash-attn must have {names} in its name: docs/attention.md"
         raise config.SettingsError(
             f"wan22_python must have the clone's packages, it lacks {', '.join(missing)}; install them:\n{setup(settings.wan22_dir)}{hint}"
         )
@@ -209,13 +215,20 @@ def read_checkpoint(folder: Path) -> checkpoints.Checkpoint:
     return checkpoints.Checkpoint(folder, facts["name"], facts["recommended"], limits)
 
 
-def fingerprint(folder: Path, script: str) -> str:
+def fingerprint(folder: Path, script: str, *, flux: bool = False, lora: bool = False) -> str:
     """Return a hash over names and sizes of the files that a script reads from the checkpoint; 40 GB are not read through."""
+    if script == PREPROCESS:
+        found = [
+            path
+            for path in (folder / "process_checkpoint").rglob("*")
+            if flux or "FLUX.1-Kontext-dev" not in path.parts
+        ]
+    else:
+        parts = ("transformer", "text_encoder", "image_encoder", "vae", *(["relighting_lora"] if lora else []))
+        found = [path for part in parts for pattern in PARTS[part] for path in folder.glob(pattern)]
     whole = hashlib.sha256()
-    inside = folder / "process_checkpoint"
-    for path in sorted((inside if script == PREPROCESS else folder).rglob("*")):
-        if path.is_file() and (script == PREPROCESS or not path.is_relative_to(inside)) and ".cache" not in path.parts:
-            whole.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+    for path in sorted(path for path in found if path.is_file()):
+        whole.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
     return whole.hexdigest()[:16]
 
 

@@ -234,7 +234,9 @@ def _resolve_official(
     clone = _clone(resolved)
     models = {
         "Wan2.2": clone.commit,
-        "process_checkpoint": official_setup.fingerprint(checkpoint.folder, official_setup.PREPROCESS),
+        "process_checkpoint": official_setup.fingerprint(
+            checkpoint.folder, official_setup.PREPROCESS, flux=settings.use_flux
+        ),
     }
     return resolved, models, (f"the official script makes these inputs: {clone.describe()}",)
 
