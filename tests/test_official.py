@@ -15,7 +15,7 @@ import psutil
 import pytest
 from conftest import Wan22, fill
 
-from wanlab import config, generate, inputs, media, official, official_process, preprocess, runs, sweep
+from wanlab import config, generate, inputs, inspection, media, official, official_process, preprocess, runs, sweep
 
 
 @pytest.fixture
@@ -358,3 +358,15 @@ def test_a_sweep_over_the_official_script_makes_each_point(
     ):
         with pytest.raises(config.SettingsError, match=message):
             sweep.start(settings.replaced(**more))
+
+
+def test_the_official_mask_can_be_worked_on_and_given_back_to_the_script(
+    wan22: Wan22, film: Path, sample: Path, outputs: Path
+) -> None:
+    made = prepared(wan22, film, sample, mode="replace").folder
+    more = {"inputs": str(made), "mask_chain": "snap:16", "compare": (), "auto_keypoint": False}
+    changed = inspection.work(inspection.start(config.InspectSettings.build(more))).made
+    assert changed.mask().sum() >= inputs.read(made).mask().sum()
+    generate.work(generate.start(chosen(wan22, changed.folder)))
+    seen = wan22.seen()["args"]
+    assert (seen["src_root_path"], seen["replace_flag"]) == (str(changed.folder), True)

@@ -77,7 +77,7 @@ FAILURES = (  # the first that fits is told
     ),
     Failure(
         r"transformers\.modeling_layers",
-        "peft in the clone's environment is newer than its transformers; in the clone: .venv/bin/pip install 'peft<0.17'",
+        "peft in the clone's environment is newer than its transformers; in the clone: .venv/bin/pip install 'peft<0.18'",
     ),
     Failure(
         r"No module named '([\w.]+)'",

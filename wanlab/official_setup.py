@@ -163,7 +163,7 @@ def setup(folder: Path) -> str:
             "python3.12 -m venv .venv                # Python 3.10 to 3.12: it wants numpy 1",
             ".venv/bin/pip install torch torchvision setuptools wheel",
             "grep -v flash_attn requirements.txt | .venv/bin/pip install -r /dev/stdin",
-            ".venv/bin/pip install --no-build-isolation -r requirements_animate.txt moviepy librosa 'peft<0.17'",
+            ".venv/bin/pip install --no-build-isolation -r requirements_animate.txt moviepy librosa 'peft<0.18'",
             ".venv/bin/pip install --no-build-isolation flash-attn   # builds for an hour; a prebuilt wheel: docs/attention.md",
         ]
     )
