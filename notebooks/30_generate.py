@@ -19,17 +19,24 @@
 
 # %% tags=["parameters"]
 inputs = "latest"  # folder that 10_preprocess or 20_inspect wrote, or latest: the newest one
+backend = "wanlab"  # who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2
 checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 mode = None  # None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)
 prompt = "视频中的人在做动作"  # what happens, in words; the official code always uses this one
 num_inference_steps = None  # denoising steps per segment; customary 30 to 40; None: the checkpoint's
 guidance_scale = None  # classifier-free guidance; customary 2 to 4.5, 1 is off; None: the checkpoint's
 shift = None  # shift of the noise schedule; customary 3 to 5; None: the checkpoint's
-solver = "unipc"  # the sampler; unipc as in the official command line
+solver = "unipc"  # the sampler: unipc, as the official command line's default, or dpm++ (wan22)
 seed = 42  # seed of the noise
 segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
 prev_segment_conditioning_frames = None  # frames taken over from the segment before: 1 or 5; None: the checkpoint's
 max_frames = None  # frames of the inputs to make at most; None: all
+use_relighting_lora = False  # wan22: fit the character's light to the film's (replace) with relighting_lora.ckpt
+no_offload = False  # wan22: keep the text encoder on the GPU
+multi_gpu = False  # wan22: one video on several GPUs (FSDP and Ulysses)
+nproc_per_node = None  # wan22: how many GPUs with multi_gpu; None: all of this machine
+wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
+wan22_python = None  # wan22: the clone's own Python, never wanlab's; None: .venv/bin/python in the clone
 device = None  # where the model runs; None: a GPU where there is one
 fresh = False  # work anew even where a finished run with the same settings exists
 output_path = None  # mp4 file that gets a copy of the result
@@ -60,6 +67,7 @@ viz.segment_plan(plan)
 
 # %% [markdown]
 # ## Work
+# With backend wan22 the official script does it: its log runs below and is kept as `wan22.log`, its own film as `wan22.mp4`.
 
 # %%
 video = generate.work(run)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+import venv
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from wanlab import config, media, sam_models
+from wanlab import config, media, official_setup, sam_models
 
 SHARED = config.project_root().parent / "shared"
 
@@ -71,6 +74,66 @@ def nano_sam2(tiny_sam2: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the tiny model in the bundled miniature's place."""
     monkeypatch.setattr(sam_models, "NANO", tiny_sam2)
     return tiny_sam2
+
+
+class Wan22(NamedTuple):
+    """A clone of Wan2.2 whose scripts only take their arguments and write files, and a checkpoint of empty files."""
+
+    folder: Path
+    checkpoint: Path
+
+    def seen(self) -> dict[str, Any]:
+        """Return what the last script was given: args, env, cwd."""
+        return json.loads((self.folder / "seen.json").read_text())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that name the clone and the checkpoint."""
+        return {"backend": "wan22", "wan22_dir": self.folder, "checkpoint": self.checkpoint}
+
+
+@pytest.fixture
+def wan22(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wan22:
+    """Make a stub clone with its own environment at a place with spaces, quotes and a leading dash in its name."""
+    monkeypatch.setattr(official_setup, "_whole", {})
+    folder = tmp_path / '-the user\'s "Wan 2.2"'
+    shutil.copytree(Path(__file__).with_name("wan22"), folder, ignore=shutil.ignore_patterns("packages", "__pycache__"))
+    venv.EnvBuilder(symlinks=True).create(folder / ".venv")
+    packages = next((folder / ".venv").glob("lib/python*/site-packages"))
+    shutil.copytree(Path(__file__).with_name("wan22") / "packages", packages, dirs_exist_ok=True)
+    for name in {name for names in official_setup.MODULES.values() for name in names} - {"torch"}:
+        (packages / f"{name}.py").touch()
+    checkpoint = tmp_path / "-check point"
+    names = [
+        *(f"process_checkpoint/{name}" for name in ("det/yolov10m.onnx", "sam2/sam2_hiera_large.pt")),
+        "process_checkpoint/pose2d/vitpose_h_wholebody.onnx/end2end.onnx",
+        "process_checkpoint/FLUX.1-Kontext-dev/model_index.json",
+        *(official_setup.TEXT_ENCODER, official_setup.IMAGE_ENCODER, official_setup.VAE, official_setup.LORA),
+        *(f"{name}/tokenizer.json" for name in (official_setup.TOKENIZER, official_setup.ITS_TOKENIZER)),
+        *("config.json", "diffusion_pytorch_model-00001-of-00001.safetensors"),
+    ]
+    for name in names:
+        (checkpoint / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkpoint / name).write_bytes(b"x")
+    weights = {"blocks.0.weight": "diffusion_pytorch_model-00001-of-00001.safetensors"}
+    (checkpoint / official_setup.INDEX).write_text(json.dumps({"weight_map": weights}))
+    fill(folder / "canned", 9, 128, 160, Fraction(16))
+    return Wan22(folder, checkpoint)
+
+
+def fill(canned: Path, num_frames: int, height: int, width: int, fps: Fraction) -> None:
+    """Write the films that the stub's scripts hand out: a bright square that moves; the mask is that square."""
+    canned.mkdir(exist_ok=True)
+    square = np.zeros((num_frames, height, width, 3), np.uint8)
+    for t in range(num_frames):
+        square[t, height // 4 : height // 2, t * 4 : t * 4 + width // 4] = 255
+    films = {"src_pose": square, "src_bg": 120 - square // 255 * 120, "src_mask": square}
+    films["src_face"] = np.full((num_frames, 512, 512, 3), 127, np.uint8)
+    for name, film in films.items():
+        media.write_video(canned / f"{name}.mp4", film, fps)
+    media.write_video(canned / "generated.mp4", 255 - square, Fraction(30))
+    media.write_video(canned / "black.mp4", square * 0, Fraction(30))
+    (canned / "frames").write_text(str(num_frames))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab import cli, config
+from wanlab import cli, config, official_setup
 
 README = (config.project_root() / "README.md").read_text(encoding="utf-8")
 
@@ -81,10 +81,13 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["params", "from-comfyui", "/nowhere/x.json"], "workflow must be a file, got /nowhere/x.json"),
         (["params", "from-comfyui", "README.md"], "workflow must be JSON, got README.md"),
         (["params", "from-comfyui", "x.json", "--ouput", "y"], "unknown parameter ouput; did you mean out?"),
-        *(
-            (["pipeline", f"--{name}", *(["3"] if takes else [])], sentence)
-            for name, (takes, sentence) in cli.NOT_BUILT.items()
-        ),
+        (["pipeline", "--use_flux"], "use_flux must be left out with backend wanlab"),
+        (["pipeline", "--wan22_dir", "there"], "wan22_dir must be left out with backend wanlab, got"),
+        (["pipeline", "--use_relighting_lora"], "use_relighting_lora must be left out with backend wanlab"),
+        (["generate", "--no_offload"], "no_offload must be left out with backend wanlab"),
+        (["generate", "--multi_gpu", "--nproc_per_node", "8"], "multi_gpu must be left out with backend wanlab"),
+        (["generate", "--backend", "wan22", "--max_frames", "9"], "max_frames must be left out with backend wan22"),
+        (["preprocess", "--backend", "wan22", "--start_s", "2"], "start_s must be left out with backend wan22"),
     ],
 )
 def test_refusals_come_before_a_kernel_with_status_2(
@@ -109,6 +112,15 @@ def test_paths_of_the_command_line_start_at_the_shell_s_folder(tmp_path: Path, m
     monkeypatch.chdir(config.project_root() / "notebooks")
     assert values("preprocess", "--driving_video", "../README.md")["driving_video"] == "README.md"
     assert values("generate", "--inputs", "latest")["inputs"] == "latest"
+
+
+def test_a_python_of_a_virtual_environment_stays_the_link_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path / "bin")
+    assert values("generate", "--wan22_python", "python")["wan22_python"] == str(tmp_path / "bin" / "python")
 
 
 def test_flags_win_over_p_and_p_over_files(tmp_path: Path) -> None:
@@ -151,6 +163,33 @@ def test_the_earlier_scripts_commands_are_mapped_in_the_readme() -> None:
         _, step, *new = shlex.split(ours)
         assert step == steps[script]
         assert values(step, *flags) == values(step, *new)
+
+
+def test_the_earlier_scripts_commands_have_an_exact_equivalent_in_the_readme() -> None:
+    """The third column is the earlier command with backend wan22, and with the rate that it always had."""
+    rows = re.findall(
+        r"^\| `((?:run_preprocessing|run_generation|pipeline)\.py[^`]*)` \| [^|]* \| `(wanlab [^`]*)` \|$", README, re.M
+    )
+    steps = {"run_preprocessing.py": "preprocess", "run_generation.py": "generate", "pipeline.py": "pipeline"}
+    assert len(rows) >= 12
+    for theirs, ours in rows:
+        script, *flags = shlex.split(theirs)
+        _, step, *new = shlex.split(ours)
+        assert step == steps[script]
+        rate = {} if step == "generate" else {"fps": "30"}
+        assert values(step, *flags) | {"backend": "wan22"} | rate == values(step, *new)
+        for name, given in cli._per_step(values(step, *new), ["preprocess", "generate"]).items():
+            if step in (name, "pipeline"):
+                assert config.NOTEBOOKS[name][1].build(given).backend == "wan22"
+    flags = " ".join(theirs for theirs, _ in rows)
+    for flag in ("--replace", "--no_offload", "--multi_gpu --nproc_per_node", "--use_flux", "--use_relighting_lora"):
+        assert flag in flags
+
+
+def test_the_readme_shows_the_commands_that_the_error_shows() -> None:
+    assert f"```\n{official_setup.setup(Path('Wan2.2'))}\n```" in README
+    for source in official_setup.SOURCES:
+        assert shlex.join(official_setup.download(source)) in README
 
 
 def test_every_command_of_the_readme_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

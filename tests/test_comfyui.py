@@ -365,7 +365,7 @@ def test_without_modelsamplingsd3_the_shift_is_comfyui_s_own(tmp_path: Path) -> 
     [
         ((4, 1, 5, 2**63, "fixed", True, "unipc"), ("seed must be less than", str(2**63))),
         ((4, 0.5, 5, 1, "fixed", True, "unipc"), ("guidance_scale must be at least 1, got 0.5",)),
-        ((4, 1, 5, 1, "fixed", True, "dpm++_sde"), ("solver must be one of 'unipc', got 'dpm++_sde'",)),
+        ((4, 1, 5, 1, "fixed", True, "dpm++_sde"), ("solver must be one of 'unipc' or 'dpm++', got 'dpm++_sde'",)),
         ((4, 1, 50, 1, "fixed", True, "unipc"), ("shift must be at most 30, got 50",)),
         ((4, 1, 5, 1, "fixed", True, "unipc", 6), ("riflex_freq_index = 6", "RIFLEx")),
         ((4, 1, 5, 1, "fixed", True, "unipc", 0, 0.7), ("denoise_strength = 0.7", "starts from noise")),

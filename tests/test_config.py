@@ -36,7 +36,24 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
             "prev_segment_conditioning_frames must be one of 1 or 5, got 2",
         ),
         (GenerateSettings, {"prompt": False}, "prompt must be text, got False"),
-        (GenerateSettings, {"solver": "dpm++"}, "solver must be one of 'unipc', got 'dpm++'; use unipc"),
+        (GenerateSettings, {"solver": "lcm"}, "solver must be one of 'unipc' or 'dpm++', got 'lcm'; use unipc"),
+        (
+            GenerateSettings,
+            {"solver": "dpm++"},
+            "solver must be unipc with backend wanlab, got dpm++; use unipc, or backend",
+        ),
+        (
+            GenerateSettings,
+            {"multi_gpu": True},
+            "multi_gpu must be left out with backend wanlab, got True: only the official",
+        ),
+        (GenerateSettings, {"no_offload": True}, "no_offload must be left out with backend wanlab, got True"),
+        (PreprocessSettings, {"wan22_dir": "x"}, "wan22_dir must be left out with backend wanlab, got x"),
+        (
+            GenerateSettings,
+            {"backend": "wan22", "nproc_per_node": 2},
+            "nproc_per_node must be left out without multi_gpu",
+        ),
         (GenerateSettings, {"guidance_scale": 1000}, "guidance_scale must be at most 30, got 1000"),
         (PreprocessSettings, {"resolution": "wide"}, 'resolution must be "width height" in pixels'),
         (PreprocessSettings, {"fps": "fast"}, "fps must be a number or a fraction such as 30000/1001, got 'fast'"),
@@ -72,6 +89,17 @@ def test_device_folder_and_freshness_are_not_in_the_identity() -> None:
     plain = GenerateSettings.build({}).identity()
     assert plain == GenerateSettings.build({"device": "cpu", "output_path": "x.mp4", "fresh": True}).identity()
     assert plain != GenerateSettings.build({"seed": 43}).identity()
+
+
+def test_settings_of_the_official_scripts_leave_older_runs_their_hash() -> None:
+    later = {"backend", "use_flux", "use_relighting_lora", "no_offload", "multi_gpu", "nproc_per_node", "wan22_dir"}
+    for model in (GenerateSettings, PreprocessSettings):
+        assert not later & set(model.build({}).identity())
+    official = GenerateSettings.build({"backend": "wan22"})
+    assert official.identity() == {**GenerateSettings.build({}).identity(), "backend": "wan22"}
+    there = {"multi_gpu": True, "nproc_per_node": 2, "wan22_dir": "a", "wan22_python": "b", "no_offload": True}
+    assert official.identity() == official.replaced(**there).identity()
+    assert official.identity() != official.replaced(use_relighting_lora=True).identity()
 
 
 def test_settings_are_frozen_and_replaced_is_checked() -> None:

@@ -351,3 +351,22 @@ def test_any_frame_of_a_clip_is_had_by_its_index(sample: Path, monkeypatch: pyte
         np.testing.assert_array_equal(frames[t], expected[t])
     assert len(opened) <= 4
     np.testing.assert_array_equal(media.Frames(expected)[3], expected[3])
+
+
+@pytest.mark.parametrize("fps", [Fraction(16), Fraction(30000, 1001), Fraction(60)])
+def test_remux_changes_the_rate_and_no_pixel(tmp_path: Path, fps: Fraction) -> None:
+    moving = [np.full((64, 96, 3), 5 * n, np.uint8) for n in range(40)]  # enough for B-frames
+    media.write_video(tmp_path / "a.mp4", moving, Fraction(30))
+    assert media.remux(tmp_path / "a.mp4", tmp_path / "b.mp4", fps, comment="from a") == 40
+    before, after = media.open_clip(tmp_path / "a.mp4"), media.open_clip(tmp_path / "b.mp4")
+    assert (after.fps, after.info.variable_rate, after.info.start_s) == (fps, False, 0)
+    np.testing.assert_allclose(after.info.times, np.arange(40) / float(fps), atol=1e-4)
+    np.testing.assert_array_equal(before.read(), after.read())
+    assert media.read_comment(tmp_path / "b.mp4") == "from a"
+
+
+def test_remux_leaves_nothing_where_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no film")
+    with pytest.raises(ValueError, match="video must be a film"):
+        media.remux(tmp_path / "a.mp4", tmp_path / "b.mp4", Fraction(16))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

@@ -28,15 +28,6 @@ PIPELINE = ("preprocess", "inspect", "generate", "report")
 HANDED_ON = {"inspect": "inputs", "generate": "inputs", "report": "run"}  # what takes the folder of the step before
 SWITCHES = {"replace": ("mode", "replace"), "replace_flag": ("mode", "replace"), "retarget_flag": ("retarget", "true")}
 
-_BACKEND = "belongs to running the official scripts, which is not built into wanlab yet; leave it out: wanlab runs the model itself"
-NOT_BUILT = {  # option: (takes a value, the sentence)
-    "use_flux": (False, "edits the first frame with FLUX, which is not built into wanlab yet; leave it out"),
-    "wan22_dir": (True, _BACKEND),
-    "use_relighting_lora": (False, "needs LoRA support, which is not built into wanlab yet; leave it out"),
-    "no_offload": (False, "is not needed: wanlab does not offload yet, the model stays where it runs; leave it out"),
-    "multi_gpu": (False, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
-    "nproc_per_node": (True, "needs several GPUs for one clip, which is not built into wanlab yet; leave it out"),
-}
 UPSTREAM_MASK = {
     "iterations": 3,
     "k": 7,
@@ -77,9 +68,8 @@ def _run(args: argparse.Namespace, steps: Sequence[str]) -> int:
     if not args.detach:
         return run_pipeline(given)[0] if len(steps) > 1 else run_step(steps[0], given)[0]
     values = _per_step(given, steps)
-    _check_step(steps[0], values[steps[0]])
-    for step in steps[1:]:
-        NOTEBOOKS[step][1].build(values[step])
+    for step in steps:
+        _check_step(step, values[step])
     from wanlab import headless
 
     return headless.detach(args.command_line)
@@ -114,6 +104,10 @@ def _check_step(step: str, values: Mapping[str, Any]) -> None:
                     f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
                     "start at the shell's folder)"
                 )
+    if getattr(settings, "backend", None) == "wan22":
+        from wanlab import official_setup
+
+        official_setup.check(settings)
 
 
 def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[int, dict[str, Path]]:
@@ -130,6 +124,13 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
 
     values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
+    for step in PIPELINE:
+        _check_step(step, values[step])
+    if given.get("backend") == "wan22" and given.get("points"):
+        raise SettingsError(
+            "points must be left out of the pipeline with backend wan22, whose script takes none; give them to wanlab inspect, "
+            "between wanlab preprocess and wanlab generate"
+        )
     folder: Path | None = None
     folders: dict[str, Path] = {}
     for step in PIPELINE:
@@ -174,7 +175,6 @@ def _parser() -> argparse.ArgumentParser:
             "all steps on a bundled clip and character, animate, replace and a sweep, with the bundled nano checkpoint",
         ),
         ("check", _check, "what this machine has, and what will therefore be used"),
-        ("models", _models, "checkpoints and networks: which are here"),
         ("lab", _lab, "JupyterLab on this machine (127.0.0.1)"),
     ):
         command = commands.add_parser(name, help=what, description=what)
@@ -182,9 +182,28 @@ def _parser() -> argparse.ArgumentParser:
         if name == "lab":
             command.add_argument("--port", type=int, default=8888, help="port to listen on; the next free one is taken")
             command.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_models(commands)
     _add_runs(commands)
     _add_params(commands)
     return parser
+
+
+def _add_models(commands: Any) -> None:
+    """Add `wanlab models` and its download; without a further word it lists them."""
+    from wanlab import official_setup
+
+    what = "checkpoints and networks: which are here; download the original checkpoint"
+    command = commands.add_parser("models", help=what, description=what)
+    command.set_defaults(run=_models)
+    actions = command.add_subparsers(title="actions", metavar="ACTION")
+    what = "the original checkpoint, for backend wan22, by Hugging Face's or ModelScope's own client; it goes on where it stopped"
+    action = actions.add_parser("download", help=what, description=what)
+    action.add_argument("--source", required=True, choices=official_setup.SOURCES, help="where from")
+    action.add_argument("--only", choices=tuple(official_setup.PARTS), help="a part of it [all but flux]")
+    flags = ["--checkpoint", "--ckpt_dir", "--ckpt-dir"]
+    folder = official_setup.CHECKPOINT
+    action.add_argument(*flags, type=Path, metavar="DIR", help=f"folder that gets it [{folder}/ of the project]")
+    action.set_defaults(run=_download, known=[option for added in action._actions for option in added.option_strings])
 
 
 def _add_params(commands: Any) -> None:
@@ -309,9 +328,6 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     for name, default in UPSTREAM_MASK.items() if "mask_chain" in fields else ():
         text = f"upstream's; the four of them are one mask_chain [{default}]"
         group.add_argument(f"--{name}", dest=f"mask_{name}", type=int, default=None, metavar="N", help=text)
-    for name, (takes_value, _) in NOT_BUILT.items():
-        how: dict[str, Any] = {} if takes_value else {"action": "store_true"}
-        group.add_argument(f"--{name}", dest=f"not_built_{name}", default=None, help=argparse.SUPPRESS, **how)
     command.set_defaults(known=[option for action in command._actions for option in action.option_strings])
 
 
@@ -319,9 +335,6 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
     """Return the settings given on the command line: params files, then -p, then flags."""
     from wanlab.inputs import UPSTREAM_NAMES
 
-    for name, (_, sentence) in NOT_BUILT.items():
-        if getattr(args, f"not_built_{name}"):
-            raise SettingsError(f"--{name} {sentence}")
     models = {step: NOTEBOOKS[step][1] for step in steps}
     known = {name for model in models.values() for name in model.model_fields}
     elsewhere = {name for _, model in NOTEBOOKS.values() for name in model.model_fields} - known
@@ -360,7 +373,10 @@ def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str
 
 def _from_shell(text: str) -> str:
     """Return a path typed in the shell as notebooks read it: from the project root where it lies inside."""
-    full = (Path.cwd() / Path(text).expanduser()).resolve()
+    full = Path.cwd() / Path(text).expanduser()
+    full = (
+        full.parent.resolve() / full.name if full.is_symlink() else full.resolve()
+    )  # a link to Python means its place
     if not full.exists() and (config.outputs_root() / text).is_dir():  # a run by its id
         return text
     root = config.project_root()
@@ -402,6 +418,14 @@ def _models(_: argparse.Namespace) -> int:
             *((name, f"bundled network, SHA-256 {sha[:12]}…") for name, sha in keypoints.fingerprints().items()),
         ]
     )
+    return 0
+
+
+def _download(args: argparse.Namespace) -> int:
+    from wanlab import downloads, official_setup
+
+    folder = Path(_from_shell(str(args.checkpoint))) if args.checkpoint else official_setup.CHECKPOINT
+    downloads.download(args.source, args.only, folder)
     return 0
 
 

@@ -14,9 +14,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 PACKAGE = Path(__file__).resolve().parent
 ASSETS = PACKAGE / "assets"
@@ -106,9 +106,13 @@ class Settings(BaseModel):
         return self.build({**self.model_dump(), **changes})
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide the result, ready for JSON; paths are left out: files count by content."""
+        """Return the settings that decide the result, ready for JSON; paths are left out: files count by content.
+
+        A setting that came later is left out while it has its default, so that older runs keep their hash.
+        """
         paths = {name for name in self.paths() if self.files(name)}
-        kept = self.model_dump(mode="json", exclude=paths | set(self.conveniences()))
+        unused = set(self._marked("later")) - set(self.given(*self._marked("later")))
+        kept = self.model_dump(mode="json", exclude=paths | unused | set(self.conveniences()))
         return dict(sorted(kept.items()))
 
     @classmethod
@@ -146,7 +150,15 @@ class Settings(BaseModel):
     @classmethod
     def conveniences(cls) -> tuple[str, ...]:
         """Return the names of the fields that do not change the result (`fresh`, `device`, …)."""
-        return tuple(n for n, f in cls.model_fields.items() if (f.json_schema_extra or {}).get("convenience"))  # type: ignore[union-attr]
+        return cls._marked("convenience")
+
+    @classmethod
+    def _marked(cls, mark: str) -> tuple[str, ...]:
+        return tuple(n for n, f in cls.model_fields.items() if (f.json_schema_extra or {}).get(mark))  # type: ignore[union-attr]
+
+    def given(self, *names: str) -> tuple[str, ...]:
+        """Return those of the fields `names` that do not have their default."""
+        return tuple(name for name in names if getattr(self, name) != type(self).model_fields[name].default)
 
     def _repr_html_(self) -> str:
         values = self.published()
@@ -167,9 +179,44 @@ _SAM_CHECKPOINT: Any = Field(
     description="SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/, for clicks else nano), nano, none",
 )
 _COMPILE_SAM: Any = _convenience("auto", "compile SAM2's image encoder; auto: on a GPU, for 400 frames or more")
+_WAN22 = {"wan22": True}  # marks what only the official scripts take
+_BACKEND: Any = Field(
+    "wanlab",
+    description="who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2",
+    json_schema_extra={"later": True},
+)
+_WAN22_DIR: Any = Field(
+    Path("Wan2.2"), description="wan22: your clone of Wan2.2", json_schema_extra={"convenience": True, **_WAN22}
+)
+_WAN22_PYTHON: Any = Field(
+    None,
+    description="wan22: the clone's own Python, never wanlab's; None: .venv/bin/python in the clone",
+    json_schema_extra={"convenience": True, **_WAN22},
+)
 
 
-class PreprocessSettings(Settings):
+class _Backed(Settings):
+    """What the settings of a step share that the official scripts can do as well."""
+
+    if TYPE_CHECKING:  # each model has it at a place of its own
+        backend: Literal["wanlab", "wan22"]
+
+    @model_validator(mode="after")
+    def _fits_the_backend(self) -> Self:
+        faults = list(self._faults_of_wan22() if self.backend == "wan22" else self._faults_of_wanlab())
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _faults_of_wanlab(self) -> Iterable[str]:
+        for name in self.given(*self._marked("wan22")):
+            yield f"{name} must be left out with backend wanlab, got {getattr(self, name)}: only the official scripts take it; use backend wan22"
+
+    def _faults_of_wan22(self) -> Iterable[str]:
+        raise NotImplementedError
+
+
+class PreprocessSettings(_Backed):
     """Settings of one preprocessing; field names are those of the `parameters` cell of 10_preprocess."""
 
     driving_video: Path = Field(
@@ -181,6 +228,7 @@ class PreprocessSettings(Settings):
     mode: Literal["animate", "replace"] = Field(
         "animate", description="animate: the character moves as the person does; replace: takes their place in the film"
     )
+    backend: Literal["wanlab", "wan22"] = _BACKEND
     start_s: float = Field(0.0, ge=0, description="seconds of the film to skip")
     max_frames: int | None = Field(None, ge=1, description="frames of the working clip at most; None: all")
     fps: Fraction | None = Field(None, gt=0, description="frames per second of the working clip; None: the film's own")
@@ -189,7 +237,13 @@ class PreprocessSettings(Settings):
         description='"width height", e.g. "1280 720": an area; shape of the reference, in replace of the film; None: the checkpoint\'s',
     )
     retarget: bool | None = Field(
-        None, description="fit the skeleton to the reference's proportions; None: as the backend does (here: off)"
+        None,
+        description="fit the skeleton to the reference's proportions; None: as the backend does (wanlab: off, wan22: on in animate)",
+    )
+    use_flux: bool = Field(
+        False,
+        description="wan22: edit reference and first frame with FLUX before retargeting",
+        json_schema_extra={"later": True, **_WAN22},
     )
     mask_source: Literal["auto", "segmenter", "keypoints", "official", "centre"] | Path = Field(
         "auto",
@@ -197,7 +251,8 @@ class PreprocessSettings(Settings):
         description="replace: what finds the person: auto (the best that is present, named), segmenter, keypoints, official, centre, a points file, a mask video",
     )
     mask_chain: str | None = Field(
-        None, description="replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32"
+        None,
+        description="replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)",
     )
     sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
     compile_sam: Literal["auto"] | bool = _COMPILE_SAM
@@ -213,6 +268,8 @@ class PreprocessSettings(Settings):
     checkpoint: Path | None = Field(
         None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
     )
+    wan22_dir: Path = _WAN22_DIR
+    wan22_python: Path | None = _WAN22_PYTHON
     save_path: Path | None = _convenience(None, "folder that gets a copy of the finished inputs")
     fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
 
@@ -233,12 +290,25 @@ class PreprocessSettings(Settings):
             raise ValueError(f'must be "width height" in pixels, each at least 16, got {value!r}; use "1280 720"')
         return f"{int(parts[0])} {int(parts[1])}"
 
-    @field_validator("retarget")
-    @classmethod
-    def _not_built(cls, value: bool | None) -> bool | None:
-        if value:
-            raise ValueError("must be None or False, got True; retargeting is not built into wanlab yet")
-        return value
+    def _faults_of_wanlab(self) -> Iterable[str]:
+        yield from super()._faults_of_wanlab()
+        if self.retarget:
+            yield "retarget must be None or False, got True; retargeting is not built into wanlab yet, backend wan22 does it"
+
+    def _faults_of_wan22(self) -> Iterable[str]:
+        for name in self.given(*NO_UPSTREAM_ARGUMENT):
+            yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
+        if self.fps is not None and self.fps.denominator != 1:
+            yield f"fps must be a whole number with backend wan22, got {self.fps}; use {round(self.fps)}, or None: the film's own"
+        if self.retarget and self.mode == "replace":
+            yield "retarget must be None or False in replace, where the official script never retargets, got True; use None"
+        if self.use_flux and (self.mode == "replace" or self.retarget is False):
+            yield "use_flux must be left out without retargeting, which it belongs to (in animate, retarget None or True); use False"
+
+
+NO_UPSTREAM_ARGUMENT = (
+    "start_s", "max_frames", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+)  # fmt: skip
 
 
 class InspectSettings(Settings):
@@ -278,7 +348,7 @@ class InspectSettings(Settings):
         return tuple(value.split()) if isinstance(value, str) else value  # the command line's: chains hold no space
 
 
-class _Generation(Settings):
+class _Generation(_Backed):
     """What decides a video, shared by one generation and a sweep over many."""
 
     inputs: Literal["latest"] | Path = Field(
@@ -286,6 +356,7 @@ class _Generation(Settings):
         union_mode="left_to_right",
         description="folder that 10_preprocess or 20_inspect wrote, or latest: the newest one",
     )
+    backend: Literal["wanlab", "wan22"] = _BACKEND
     checkpoint: Path | None = Field(
         None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
     )
@@ -302,7 +373,9 @@ class _Generation(Settings):
     shift: float | None = Field(
         None, gt=0, le=30, description="shift of the noise schedule; customary 3 to 5; None: the checkpoint's"
     )
-    solver: Literal["unipc"] = Field("unipc", description="the sampler; unipc as in the official command line")
+    solver: Literal["unipc", "dpm++"] = Field(
+        "unipc", description="the sampler: unipc, as the official command line's default, or dpm++ (wan22)"
+    )
     seed: int = Field(42, ge=0, lt=2**63, description="seed of the noise")
     segment_frame_length: int | None = Field(
         None,
@@ -312,6 +385,29 @@ class _Generation(Settings):
         None, description="frames taken over from the segment before: 1 or 5; None: the checkpoint's"
     )
     max_frames: int | None = Field(None, ge=1, description="frames of the inputs to make at most; None: all")
+    use_relighting_lora: bool = Field(
+        False,
+        description="wan22: fit the character's light to the film's (replace) with relighting_lora.ckpt",
+        json_schema_extra={"later": True, **_WAN22},
+    )
+    no_offload: bool = Field(
+        False,
+        description="wan22: keep the text encoder on the GPU",
+        json_schema_extra={"convenience": True, **_WAN22},
+    )
+    multi_gpu: bool = Field(
+        False,
+        description="wan22: one video on several GPUs (FSDP and Ulysses)",
+        json_schema_extra={"convenience": True, **_WAN22},
+    )
+    nproc_per_node: int | None = Field(
+        None,
+        ge=2,
+        description="wan22: how many GPUs with multi_gpu; None: all of this machine",
+        json_schema_extra={"convenience": True, **_WAN22},
+    )
+    wan22_dir: Path = _WAN22_DIR
+    wan22_python: Path | None = _WAN22_PYTHON
     device: Literal["cuda", "cpu"] | None = _convenience(None, "where the model runs; None: a GPU where there is one")
     fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
 
@@ -323,6 +419,17 @@ class _Generation(Settings):
             use = f"{low} or {low + 4}" if n > 5 else "5"
             raise ValueError(f"must be 4n + 1 and at least 5, got {n}; use {use}")
         return n
+
+    def _faults_of_wanlab(self) -> Iterable[str]:
+        yield from super()._faults_of_wanlab()
+        if self.solver != "unipc":
+            yield f"solver must be unipc with backend wanlab, got {self.solver}; use unipc, or backend wan22"
+
+    def _faults_of_wan22(self) -> Iterable[str]:
+        for name in self.given("max_frames", "device"):
+            yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
+        if self.nproc_per_node is not None and not self.multi_gpu:
+            yield f"nproc_per_node must be left out without multi_gpu, got {self.nproc_per_node}; use multi_gpu true"
 
 
 class GenerateSettings(_Generation):
@@ -496,7 +603,7 @@ def _explain(model: type[Settings], fault: Any) -> str:
     """Return one line for one fault of pydantic: the name, the rule, the value, the remedy."""
     name = str(fault["loc"][0]) if fault["loc"] else "settings"
     if fault["type"] == "value_error":
-        return f"{name} {fault['ctx']['error']}"
+        return f"{name} {fault['ctx']['error']}" if fault["loc"] else str(fault["ctx"]["error"])
     rule = _RULES.get(fault["type"])
     context: dict[str, Any] = fault.get("ctx", {})
     rule = (

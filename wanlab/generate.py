@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from wanlab import checkpoints, config, evaluation, inputs, mask, media, runs, windows
+from wanlab import checkpoints, config, evaluation, inputs, mask, media, official, official_setup, runs, windows
 
 if TYPE_CHECKING:  # they load torch
     from wanlab import models, sampling
@@ -63,8 +63,8 @@ def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
         FileNotFoundError: if inputs or checkpoint are missing.
     """
     made, _ = inputs.find(settings.inputs)
-    checkpoint = checkpoints.find(settings.checkpoint)
     mode = settings.mode or made.mode
+    checkpoint = _checkpoint(settings, mode)
     chosen = {name: getattr(settings, name) for name in FROM_CHECKPOINT}
     resolved = settings.replaced(
         inputs=made.folder,
@@ -91,6 +91,9 @@ def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
             mask.check(made.files["mask_video"].name, made.mask(), made.keypoints())
         except ValueError as error:
             faults.append(str(error))
+    if resolved.backend == "wan22":
+        resolved = resolved.replaced(prompt=config.PROMPT)  # the one that the script uses, whatever was given
+        faults += official.refuse(resolved, made, _clone(resolved))
     if any(faults):
         raise config.SettingsError("\n".join(fault for fault in faults if fault))
     return resolved
@@ -104,15 +107,17 @@ def start(settings: config.GenerateSettings) -> runs.Run:
     """
     resolved = resolve(settings)
     made, parent = inputs.find(resolved.inputs)
-    checkpoint = checkpoints.find(resolved.checkpoint)
+    checkpoint = _checkpoint(resolved, made.mode)
     run = runs.open_run(
         "generate",
         resolved,
-        **_made_from(made, checkpoint),
+        **_made_from(resolved, made, checkpoint),
         parents=(parent,) if parent else (),
         fresh=settings.fresh,
     )
     run.add_notes(*checkpoint.notes, *made.notes)
+    if resolved.backend == "wan22":
+        run.add_notes(*official.notes(resolved, _clone(resolved), settings.prompt))
     if checkpoint.folder == checkpoints.NANO:
         run.add_notes(
             "the bundled miniature (nano) makes this video, not Wan2.2-Animate-14B: it shows the line, not the quality"
@@ -123,17 +128,44 @@ def start(settings: config.GenerateSettings) -> runs.Run:
 def is_finished(resolved: config.GenerateSettings) -> bool:
     """Return whether a completed run of these settings (from `resolve`) is there."""
     made, _ = inputs.find(resolved.inputs)
-    code = runs.identity("generate", resolved, **_made_from(made, checkpoints.find(resolved.checkpoint)))
+    code = runs.identity("generate", resolved, **_made_from(resolved, made, _checkpoint(resolved, made.mode)))
     return any(run.completed and run.manifest["hash"] == code for run in runs.list_runs("generate"))
 
 
-def _made_from(made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
+def _made_from(
+    resolved: config.GenerateSettings, made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
+) -> dict[str, Any]:
     """Return what else than its settings decides a result, as `runs.open_run` takes it."""
+    if resolved.backend == "wan22":
+        lora = resolved.use_relighting_lora
+        weights = official_setup.fingerprint(checkpoint.folder, official_setup.GENERATE, lora=lora)
+        models = {checkpoint.name: weights, "Wan2.2": _clone(resolved).commit}
+    else:
+        models = {checkpoint.name: checkpoint.fingerprint()}
     return {
         "inputs": {"inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()}},
-        "models": {checkpoint.name: checkpoint.fingerprint()},
+        "models": models,
         "result_version": RESULT_VERSION,
     }
+
+
+def _checkpoint(settings: config.GenerateSettings, mode: str) -> checkpoints.Checkpoint:
+    """Return the checkpoint in the layout that the backend reads."""
+    if settings.backend == "wanlab":
+        return checkpoints.find(settings.checkpoint)
+    folder = official_setup.find_checkpoint(
+        settings.checkpoint,
+        official_setup.GENERATE,
+        replacing=mode == "replace",
+        lora=settings.use_relighting_lora,
+    )
+    return official_setup.read_checkpoint(folder)
+
+
+def _clone(resolved: config.GenerateSettings) -> official_setup.Clone:
+    here = config.project_root()
+    arguments = official.generate_arguments(resolved, here, here, here, 2 if resolved.multi_gpu else 1)
+    return official_setup.find_clone(resolved, official_setup.GENERATE, arguments)
 
 
 def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
@@ -161,10 +193,14 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
 
     Raises:
         FloatingPointError: if the result is black or not a number; the run is failed then.
+        ScriptFailedError: if the official script fails.
     """
     if not run.completed:
         with run.working():
-            _work(run, run.settings, loaded or Loaded())
+            if run.settings.backend == "wan22":
+                _work_official(run)
+            else:
+                _work(run, run.settings, loaded or Loaded())
     video = media.open_clip(run.path(RESULT))
     if run.settings.output_path is not None:
         target = config.absolute(run.settings.output_path)
@@ -208,23 +244,51 @@ def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> N
     with run.stage("write"):
         frames = (frame for n in range(len(cut.windows)) for frame in _saved(folder, n))
         count = media.write_video(run.path(MASTER), frames, made.fps, lossless=True)
-        driving = made.driving()
-        sound = None
-        if driving is not None and driving.info.has_audio:
-            sound = media.AudioStretch(driving.info.path, 0.0, float(count / made.fps))
+        sound = _sound(made, count)
         master = media.open_clip(run.path(MASTER))
         media.write_video(run.path(RESULT), master, made.fps, comment=_comment(run), audio=sound)
-    facts = {"frames": count, "height": made.height, "width": made.width, "fps": str(made.fps)}
-    run.add_artefact("master", MASTER, **facts)
-    run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **facts)
-    with run.stage("measure"):
-        measured = evaluation.evaluate(made, master, cut.seams, settings.mode or made.mode)
-        runs.write_json(run.path(METRICS), measured.over_time)
-        run.add_artefact("metrics", METRICS)
-        run.save(metrics=measured.overall)
+    run.add_artefact("master", MASTER, **_facts(made, count))
+    run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **_facts(made, count))
+    _measure(run, made, master, cut)
     shutil.rmtree(folder)  # all of it is in the master now
     if run.manifest["artefacts"].pop("preview", None):
         run.path(PREVIEW).unlink(missing_ok=True)
+
+
+def _work_official(run: runs.Run) -> None:
+    made, cut = inputs_of(run), plan(run)
+    film = official.generate(run, _clone(run.settings), made, cut)
+    with run.stage("write"):
+        sound = _sound(made, len(film))
+        media.remux(film.info.path, run.path(RESULT), made.fps, comment=_comment(run), audio=sound)
+        said = "with the film's sound" if sound else "without sound: the inputs hold no film that has any"
+        run.add_notes(
+            f"{official.ORIGINAL} is the official script's film of {official.FPS} frames per second without sound; {RESULT} holds the "
+            f"same coded pictures at the clip's {float(made.fps):.4g}, {said}"
+        )
+    run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **_facts(made, len(film)))
+    _measure(run, made, media.open_clip(run.path(RESULT)), cut)
+
+
+def _sound(made: inputs.AnimateInputs, count: int) -> media.AudioStretch | None:
+    """Return the sound that belongs to the first `count` frames, None where the inputs hold none."""
+    driving = made.driving()
+    if driving is None or not driving.info.has_audio:
+        return None
+    return media.AudioStretch(driving.info.path, 0.0, float(count / made.fps))
+
+
+def _facts(made: inputs.AnimateInputs, count: int) -> dict[str, Any]:
+    return {"frames": count, "height": made.height, "width": made.width, "fps": str(made.fps)}
+
+
+def _measure(run: runs.Run, made: inputs.AnimateInputs, video: media.Clip, cut: windows.Plan) -> None:
+    """Compute the metrics of a result and put them into the run."""
+    with run.stage("measure"):
+        measured = evaluation.evaluate(made, video, cut.seams, run.settings.mode or made.mode)
+        runs.write_json(run.path(METRICS), measured.over_time)
+        run.add_artefact("metrics", METRICS)
+        run.save(metrics=measured.overall)
 
 
 def _generate(

@@ -28,6 +28,7 @@ REPLACE_ONLY = ("background_video", "mask_video")
 DRIVING = "driving.mkv"  # the working clip itself
 KEYPOINTS = "keypoints.npz"
 FACTS = "inputs.json"
+EDITED = ("refer_edit", "tpl_edit")  # what FLUX made of the reference and of the film's first frame, as .png
 FACE_SIZE = 512  # pixels, the side of a face crop in upstream's folders
 
 UPSTREAM_NAMES = {  # upstream's and the earlier scripts' words: wanlab's
@@ -84,6 +85,10 @@ class AnimateInputs:
         shown = {"driving": self.folder / DRIVING}
         shown |= {name.removesuffix("_video"): self.folder / export for name, (export, _) in EXPORTS.items()}
         return {name: media.open_clip(path) for name, path in shown.items() if path.is_file()}
+
+    def edited(self) -> dict[str, np.ndarray]:
+        """Return the pictures that upstream's FLUX edited for retargeting, [H, W, 3], uint8 RGB each, by name; often none."""
+        return {name: media.read_image(path) for name in EDITED if (path := self.folder / f"{name}.png").is_file()}
 
     def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Return the frames `indices` (in any order, repeated or not) of a video: [n, H, W, 3], 0 to 255, uint8 RGB."""
@@ -171,7 +176,14 @@ def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fract
 
 def copy(folder: Path, target: Path) -> None:
     """Copy the inputs (not the manifest, notebook or report) of `folder` to `target`, whole or not at all."""
-    names = [REFERENCE, FACTS, DRIVING, KEYPOINTS, *(name for pair in EXPORTS.values() for name in pair)]
+    names = [
+        REFERENCE,
+        FACTS,
+        DRIVING,
+        KEYPOINTS,
+        *(f"{name}.png" for name in EDITED),
+        *(name for pair in EXPORTS.values() for name in pair),
+    ]
     runs.copy_whole(folder, target, only=[name for name in names if (folder / name).is_file()])
 
 

@@ -8,16 +8,11 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import wanlab
-from wanlab import checkpoints, config, sam_models
-
-KERNELS = {  # module: what it is
-    "fa3_fwd_interface": "FlashAttention 3 (fa3-fwd wheel, Hopper)",
-    "flash_attn": "FlashAttention 2",
-    "sageattention": "SageAttention",
-}
+from wanlab import attention, checkpoints, config, official_setup, sam_models
 
 
 class Line(NamedTuple):
@@ -39,6 +34,7 @@ def check() -> Iterator[Line]:
     yield from _attention()
     yield _providers()
     yield from _checkpoint()
+    yield from _official()
     yield from (Line(name, what) for name, what in sam_models.overview())
     usage = shutil.disk_usage(config.outputs_root() if config.outputs_root().is_dir() else config.project_root())
     remedy = "" if usage.free > 10 * 2**30 else "set WANLAB_OUTPUTS to a folder on a larger disk"
@@ -91,12 +87,16 @@ def _gpu() -> Iterator[Line]:
 def _attention() -> Iterator[Line]:
     import torch
 
-    there = [what for module, what in KERNELS.items() if importlib.util.find_spec(module)]
-    found = ", ".join([*there, "PyTorch's scaled_dot_product_attention"])
-    yield Line(
-        "attention kernels",
-        f"{found}; generation uses PyTorch's" + (" (cuDNN or Flash on this GPU)" if torch.cuda.is_available() else ""),
-    )
+    capability = torch.cuda.get_device_capability(0) if torch.cuda.is_available() else None
+    modules = [kernel.module for kernel in attention.KERNELS if kernel.module]
+    installed = [name for name in modules if importlib.util.find_spec(name)]
+    for kernel, what in attention.rows(capability, installed):
+        yield Line(f"attention: {kernel}", what)
+
+
+def _official() -> Iterator[Line]:
+    """Say what the official scripts would run on."""
+    yield from (Line(topic, what) for topic, what in official_setup.overview(Path("Wan2.2")))
 
 
 def _providers() -> Line:

@@ -287,6 +287,66 @@ def write_video(
     return count
 
 
+def remux(
+    source: Path | str,
+    path: Path | str,
+    fps: Fraction,
+    *,
+    comment: str | None = None,
+    audio: AudioStretch | None = None,
+) -> int:
+    """Copy a film's coded pictures into an mp4 at another rate, bit for bit, whole or not at all.
+
+    Args:
+        source: a film of a constant rate, of a codec that mp4 takes.
+        path: the mp4.
+        fps: frames per second that the copy plays at.
+        comment: text for the file's comment tag.
+        audio: sound to carry over; a file without sound gives none.
+
+    Returns:
+        the number of frames.
+
+    Raises:
+        OSError, ValueError: as `write_video`, and if the source cannot be read.
+    """
+    path, fps = Path(path), Fraction(fps)
+    rate = probe_video(source).fps
+    _folder_of(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    sound = _sound(audio) if audio else None
+    count = 0
+    try:
+        with (
+            _open(Path(source)) as given,
+            av.open(str(part), "w", options={"movflags": "+faststart+use_metadata_tags"}) as container,
+        ):
+            if comment is not None:
+                container.metadata["comment"] = comment
+            film = _film(given, Path(source))
+            stream = container.add_stream_from_template(film)
+            stream.time_base = 1 / fps
+            sound_stream = _sound_stream(container, sound, lossless=False)
+            for packet in given.demux(film):
+                if packet.size and packet.pts is not None:
+                    packet.pts, packet.dts = (round(t * packet.time_base * rate) for t in (packet.pts, packet.dts))
+                    packet.duration, packet.time_base, packet.stream = 1, 1 / fps, stream
+                    container.mux(packet)
+                    count += 1
+            if sound_stream is not None:
+                for block in sound[0]:  # type: ignore[index]
+                    container.mux(sound_stream.encode(block))
+                container.mux(sound_stream.encode(None))
+        if _count_packets(part) != count:
+            raise OSError(errno.ENOSPC, "the file is cut off")
+        part.replace(path)
+    except (OSError, av.error.FFmpegError) as error:
+        raise _write_error(error, path) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
 def describe_frames(frames: Iterable[int]) -> str:
     """Write frame numbers as ranges: `frames 3-7, 12`."""
     parts: list[list[int]] = []

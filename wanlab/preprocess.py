@@ -19,6 +19,8 @@ from wanlab import (
     keypoints,
     mask,
     media,
+    official,
+    official_setup,
     person_masks,
     points,
     pose,
@@ -38,19 +40,9 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
     Raises:
         FileNotFoundError, ValueError: if an input is missing or cannot be used, before anything is worked on.
     """
-    checkpoint = checkpoints.find(settings.checkpoint)
     _refuse_contradictions(settings)
+    resolved, models, notes = _resolve_official(settings) if settings.backend == "wan22" else _resolve(settings)
     replacing = settings.mode == "replace"
-    chain = settings.mask_chain
-    source, weights, passed_over = _mask_source(settings, checkpoint.folder)
-    resolved = settings.replaced(
-        resolution=settings.resolution or checkpoint.recommended["resolution"],
-        retarget=bool(settings.retarget),
-        mask_source=source,
-        sam_checkpoint=weights.file if weights else "none",
-        mask_chain=mask.DEFAULT_CHAIN if replacing and chain is None and settings.mask_video is None else chain,
-        checkpoint=checkpoint.folder,
-    )
     files = {
         name: _existing(resolved, name)
         for name in ("driving_video", "reference_image", "mask_source", *OWN_VIDEOS)
@@ -68,11 +60,11 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         "preprocess",
         resolved,
         inputs={name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in files.items()},
-        models=keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
+        models=models,
         result_version=RESULT_VERSION,
         fresh=settings.fresh,
     )
-    run.add_notes(*passed_over)
+    run.add_notes(*notes)
     run.add_notes(
         f"resolution {resolved.resolution} is an area: with the shape of the "
         + (f"film ({clip.height}x{clip.width}) " if replacing else f"reference ({image.shape[0]}x{image.shape[1]}) ")
@@ -95,10 +87,14 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
 
     Raises:
         ValueError: if no frame of the driving video shows a person, or the mask is empty or inverted.
+        ScriptFailedError: if the official script fails.
     """
     if not run.completed:
         with run.working():
-            _work(run, run.settings)
+            if run.settings.backend == "wan22":
+                official.preprocess(run, _clone(run.settings))
+            else:
+                _work(run, run.settings)
     made = inputs.read(run.folder)
     if run.settings.save_path is not None:
         target = config.absolute(run.settings.save_path)
@@ -199,6 +195,57 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             mask_chain=settings.mask_chain,
         )
         run.add_artefact("inputs", inputs.FACTS)
+
+
+def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
+    """Return the settings with every `None` filled in, the fingerprints of what will be used, and what a reader must know."""
+    checkpoint = checkpoints.find(settings.checkpoint)
+    chain = settings.mask_chain
+    source, weights, passed_over = _mask_source(settings, checkpoint.folder)
+    resolved = settings.replaced(
+        resolution=settings.resolution or checkpoint.recommended["resolution"],
+        retarget=bool(settings.retarget),
+        mask_source=source,
+        sam_checkpoint=weights.file if weights else "none",
+        mask_chain=mask.DEFAULT_CHAIN
+        if settings.mode == "replace" and chain is None and settings.mask_video is None
+        else chain,
+        checkpoint=checkpoint.folder,
+    )
+    return resolved, keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}), passed_over
+
+
+def _resolve_official(
+    settings: config.PreprocessSettings,
+) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
+    """Do the same for the official script; check clone, interpreter and checkpoint."""
+    replacing = settings.mode == "replace"
+    checkpoint = official_setup.read_checkpoint(
+        official_setup.find_checkpoint(
+            settings.checkpoint, official_setup.PREPROCESS, replacing=replacing, flux=settings.use_flux
+        )
+    )
+    resolved = settings.replaced(
+        resolution=settings.resolution or checkpoint.recommended["resolution"],
+        retarget=not replacing and settings.retarget is not False,
+        mask_chain=official.MASK_CHAIN if replacing and settings.mask_chain is None else settings.mask_chain,
+        checkpoint=checkpoint.folder,
+    )
+    clone = _clone(resolved)
+    models = {
+        "Wan2.2": clone.commit,
+        "process_checkpoint": official_setup.fingerprint(
+            checkpoint.folder, official_setup.PREPROCESS, flux=settings.use_flux
+        ),
+    }
+    return resolved, models, (f"the official script makes these inputs: {clone.describe()}",)
+
+
+def _clone(settings: config.PreprocessSettings) -> official_setup.Clone:
+    arguments = official.preprocess_arguments(
+        settings, config.absolute(settings.checkpoint or ""), config.project_root()
+    )
+    return official_setup.find_clone(settings, official_setup.PREPROCESS, arguments)
 
 
 def _mask_source(

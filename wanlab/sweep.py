@@ -64,6 +64,7 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
         try:
             mask.parse_chain(chain or "")
             resolved = generate.resolve(config.GenerateSettings.build(given))
+            _refuse_of_wan22(settings, resolved)
             if chain is not None and resolved.mode != "replace":
                 raise ValueError("mask_chain must be left out for inputs of animate, which have no mask")
         except ValueError as error:
@@ -180,6 +181,14 @@ def newest_settings() -> dict[str, Any]:
         )
     hidden = config.SweepSettings.conveniences()
     return {name: value for name, value in found[-1].manifest["settings"].items() if name not in hidden}
+
+
+def _refuse_of_wan22(settings: config.SweepSettings, point: config.GenerateSettings) -> None:
+    """Refuse a point of the official script that it cannot make in the way that the sweep asks for."""
+    if point.backend == "wan22" and settings.preview_steps is not None:
+        raise ValueError("preview_steps must be None with backend wan22, whose script cannot stop and go on; use None")
+    if point.multi_gpu and (settings.workers is not None or settings.cluster is not None):
+        raise ValueError("multi_gpu must be false with workers, each of which has one GPU; use one of both")
 
 
 def _chosen(all_points: Sequence[Point], settings: config.SweepSettings) -> list[Point]:

@@ -72,12 +72,15 @@ def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip,
     return _sheet(rows, frames, reference, shown_seams)
 
 
-def reference_sketch(image: np.ndarray, keypoints: np.ndarray | None) -> Image:
-    """Show the reference, and its skeleton over a dimmed copy.
+def reference_sketch(
+    image: np.ndarray, keypoints: np.ndarray | None, edited: Mapping[str, np.ndarray] | None = None
+) -> Image:
+    """Show the reference, its skeleton over a dimmed copy, and what FLUX made of it and of the film's first frame.
 
     Args:
         image: [H, W, 3], 0 to 255, uint8 RGB.
         keypoints: [133, 3], float32, x, y in pixels of the image, score; None in a folder of other tools.
+        edited: [H', W', 3], 0 to 255, uint8 RGB each, by name.
     """
     pictures = {"reference": image}
     if keypoints is not None and keypoints[:, 2].any():
@@ -88,9 +91,10 @@ def reference_sketch(image: np.ndarray, keypoints: np.ndarray | None) -> Image:
         pictures["its skeleton"] = pose.draw_frame(
             meta.body[0], meta.left_hand[0], meta.right_hand[0], height * scale, width * scale, canvas=large // 3
         )
-    ratio = image.shape[1] / image.shape[0]
-    figure = Figure(figsize=(len(pictures) * 3.2 * ratio, 3.5), dpi=DPI, layout="constrained")
-    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    pictures |= edited or {}
+    ratios = [picture.shape[1] / picture.shape[0] for picture in pictures.values()]
+    figure = Figure(figsize=(sum(ratios) * 3.2, 3.5), dpi=DPI, layout="constrained")
+    axes = figure.subplots(1, len(pictures), squeeze=False, width_ratios=ratios)[0]
     for axis, (name, picture) in zip(axes, pictures.items(), strict=True):
         _picture(axis, picture)
         axis.set_title(name, fontsize=9)

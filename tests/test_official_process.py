@@ -1,0 +1,108 @@
+"""A script as a child process: its lines, its bars, its end."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from wanlab import official_process
+from wanlab.official_process import Steps, explain
+
+
+def test_steps_are_counted_over_segments() -> None:
+    steps = Steps(num_segments=2, num_steps=3, num_processes=1)
+    news = [steps.see(*state) for state in [(4, 4), (0, 3), (1, 3), (1, 3), (2, 3), (3, 3), (0, 3), (2, 3), (3, 3)]]
+    assert news == [False, False, True, False, True, True, True, True, True]
+    assert (steps.segment, steps.step, steps.done) == (1, 3, 6)
+
+
+def test_bars_of_several_processes_are_one_count() -> None:
+    steps = Steps(num_segments=2, num_steps=2, num_processes=2)
+    done = []
+    for state in (0, 0, 1, 1, 2, 2, 2, 0, 2, 0, 1, 1, 2, 2):
+        steps.see(state, 2)
+        done.append(steps.done)
+    assert done == [0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "said"),
+    [
+        (1, ["ValueError: zero-size array to reduction operation minimum which has no identity"], "the mask is empty"),
+        (1, ["cv2.error: (-215:Assertion failed) !ssize.empty() in function 'resize'"], "no face was found"),
+        (1, ["ImportError: sam2/_C.so: undefined symbol: _ZN3c10"], "sam2 in the clone's environment"),
+        (1, ["KeyError: 'frames_tracked_per_obj'"], "sam2 in the clone's environment"),
+        (1, ["ImportError: flash_attn_2_cuda.so: undefined symbol: _ZN3c10"], "flash-attn is missing"),
+        (1, ["    assert FLASH_ATTN_2_AVAILABLE", "AssertionError"], "flash-attn is missing"),
+        (1, ["torch.OutOfMemoryError: CUDA out of memory. Tried"], "the GPU's memory is too small"),
+        (
+            1,
+            ["einops.EinopsError: can't divide axis of length 31900 in chunks of 21"],
+            "the number of tokens does not fit",
+        ),
+        (
+            1,
+            ["ModuleNotFoundError: No module named 'moviepy'"],
+            "lacks moviepy; in the clone: .venv/bin/pip install moviepy",
+        ),
+        (-9, [], "was ended by SIGKILL; it was killed, likely out of main memory"),
+        (-11, [], "it crashed: a package with CUDA code"),
+        (1, ["something else"], "ended with status 1; see its last lines"),
+    ],
+)
+def test_known_failures_say_what_to_do(status: int, lines: list[str], said: str) -> None:
+    text = explain("generate.py", status, ["first", *["line"] * 30, *lines])
+    assert said in text.splitlines()[0]
+    assert text.splitlines()[0].startswith("generate.py ")
+    assert text.splitlines()[1] == "last lines of wan22.log:"
+    assert text.splitlines()[2:][-len(lines) :] == lines or not lines
+    assert len(text.splitlines()) == 2 + official_process.LAST_LINES
+
+
+def test_a_bar_s_states_are_no_lines() -> None:
+    source, target = os.pipe()
+    os.write(target, "one\r\n 5%| 1/20 [\r 10%| 2/20 [\nzwei £".encode())
+    os.close(target)
+    with os.fdopen(source, "rb") as stream:
+        found = [piece for piece in official_process._pieces(stream) if piece[0]]
+    assert found == [("one", True), (" 5%| 1/20 [", False), (" 10%| 2/20 [", True), ("zwei £", True)]
+
+
+def test_the_group_ends_when_wanlab_is_killed(tmp_path: Path) -> None:
+    """A kernel that is killed leaves no process on the GPU."""
+    code = f"""
+import sys, time
+from pathlib import Path
+from wanlab import official_process
+child = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']); print(p.pid, flush=True); time.sleep(300)"
+with official_process._group([sys.executable, "-c", child], Path({str(tmp_path)!r}), {{}}) as process:
+    print(process.pid, process.stdout.readline().decode(), flush=True)
+    time.sleep(300)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert isinstance(parent.stdout, io.TextIOBase)
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(pids) == 2
+    assert all(map(_works, pids))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 10
+    while any(map(_works, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(_works, pids))
+
+
+def _works(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

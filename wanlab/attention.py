@@ -1,0 +1,84 @@
+"""Attention kernels: which there are, on which GPUs each runs, how to get it. docs/attention.md shows the same table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+
+class Kernel(NamedTuple):
+    """One kernel.
+
+    module: that Python imports; None: part of torch. capabilities: lowest and highest compute capability (major, minor)
+    that it runs on; None: any, a CPU too. gpus: the same in words. torch: which it goes with. users: who uses it.
+    get: the command that brings it.
+    """
+
+    name: str
+    module: str | None
+    capabilities: tuple[tuple[int, int], tuple[int, int]] | None
+    gpus: str
+    torch: str
+    users: str
+    get: str
+
+    def runs_on(self, capability: tuple[int, int] | None) -> bool:
+        """Return whether the kernel runs on a GPU of that compute capability; None: a CPU."""
+        if self.capabilities is None:
+            return True
+        return capability is not None and self.capabilities[0] <= capability <= self.capabilities[1]
+
+
+KERNELS = (
+    Kernel("PyTorch SDPA", None, None, "any, and CPU", "any", "wanlab", "comes with torch"),
+    Kernel(
+        "FlashAttention 2", "flash_attn", ((8, 0), (12, 1)), "Ampere, Ada, Hopper, Blackwell (8.0 and newer)",
+        "the one it was built for", "official scripts: needed", "pip install --no-build-isolation flash-attn",
+    ),
+    Kernel(
+        "FlashAttention 3, built from source", "flash_attn_interface", ((9, 0), (9, 0)), "Hopper (9.0)",
+        "the one it was built for", "official scripts: preferred where it is", "python setup.py install in hopper/ of flash-attention",
+    ),
+    Kernel(
+        "FlashAttention 3, fa3-fwd wheel", "fa3_fwd_interface", ((9, 0), (9, 0)), "Hopper (9.0)", "recent ones: its ABI is stable", "nobody yet", "make gpu",
+    ),
+    Kernel("SageAttention", "sageattention", ((8, 0), (12, 1)), "Ampere and newer", "the one it was built for", "nobody", "pip install sageattention"),
+)  # fmt: skip
+
+
+def rows(capability: tuple[int, int] | None, installed: Collection[str]) -> list[tuple[str, str]]:
+    """Return (kernel, what there is to say of it) for a machine.
+
+    Args:
+        capability: compute capability of its GPU, None without one.
+        installed: modules that can be imported.
+    """
+    found = []
+    for kernel in KERNELS:
+        here = kernel.module is None or kernel.module in installed
+        if not kernel.runs_on(capability):
+            state = f"{'installed, but ' if here else ''}not for {_named(capability)}: {kernel.gpus}"
+        else:
+            state = "installed" if here else f"not installed: {kernel.get}"
+        found.append((kernel.name, f"{state}; used by {kernel.users}"))
+    return found
+
+
+def wheel(python: str, torch: str, cuda: str | None) -> str:
+    """Return what stands in the name of the prebuilt flash-attn wheel that fits, e.g. `cu12torch2.8` and `cp312`.
+
+    Args:
+        python, torch: versions as the interpreter prints them.
+        cuda: that torch was built for, None for a CPU build.
+
+    Raises:
+        ValueError: for a torch without CUDA, which no wheel fits.
+    """
+    if cuda is None:
+        raise ValueError(f"torch must be built for CUDA for flash-attn, got {torch}; install a CUDA build first")
+    release = ".".join(torch.partition("+")[0].split(".")[:2])
+    return f"cu{cuda.partition('.')[0]}torch{release} (or cu{cuda.replace('.', '')}torch{release}) and cp{''.join(python.split('.')[:2])}"
+
+
+def _named(capability: tuple[int, int] | None) -> str:
+    return "a CPU" if capability is None else f"compute capability {capability[0]}.{capability[1]}"
