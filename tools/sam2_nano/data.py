@@ -25,7 +25,9 @@ LAYERS = (  # back to front: kind, chance of being there
     ("shape", 0.5), ("shape", 0.4), ("thing", 0.4), ("person", 0.5), ("shape", 0.3), ("person", 0.45), ("thing", 0.25),
     ("shape", 0.2), ("person", 0.6), ("thing", 0.15), ("shape", 0.3),
 )  # fmt: skip
-IS_PERSON = torch.tensor([False, *(kind == "person" for kind, _ in LAYERS)])  # by number in the map; 0 is the background
+IS_PERSON = torch.tensor(
+    [False, *(kind == "person" for kind, _ in LAYERS)]
+)  # by number in the map; 0 is the background
 ASPECTS = (0.5, 0.5625, 0.577, 0.75, 0.75, 1.0, 1.33, 1.78)  # width to height of films
 
 
@@ -166,7 +168,10 @@ def _backdrop(count: int, size: int, device: str, bank: Tensor) -> Tensor:
     calm = torch.rand(count, 1, 1, 1, device=device)
     surface = torch.lerp(surface.mean((2, 3), keepdim=True), surface, calm)
     out = torch.where(torch.rand(count, 1, 1, 1, device=device) < 0.55, room, surface)
-    camera = Camera(torch.tensor([0.0, 0.0, 1.0, 1.0], device=device).expand(count, 1, 4), torch.full((count,), 256.0, device=device))
+    camera = Camera(
+        torch.tensor([0.0, 0.0, 1.0, 1.0], device=device).expand(count, 1, 4),
+        torch.full((count,), 256.0, device=device),
+    )
     for _ in range(6):
         rows = (torch.rand(count, device=device) < 0.45).nonzero()[:, 0]
         if len(rows):
@@ -193,7 +198,8 @@ def _shape(camera: Camera, x: Tensor, middle: Tensor, size: int, bank: Tensor) -
     reach = (u.abs().clamp(min=1e-4) ** power + v.abs().clamp(min=1e-4) ** power) ** (1 / power)
     angle, wavy = torch.atan2(v, u), (U(0, 1) < 0.55).float()
     bumps = sum(
-        U(0, 0.35) * torch.cos(torch.randint(2, 8, (count, 1, 1, 1), device=device) * angle + U(0, 6.28)) for _ in range(2)
+        U(0, 0.35) * torch.cos(torch.randint(2, 8, (count, 1, 1, 1), device=device) * angle + U(0, 6.28))
+        for _ in range(2)
     )
     reach = reach / (1 + wavy * bumps).clamp(min=0.25)
     soft = 0.5 * (wide + high) / camera.window[..., 2:].mean(-1)[..., None, None]  # pixels that the radius has
@@ -217,7 +223,9 @@ def _painted(u: Tensor, v: Tensor, bank: Tensor) -> Tensor:
     return torch.lerp(plain, found, P.U((count, 1, 1, 1, 1), -0.3, 1.2, u.device).clamp(0, 1))
 
 
-def _thing(camera: Camera, x: Tensor, middle: Tensor, size: int, supersample: int, bank: Tensor) -> tuple[Tensor, Tensor]:
+def _thing(
+    camera: Camera, x: Tensor, middle: Tensor, size: int, supersample: int, bank: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return a solid thing of random cones and ellipsoids a scene, as `_shape`: plants, stands, chains, heaps."""
     count, frames, device = *x.shape, x.device
     cones, balls = 9, 3
@@ -286,7 +294,11 @@ def _person(
     motion[..., 0] = torch.where(walks, 1.4 * speed.sign() + 0.3 * motion[..., 0], motion[..., 0])
     joints = P.fk(who, motion)
     far = torch.rand(count, device=device)
-    zoom = torch.where(far < 0.2, U(0.3, 0.65), torch.where(far < 0.6, U(0.65, 0.95), torch.where(far < 0.85, U(0.95, 1.6), U(1.6, 2.8))))
+    zoom = torch.where(
+        far < 0.2,
+        U(0.3, 0.65),
+        torch.where(far < 0.6, U(0.65, 0.95), torch.where(far < 0.85, U(0.95, 1.6), U(1.6, 2.8))),
+    )
     tall = P.body_height(who)
     scale = zoom * HEIGHT / tall
     top = torch.where(zoom < 0.93, torch.rand(count, device=device) * (0.98 - zoom) + 0.01, U(-0.04, 0.2)) * HEIGHT
@@ -300,7 +312,9 @@ def _person(
     tables = P.build_tables(who, joints, place, motion[..., 40:48], _light(count, device))
     _dress(tables, who, joints, place)
     parts = tables["mat"].shape[1]
-    uneven = torch.where(torch.rand(count, 1, 1, device=device) < 0.5, 0.18, 0.0) * (torch.rand(count, parts, 3, device=device) - 0.5)
+    uneven = torch.where(torch.rand(count, 1, 1, device=device) < 0.5, 0.18, 0.0) * (
+        torch.rand(count, parts, 3, device=device) - 0.5
+    )
     stained = 1 + 2 * uneven.mean(-1, keepdim=True) + uneven
     odd = torch.rand(count, device=device) < 0.07  # every part of another colour: the shape tells, not the clothes
     new = _colours(count * parts, device).view(count, parts, 3)
@@ -322,7 +336,9 @@ def _identity(count: int, tones: Tensor, device: str) -> dict[str, Tensor]:
     U = lambda lo, hi, *shape: P.U((count, *shape), lo, hi, device)
     who["fat"], who["hr"] = U(0.75, 1.55), U(0.06, 0.1)
     who["shw"] = who["shw"] * U(0.85, 1.2)
-    who["eyes"] = who["eyes"] * torch.stack([torch.ones(count, device=device), torch.ones(count, device=device), U(0.45, 1)], -1)
+    who["eyes"] = who["eyes"] * torch.stack(
+        [torch.ones(count, device=device), torch.ones(count, device=device), U(0.45, 1)], -1
+    )
     r = torch.rand(count, 1, device=device)
     for name in ("shirt", "shirt2", "pants", "shoes"):
         own = torch.where(torch.rand(count, 1, device=device) < 0.5, who[name], _colours(count, device))
@@ -331,7 +347,9 @@ def _identity(count: int, tones: Tensor, device: str) -> dict[str, Tensor]:
     return who
 
 
-def _dress(tables: dict[str, Tensor], who: dict[str, Tensor], joints: dict[str, Tensor], place: dict[str, Tensor]) -> None:
+def _dress(
+    tables: dict[str, Tensor], who: dict[str, Tensor], joints: dict[str, Tensor], place: dict[str, Tensor]
+) -> None:
     """Add hats, a rucksack or a big belly to some: ellipsoids at the end of the tables."""
     count, frames = joints["head"].shape[:2]
     device = joints["head"].device
@@ -343,7 +361,14 @@ def _dress(tables: dict[str, Tensor], who: dict[str, Tensor], joints: dict[str, 
     for worn, joint, turn, offset, radii, paint in (
         (hat, "head", "Rh", (0 * hr, 0.62 * hr, -0.08 * hr), (1.1 * hr * hw, 0.55 * hr, 1.12 * hr * hw), colour),
         (hat & brim, "head", "Rh", (0 * hr, 0.5 * hr, 0.05 * hr), (wide * hr * hw, 0.1 * hr, wide * hr * hw), colour),
-        (pack, "spine", "Rc", (0 * hr, 0.05 + 0 * hr, -0.11 + 0 * hr), (0.1 + 0 * hr, 0.14 + 0 * hr, 0.07 + 0 * hr), bag),
+        (
+            pack,
+            "spine",
+            "Rc",
+            (0 * hr, 0.05 + 0 * hr, -0.11 + 0 * hr),
+            (0.1 + 0 * hr, 0.14 + 0 * hr, 0.07 + 0 * hr),
+            bag,
+        ),
     ):
         R_, away = joints[turn], torch.stack([v * ones for v in offset], -1)
         centre, scale = P.project(place, joints[joint] + P.mv(R_, away))
@@ -412,7 +437,9 @@ def disturbed(clips: Clips) -> tuple[Tensor, Tensor]:
     grey = pictures.mean(2, keepdim=True)
     pictures = torch.lerp(grey, pictures, torch.where(some(0.4), U(0, 1.5), torch.ones_like(U(0, 1))))
     pictures = pictures * torch.where(some(0.5), U(0.8, 1.2, 1, 3, 1, 1), torch.ones(count, 1, 3, 1, 1, device=device))
-    patch = F.interpolate(torch.rand(count, 1, 3, 3, device=device), (size, size), mode="bicubic").view(count, 1, 1, size, size)
+    patch = F.interpolate(torch.rand(count, 1, 3, 3, device=device), (size, size), mode="bicubic").view(
+        count, 1, 1, size, size
+    )
     pictures = pictures * torch.where(some(0.3), 1 + U(0, 0.9) * (patch - 0.5), torch.ones_like(patch))
     level = torch.where(some(0.15), U(0.08, 0.5), U(0.7, 1.25))
     haze = torch.where(some(0.2), U(0, 0.3), torch.zeros_like(level))
@@ -428,7 +455,9 @@ def _cut(pictures: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
     U = lambda lo, hi: P.U((count,), lo, hi, device)
     active = torch.rand(count, device=device) < 0.6
     share = torch.where(active, U(0.55, 1.0), torch.ones(count, device=device))
-    turn = torch.where(active & (torch.rand(count, device=device) < 0.5), U(-0.25, 0.25), torch.zeros(count, device=device))
+    turn = torch.where(
+        active & (torch.rand(count, device=device) < 0.5), U(-0.25, 0.25), torch.zeros(count, device=device)
+    )
     mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
     theta = torch.zeros(count, 2, 3, device=device)
     theta[:, 0, 0], theta[:, 0, 1] = share * turn.cos() * mirror, -share * turn.sin()
@@ -448,7 +477,9 @@ def _smeared(pictures: Tensor) -> Tensor:
     long = 1 + 2 * torch.rand(count, 1, device=pictures.device)
     col, row = (at * angle.cos()[:, None] * long / 3), (at * angle.sin()[:, None] * long / 3)
     rows = torch.arange(count, device=pictures.device)[:, None]
-    kernel.index_put_((rows, (row.round() + 3).long(), (col.round() + 3).long()), torch.ones_like(row) / 7, accumulate=True)
+    kernel.index_put_(
+        (rows, (row.round() + 3).long(), (col.round() + 3).long()), torch.ones_like(row) / 7, accumulate=True
+    )
     weight = kernel.repeat_interleave(frames * 3, 0).unsqueeze(1)
     stacked = F.pad(pictures.reshape(1, -1, size, size), (3, 3, 3, 3), mode="replicate")
     return F.conv2d(stacked, weight, groups=count * frames * 3).view_as(pictures)
@@ -462,9 +493,10 @@ def _compressed(pictures: Tensor) -> Tensor:
     D[0] *= 0.5**0.5
     blocks = pictures.reshape(count, frames, 3, size // 8, 8, size // 8, 8).transpose(-3, -2)
     step = P.U((count, 1, 1, 1, 1, 1, 1), 0.005, 0.05, pictures.device) * (1 + (k[:, None] + k[None]) * 0.7)
-    found = D @ blocks @ D.T
+    sided = lambda x, m: (x @ m).mT @ m  # m' x' m, as one large product
+    found = sided(blocks, D.T)
     found = (found / step).round() * step
-    return (D.T @ found @ D).transpose(-3, -2).reshape(pictures.shape)
+    return sided(found, D).transpose(-3, -2).reshape(pictures.shape)
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------------------

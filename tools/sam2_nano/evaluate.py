@@ -40,7 +40,9 @@ def samples(names: list[str], max_frames: int | None) -> Iterator[Case]:
             masks = np.unpackbits(known["mask"], axis=-1)[..., : film.width].astype(bool)
         people = masks if masks.ndim == 4 else masks[None]
         for k, mask in enumerate(people):
-            yield Case(f"{name} {'left right'.split()[k]}" if len(people) > 1 else name, film, mask[: len(film)], k == 0)
+            yield Case(
+                f"{name} {'left right'.split()[k]}" if len(people) > 1 else name, film, mask[: len(film)], k == 0
+            )
 
 
 def held_out(count: int, frames: int) -> Iterator[Case]:
@@ -85,7 +87,9 @@ def clicked(weights: sam_models.Weights, case: Case, seen: np.ndarray, looks: in
     for t in seen[np.unique(np.linspace(0, len(seen) - 1, looks).astype(int))].tolist():
         ys, xs = np.nonzero(case.truth[t])
         picked = random.integers(len(xs), size=5)
-        for k, (x, y) in enumerate([deepest(case.truth[t]), *zip(xs[picked].tolist(), ys[picked].tolist(), strict=True)]):
+        for k, (x, y) in enumerate(
+            [deepest(case.truth[t]), *zip(xs[picked].tolist(), ys[picked].tolist(), strict=True)]
+        ):
             mask = clicks.mask(t, points.Prompts((points.Click(t, float(x), float(y), True),)))
             (anywhere if k else deep).append(iou(mask, case.truth[t]))
     return deep, anywhere
@@ -104,7 +108,9 @@ def followed(weights: sam_models.Weights, case: Case, prompts: points.Prompts) -
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("clips", nargs="*", default=list(CLIPS), metavar="CLIP", help=", ".join(CLIPS))
-    options.add_argument("--weights", type=Path, default=sam_models.NANO, help="model.safetensors, its config.yaml beside it")
+    options.add_argument(
+        "--weights", type=Path, default=sam_models.NANO, help="model.safetensors, its config.yaml beside it"
+    )
     options.add_argument("--held_out", type=int, default=3, help="rendered clips of 77 frames")
     options.add_argument("--no_keypoints", action="store_true")
     options.add_argument("--max_frames", type=int, default=None)

@@ -11,7 +11,6 @@ import model as M
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 SAMPLES = {"half": "half_truth", "driving": "truth", "dark": "dark_truth", "two_people": "two_people_truth", "walk": "walk_truth"}  # fmt: skip
 SEED = 987_654_321  # of the held-out renders
@@ -90,7 +89,9 @@ def follow(net: torch.nn.Module, video: Tensor, points: M.Points, first: int) ->
     return out
 
 
-def _held_out(net: torch.nn.Module, pictures: Tensor, numbers: Tensor, out: dict[str, Any], tiles: list[np.ndarray]) -> None:
+def _held_out(
+    net: torch.nn.Module, pictures: Tensor, numbers: Tensor, out: dict[str, Any], tiles: list[np.ndarray]
+) -> None:
     device = pictures.device
     picked, usable = D.choose(D.areas(numbers[:, 0]), 2, least=0.01)
     rows = torch.arange(len(pictures), device=device).repeat_interleave(2)
@@ -118,7 +119,9 @@ def _held_out(net: torch.nn.Module, pictures: Tensor, numbers: Tensor, out: dict
         found = tracker.find(t, rows * frames + t, None, False)
         score = iou(found.best_large[:, 0] > 0, truth[:, t])
         for kind, which in kinds:
-            out.setdefault(f"held-out {kind}, followed", []).extend(score[which & truth[:, t].flatten(1).any(1)].tolist())
+            out.setdefault(f"held-out {kind}, followed", []).extend(
+                score[which & truth[:, t].flatten(1).any(1)].tolist()
+            )
         tracker.remember(found, False)
     if len(tiles) < 48:
         last = found.best_large[:, 0] > 0
@@ -127,14 +130,19 @@ def _held_out(net: torch.nn.Module, pictures: Tensor, numbers: Tensor, out: dict
             tiles.append(drawn(pictures[rows[k], -1], last[k], truth[k, -1], None))
 
 
-def _sample(net: torch.nn.Module, video: Tensor, truth: Tensor, name: str, out: dict[str, Any], tiles: list[np.ndarray]) -> None:
+def _sample(
+    net: torch.nn.Module, video: Tensor, truth: Tensor, name: str, out: dict[str, Any], tiles: list[np.ndarray]
+) -> None:
     area = truth.flatten(1).float().mean(1)
     seen = (area > 0.002).nonzero()[:, 0].tolist()
     scores = []
     for t in seen[:: max(1, len(seen) // 12)]:
         tracker = M.Tracker(net, M.Looks(net, video[t : t + 1]))
         places = [deepest(truth[t].cpu().numpy()), *D.random_inside(truth[t].float().expand(4, -1, -1)).tolist()]
-        points = M.Points(torch.tensor(places, device=video.device)[:, None], torch.ones(len(places), 1, dtype=torch.int32, device=video.device))
+        points = M.Points(
+            torch.tensor(places, device=video.device)[:, None],
+            torch.ones(len(places), 1, dtype=torch.int32, device=video.device),
+        )
         found = tracker.find(0, torch.zeros(len(places), dtype=torch.long, device=video.device), points, True)
         scores.append(iou(found.best_large[:, 0] > 0, truth[t].expand(len(places), -1, -1)).tolist())
     scores = np.array(scores)
@@ -142,7 +150,9 @@ def _sample(net: torch.nn.Module, video: Tensor, truth: Tensor, name: str, out: 
     out[f"{name}, random clicks"] = [round(float(scores[:, 1:].mean()), 4), round(float(scores[:, 1:].min()), 4)]
     first = next(t for t in seen if area[t] > 0.5 * area[seen].median())
     place = deepest(truth[first].cpu().numpy())
-    points = M.Points(torch.tensor([[place]], device=video.device), torch.ones(1, 1, dtype=torch.int32, device=video.device))
+    points = M.Points(
+        torch.tensor([[place]], device=video.device), torch.ones(1, 1, dtype=torch.int32, device=video.device)
+    )
     found = follow(net, video, points, first)[0]
     score = iou(found, truth)[seen]
     out[f"{name}, followed from frame {first}"] = [round(float(score.mean()), 4), round(float(score.min()), 4)]

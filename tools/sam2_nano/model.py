@@ -56,7 +56,9 @@ def build(config: Path = CONFIG) -> SAM2Base:
     with torch.no_grad():
         positions = net.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
         positions.copy_(positions.half())  # as it will be shipped
-        net.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(4.0)  # masks of what is thought absent teach nothing
+        net.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(
+            4.0
+        )  # masks of what is thought absent teach nothing
         torch.nn.init.trunc_normal_(net.image_encoder.trunk.pos_embed, std=0.02)
         torch.nn.init.trunc_normal_(net.image_encoder.trunk.pos_embed_window, std=0.02)
     return net

@@ -111,7 +111,9 @@ def _box(truth: Tensor) -> M.Points:
         high.append(GRID - seen.flip(1).argmax(1))
     low, high = 2 * torch.stack(low, -1).float(), 2 * torch.stack(high, -1).float()
     wrong = ((high - low) * 0.1).clamp(max=20)
-    corners = torch.stack([low, high - 1], 1) + (2 * torch.rand(len(truth), 2, 2, device=truth.device) - 1) * wrong[:, None]
+    corners = (
+        torch.stack([low, high - 1], 1) + (2 * torch.rand(len(truth), 2, 2, device=truth.device) - 1) * wrong[:, None]
+    )
     labels = torch.tensor([2, 3], dtype=torch.int32, device=truth.device).expand(len(truth), -1)
     return M.Points(corners.clamp(0, 255), labels)
 
@@ -233,7 +235,9 @@ def main() -> None:
     pool = Pool(options, device)
     while pool.made < min(options.pool, options.first):
         pool.refresh()
-    log(f"{pool.made} clips in {pool.seconds:.1f} s; {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters on {device}")
+    log(
+        f"{pool.made} clips in {pool.seconds:.1f} s; {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters on {device}"
+    )
     precision = torch.autocast("cuda", torch.bfloat16) if device == "cuda" else contextlib.nullcontext()
     begin, shown, saved, steps, seen = time.monotonic(), time.monotonic(), time.monotonic(), 0, 0
     pool.seconds, noted = 0.0, {}
@@ -246,13 +250,24 @@ def main() -> None:
         share = min(1.0, (done + elapsed) / planned)
         clips = share > 1 - options.video_fraction and random.random() < 0.75
         losses = Losses()
-        with precision:
-            if clips:
-                clip_step(net, *pool.draw(pictures // options.frames, whole=True), losses)
-            else:
-                picture_step(net, *pool.draw(pictures, whole=False), losses)
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(optimizer.params, 1.0 if steps > 50 else 0.3)
+        try:
+            with precision:
+                if clips:
+                    clip_step(net, *pool.draw(pictures // options.frames, whole=True), losses)
+                else:
+                    picture_step(net, *pool.draw(pictures, whole=False), losses)
+            losses.total.backward()
+        except torch.OutOfMemoryError:
+            pictures = max(options.frames, pictures // 2 // options.frames * options.frames)
+            log(f"out of memory: {pictures} pictures a step from now on")
+            optimizer.zero_grad()
+            del losses
+            torch.cuda.empty_cache()
+            continue
+        for p in optimizer.params:
+            if p.grad is not None:
+                p.grad.nan_to_num_(0.0, 0.0, 0.0)
+        torch.nn.utils.clip_grad_norm_(optimizer.params, 1.0)
         optimizer.step(schedule(share))
         optimizer.zero_grad()
         average.update()
@@ -261,7 +276,9 @@ def main() -> None:
             noted.setdefault(name, []).extend(values)
         if time.monotonic() - shown > options.every:
             rates = ", ".join(f"{name} {torch.stack(v).float().mean():.3f}" for name, v in sorted(noted.items()))
-            log(f"step {steps}, {seen / (time.monotonic() - begin):.0f} pictures/s, {pool.made} clips made ({pool.seconds:.0f} s), {share:.2f}: {rates}")
+            log(
+                f"step {steps}, {seen / (time.monotonic() - begin):.0f} pictures/s, {pool.made} clips made ({pool.seconds:.0f} s), {share:.2f}: {rates}"
+            )
             shown, noted = time.monotonic(), {}
         if time.monotonic() - saved > 150:
             save(options, net, optimizer, average, done + time.monotonic() - begin)
@@ -343,12 +360,20 @@ def save(options: argparse.Namespace, net: torch.nn.Module, optimizer: MuonAdam,
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=560, help=f"of the whole program; training ends {RESERVE} s before")
-    parser.add_argument("--planned", type=float, default=None, help="seconds of training over all runs, for the learning rate")
-    parser.add_argument("--resume", type=Path, default=None, help="folder with state.pt, or model.safetensors and progress.json")
+    parser.add_argument(
+        "--seconds", type=float, default=560, help=f"of the whole program; training ends {RESERVE} s before"
+    )
+    parser.add_argument(
+        "--planned", type=float, default=None, help="seconds of training over all runs, for the learning rate"
+    )
+    parser.add_argument(
+        "--resume", type=Path, default=None, help="folder with state.pt, or model.safetensors and progress.json"
+    )
     parser.add_argument("--state", type=Path, default=None, help="folder for what --resume needs, about 90 MB")
     parser.add_argument("--samples", type=Path, default=None, help="folder of the sample clips, for the judgement only")
-    parser.add_argument("--video_fraction", type=float, default=0.55, help="of the time, at the end, in which clips are learnt")
+    parser.add_argument(
+        "--video_fraction", type=float, default=0.55, help="of the time, at the end, in which clips are learnt"
+    )
     parser.add_argument("--pictures", type=int, default=256, help="a step")
     parser.add_argument("--frames", type=int, default=8, help="of a clip")
     parser.add_argument("--lr", type=float, default=1.5e-3)
