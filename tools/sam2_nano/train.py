@@ -253,7 +253,7 @@ def main() -> None:
         try:
             with precision:
                 if clips:
-                    clip_step(net, *pool.draw(pictures // options.frames, whole=True), losses)
+                    clip_step(net, *pool.draw(2 * pictures // options.frames, whole=True), losses)  # half of its work is starting kernels
                 else:
                     picture_step(net, *pool.draw(pictures, whole=False), losses)
             losses.total.backward()
@@ -380,7 +380,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pool", type=int, default=6144, help="clips kept; 2 MB each")
     parser.add_argument("--first", type=int, default=1024, help="clips made before training starts")
     parser.add_argument("--fresh", type=int, default=64, help="clips made at a time")
-    parser.add_argument("--making", type=float, default=0.3, help="share of the time in which clips are made")
+    parser.add_argument("--making", type=float, default=0.12, help="share of the time in which clips are made")
     parser.add_argument("--held_out", type=int, default=64, help="clips made for the judgement")
     parser.add_argument("--every", type=float, default=20, help="seconds between lines")
     parser.add_argument("--no_compile", dest="compile", action="store_false")
