@@ -39,6 +39,8 @@ grid = {"shift": [3.0, 5.0]}  # values by setting, every combination is a point;
 cases = []  # further points, each with its own settings
 preview_steps = None  # for a first look: only so many steps of each point's first segment; None: all
 finish = []  # numbers of the points to take to the end, e.g. 3,7; (): all
+workers = None  # points at a time, each in a process of its own, with a GPU of its own; None: one after the other
+cluster = None  # where the workers are: a scheduler's address (tcp://…), a YAML file for a batch system; None: this machine
 
 # %% [markdown]
 # ## Settings and points
@@ -80,8 +82,7 @@ player.grid(report.player_points(entries))
 # Dots bear the number of their point. The line joins those that no other beats in both time and number.
 
 # %%
-display(viz.metric_plots(table, comparison.varied(entries)))
-viz.time_against_metrics(table)
+display(*report.plots(entries))
 
 # %% [markdown]
 # Every point is a run of its own below `outputs`. Next: `50_report`.

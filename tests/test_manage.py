@@ -24,8 +24,9 @@ def make(parents: tuple[str, ...] = (), metrics: dict | None = None, **chosen: o
 
 
 WORKER = """
-import sys, time
+import signal, sys, time
 from wanlab import config, runs
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts with & would ignore it
 run = runs.open_run("generate", config.GenerateSettings.build({"seed": 3}), inputs={}, models={}, result_version=1)
 print(run.id, flush=True)
 with run.working():
@@ -88,14 +89,16 @@ def test_a_working_run_says_how_far_it_is_and_can_be_cancelled(working, capsys: 
     assert " of 1000" in line
     assert cli.main(["runs", "remove", run_id, "--yes"]) == 1
     assert "must not be removed while it works" in capsys.readouterr().err
-    assert cli.main(["runs", "cancel", run_id]) == 0
-    assert "has stopped" in capsys.readouterr().out
+    assert cli.main(["runs", "cancel"]) == 0  # the newest that works
+    assert f"{run_id} has stopped" in capsys.readouterr().out
     process.wait(10)
     run = runs.find_run(run_id)
     assert (run.status, run.manifest["error"]["text"]) == ("failed", "interrupted")
     assert not run.path(runs.PROGRESS).exists()
     assert cli.main(["runs", "cancel", run_id]) == 1
     assert "must be running to be cancelled, got failed" in capsys.readouterr().err
+    assert cli.main(["runs", "cancel"]) == 2
+    assert "no run works, nothing to cancel" in capsys.readouterr().err
 
 
 def test_a_run_of_another_machine_is_not_cancelled(working, outputs: Path) -> None:

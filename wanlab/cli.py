@@ -43,9 +43,6 @@ UPSTREAM_MASK = {
     "w_len": 1,
     "h_len": 1,
 }  # upstream's options and their defaults: one mask chain
-NOT_BUILT_COMMANDS = {
-    "params": "reading a ComfyUI workflow into params is not built into wanlab yet",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -186,11 +183,40 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--port", type=int, default=8888, help="port to listen on; the next free one is taken")
             command.add_argument("--no-browser", action="store_true", help="only print the address")
     _add_runs(commands)
-    for name, sentence in NOT_BUILT_COMMANDS.items():
-        command = commands.add_parser(name, help=argparse.SUPPRESS, add_help=False)
-        command.set_defaults(accepts_anything=True)
-        command.set_defaults(run=lambda _, sentence=sentence: _refuse(sentence))
+    _add_params(commands)
     return parser
+
+
+def _add_params(commands: Any) -> None:
+    """Add `wanlab params` and where it reads settings from."""
+    what = "params files from elsewhere: of ComfyUI's workflows"
+    command = commands.add_parser("params", help=what, description=what)
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    what = "a workflow of ComfyUI for Wan-Animate → params file and points file, and what they cannot say"
+    action = actions.add_parser("from-comfyui", help=what, description=what)
+    action.set_defaults(run=_from_comfyui)
+    action.add_argument(
+        "workflow",
+        type=Path,
+        metavar="WORKFLOW",
+        help="JSON (saved or exported as API), or a PNG or film that ComfyUI made",
+    )
+    action.add_argument(
+        "--out", type=Path, metavar="FILE", help="params file to write [params/ of the project, named as WORKFLOW]"
+    )
+    for name, text in (
+        (
+            "comfyui_dir",
+            "ComfyUI's folder: its input/ and models/ are looked through for the files that the workflow names",
+        ),
+        ("driving_video", "the film, in place of the one that the workflow names"),
+        ("reference_image", "the character's picture, in place of the one that the workflow names"),
+    ):
+        flags = [f"--{spelled}" for spelled in (name, name.replace("_", "-"))]
+        action.add_argument(*flags, dest=name, type=Path, metavar="PATH", help=text)
+    action.add_argument("--overwrite", action="store_true", help="replace files of an earlier import")
+    known = [option for added in action._actions for option in added.option_strings]
+    action.set_defaults(known=known)
 
 
 def _add_runs(commands: Any) -> None:
@@ -208,7 +234,7 @@ def _add_runs(commands: Any) -> None:
     action.add_argument("--yes", action="store_true", help="do not ask")
     action.set_defaults(run=_remove)
     action = actions.add_parser("cancel", help="stop a run that works; what is finished stays")
-    action.add_argument("run_id", metavar="RUN")
+    action.add_argument("run_id", metavar="RUN", nargs="?", help="left out: the newest that works")
     action.set_defaults(run=_cancel)
 
 
@@ -220,7 +246,7 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         found, rest = self.parse_known_args(args, namespace)
-        if rest and not getattr(found, "accepts_anything", False):
+        if rest:
             known = [name.lstrip("-") for name in getattr(found, "known", [])]
             line = (
                 config.unknown_name(rest[0].lstrip("-").split("=")[0], known)
@@ -329,7 +355,7 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
 
 def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str:
     parts = text.split(",") if model.takes_several(name) else [text]
-    return ",".join(part if part in model.words(name) else _from_shell(part) for part in parts)
+    return ",".join(part if part in model.words(name) or "://" in part else _from_shell(part) for part in parts)
 
 
 def _from_shell(text: str) -> str:
@@ -343,10 +369,6 @@ def _from_shell(text: str) -> str:
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path | Fraction) else value
-
-
-def _refuse(sentence: str) -> NoReturn:
-    raise SettingsError(sentence)
 
 
 def _demo(_: argparse.Namespace) -> int:
@@ -418,11 +440,35 @@ def _remove(args: argparse.Namespace) -> int:
 def _cancel(args: argparse.Namespace) -> int:
     from wanlab import manage, runs
 
-    run = runs.find_run(args.run_id)
+    run = runs.find_run(args.run_id) if args.run_id else manage.working()
     stopped = manage.cancel(run)
     print(
         f"{run.id} {'has stopped' if stopped else 'is told to stop and ends its current step first'}; finished work is kept"
     )
+    return 0
+
+
+def _from_comfyui(args: argparse.Namespace) -> int:
+    from wanlab import comfyui
+
+    found = comfyui.read(
+        args.workflow,
+        comfyui_dir=args.comfyui_dir,
+        driving_video=args.driving_video,
+        reference_image=args.reference_image,
+    )
+    made = comfyui.write(found, args.out or comfyui.default_out(args.workflow), args.workflow, overwrite=args.overwrite)
+    for title, lines in (
+        ("mapped", found.mapped()),
+        ("not mapped", found.missing()),
+        ("good to know", found.notes),
+        ("to fill in", [f"{name}: {what}" for name, what in found.to_fill.items()]),
+    ):
+        if lines:
+            print(f"{title}:", *(f"  {line}" for line in lines), sep="\n")
+    here = Path.cwd()
+    names = [str(path.relative_to(here)) if path.is_relative_to(here) else str(path) for path in made]
+    print(f"written: {', '.join(names)}", f"next: wanlab pipeline -f {names[0]}", sep="\n")
     return 0
 
 

@@ -22,6 +22,10 @@ PACKAGE = Path(__file__).resolve().parent
 ASSETS = PACKAGE / "assets"
 
 PROMPT = "视频中的人在做动作"  # the official code's fixed prompt for animate: "the person in the video is moving"
+NEGATIVE_PROMPT = (  # the official one
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
+    "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
 
 
 def project_root() -> Path:
@@ -339,6 +343,14 @@ class SweepSettings(_Generation):
         None, "for a first look: only so many steps of each point's first segment; None: all", ge=1
     )
     finish: tuple[int, ...] = _convenience((), "numbers of the points to take to the end, e.g. 3,7; (): all")
+    workers: int | None = _convenience(
+        None, "points at a time, each in a process of its own, with a GPU of its own; None: one after the other", ge=1
+    )
+    cluster: Annotated[str, Field(pattern=r"^\w+://")] | Path | None = _convenience(
+        None,
+        "where the workers are: a scheduler's address (tcp://…), a YAML file for a batch system; None: this machine",
+        union_mode="left_to_right",
+    )
 
     @field_validator("finish", mode="before")
     @classmethod

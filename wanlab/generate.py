@@ -295,6 +295,7 @@ def _load(
     with run.stage("load"):
         import torch
 
+        run.tell("loading the model", 0, 0)
         checkpoint = config.absolute(settings.checkpoint or checkpoints.NANO)
         networks, encodings = loaded.get(checkpoint, settings.device)
         if networks.device.type == "cuda":

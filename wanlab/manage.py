@@ -88,9 +88,14 @@ def cancel(run: runs.Run, patience: float = PATIENCE) -> bool:
         whether it has stopped; a denoising step of the real model can take longer.
 
     Raises:
-        RuntimeError: if it is not running, or runs on another machine.
+        RuntimeError: if it is not running, runs on another machine, or is a point of a sweep that runs.
     """
     owner = runs.owner(run.folder)
+    sweep = next(
+        (other for other in _users(run) if other.status == "running" and other.manifest["step"] == "sweep"), None
+    )
+    if run.status == "running" and sweep:
+        raise RuntimeError(f"run {run.id} must not be cancelled alone, sweep {sweep.id} works on it; cancel that")
     if run.status != "running" or owner is None:
         raise RuntimeError(f"run {run.id} must be running to be cancelled, got {run.status}; nothing to do")
     if owner["host"] != socket.gethostname():
@@ -102,6 +107,20 @@ def cancel(run: runs.Run, patience: float = PATIENCE) -> bool:
             return True
         time.sleep(0.2)
     return False
+
+
+def working() -> runs.Run:
+    """Return the newest run that works, of a sweep and its points the sweep.
+
+    Raises:
+        FileNotFoundError: if none does.
+    """
+    found = [run for run in runs.list_runs() if run.status == "running"]
+    ids = {run.id for run in found}
+    for run in reversed(found):
+        if not any(user.id in ids for user in _users(run)):
+            return run
+    raise FileNotFoundError("no run works, nothing to cancel; `wanlab runs` lists them")
 
 
 def _state(run: runs.Run) -> str:
@@ -120,6 +139,8 @@ def _how_far(run: runs.Run) -> str:
         word = json.loads(run.path(runs.PROGRESS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
+    if not word["total"]:
+        return f", {word['what']}"
     left = word["seconds"] * (word["total"] - word["done"]) / word["done"] if word["done"] else None
     about = "" if left is None else f", about {left:.0f} s left"
     return f", {word['what']} {word['done']} of {word['total']}{about}"

@@ -300,10 +300,21 @@ def describe_frames(frames: Iterable[int]) -> str:
 
 def read_comment(path: Path | str) -> str | None:
     """Return the comment tag of a film, None where it has none."""
-    probe_video(path)
-    with _open(Path(path)) as container:
-        tags = {name.lower(): value for name, value in container.metadata.items()}
-    return tags.get("comment")
+    return read_tags(path).get("comment")
+
+
+def read_tags(path: Path | str) -> dict[str, str]:
+    """Return the tags of a film's container, names in lower case.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a film.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"video {path} does not exist; check the path")
+    with _open(path) as container:
+        return {name.lower(): value for name, value in container.metadata.items()}
 
 
 def open_image(path: Path | str) -> Image:

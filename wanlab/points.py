@@ -69,35 +69,40 @@ def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool
 
     Source: KJNodes' PointsEditor, whose points all mean the first frame, and Kijai's Sam2Segmentation.
     """
-    content: Any = _json(path.read_text(encoding="utf-8"), path.name)
+    content = _json(path.read_text(encoding="utf-8"), path.name)
+    return parse(content, path.name, num_frames, height, width, as_kijai=as_kijai)
+
+
+def parse(content: Any, name: str, num_frames: int, height: int, width: int, *, as_kijai: bool = False) -> Prompts:
+    """Return the prompts that the content of a points file means; `name` is what messages call it, the rest as `read`."""
     if isinstance(content, list):
         content = {"positive": content}
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} must hold points, got {type(content).__name__}; use {FORM}")
-    stored: dict[str, Any] = {**content, **_part(content, "points_store", {}, path.name)}
-    positive = stored.get("positive", _part(content, "coordinates", [], path.name))
-    negative = stored.get("negative", _part(content, "neg_coordinates", [], path.name))
-    boxes = [box for box in _part(content, "bboxes", [], path.name) if box]  # an empty editor keeps [{}]
-    boxes = boxes or [box for box in _part(content, "bbox_store", [], path.name) if box]
+        raise ValueError(f"{name} must hold points, got {type(content).__name__}; use {FORM}")
+    stored: dict[str, Any] = {**content, **_part(content, "points_store", {}, name)}
+    positive = stored.get("positive", _part(content, "coordinates", [], name))
+    negative = stored.get("negative", _part(content, "neg_coordinates", [], name))
+    boxes = [box for box in _part(content, "bboxes", [], name) if box]  # an empty editor keeps [{}]
+    boxes = boxes or [box for box in _part(content, "bbox_store", [], name) if box]
     if not positive and not boxes:
-        raise ValueError(f"{path.name} must hold at least one positive point or box, got none; use {FORM}")
+        raise ValueError(f"{name} must hold at least one positive point or box, got none; use {FORM}")
     across, down = (1, 1) if content.get("normalize") else (content.get("width", width), content.get("height", height))
     scale = width / float(across), height / float(down)
     rounded = as_kijai and not content.get("normalize")
     prompts = Prompts(
         tuple(
-            _click(point, kind, scale, rounded, path.name)
+            _click(point, kind, scale, rounded, name)
             for kind, points in ((True, positive), (False, negative or []))
             for point in points
         ),
-        tuple(_box(box, scale, path.name) for box in boxes[: 1 if as_kijai else None]),
+        tuple(_box(box, scale, name) for box in boxes[: 1 if as_kijai else None]),
     )
     if as_kijai:
         prompts = Prompts(
             tuple(click._replace(frame=0, object=1) for click in prompts.clicks),
             tuple(box._replace(frame=0, object=1) for box in prompts.boxes),
         )
-    _check(prompts, num_frames, height, width, path.name)
+    _check(prompts, num_frames, height, width, name)
     return prompts
 
 

@@ -184,9 +184,14 @@ def numbers(story: Story) -> list[Any]:
     """Show the metrics: of one result with what each cannot tell; of several as a table and plots."""
     if story.single:
         return [viz.metric_table(story.first.manifest.get("metrics", {}))]
-    table = comparison.table(story.entries)
-    plots = [viz.metric_plots(table, comparison.varied(story.entries)), viz.time_against_metrics(table)]
-    return [viz.number_table(table), *(plot for plot in plots if plot is not None)]
+    return [viz.number_table(comparison.table(story.entries)), *plots(story.entries)]
+
+
+def plots(entries: Sequence[comparison.Entry]) -> list[Any]:
+    """Plot the metrics over what varies and against time; none where no entry is finished."""
+    table = comparison.table(entries)
+    made = viz.metric_plots(table, comparison.varied(entries)), viz.time_against_metrics(table)
+    return [plot for plot in made if plot is not None]
 
 
 def material(story: Story) -> Any:

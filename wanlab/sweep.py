@@ -1,4 +1,4 @@
-"""Step 40: many generations that differ in a few settings, one run folder each, in one kernel with one loaded model.
+"""Step 40: many generations that differ in a few settings, one run folder each, with a model that is loaded once.
 
 run = sweep.start(settings)       # the points, checked one by one; nothing is worked on yet
 entries = sweep.work(run)         # every point that is not finished; a failed one is recorded, the rest goes on
@@ -8,19 +8,23 @@ sweep.finish(run)                 # raises if a point failed
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import comparison, config, generate, inputs, inspection, mask, runs, windows
+from wanlab import comparison, config, generate, inputs, inspection, mask, runs, windows, workers
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 MASK_CHAIN = "mask_chain"  # swept here, but a setting of 20_inspect
 SWEPT = tuple(
     name for name in config.GenerateSettings.model_fields if name not in config.GenerateSettings.conveniences()
 )
+
+_resident = generate.Loaded()  # in a worker: of its last point
 
 
 class PointsFailedError(RuntimeError):
@@ -100,7 +104,7 @@ def start(settings: config.SweepSettings) -> runs.Run:
         for point in _chosen(all_points, settings)
         if point.mask_chain is not None or not generate.is_finished(point.settings)
     ]
-    about = _estimate(left, _seconds_per_call(all_points[0]), settings.preview_steps)
+    about = _estimate(left, _seconds_per_call(all_points[0]), settings)
     print(f"{len(all_points)} points, {len(left)} to do: {about}")
     return run
 
@@ -121,17 +125,18 @@ def work(run: runs.Run) -> list[comparison.Entry]:
         for point in all_points
     ]
     chosen = _chosen(all_points, settings)
-    loaded = generate.Loaded()
+    left = list(chosen)
     with contextlib.suppress(PointsFailedError), run.working():  # `finish` says it, after the pictures
-        for done, point in enumerate(chosen, 1):
+        for point, outcome in _outcomes(run, chosen, table):
             entry = table[point.number - 1]
-            _work_point(point, entry, settings.preview_steps, loaded)
+            entry.pop("error", None)
+            entry.update(outcome)
             run.save(points=table)
             said = entry.get("error") or f"{_duration(entry['seconds'])}, {entry['run']}"
-            left = chosen[done:]
             print(f"point {point.number} of {len(all_points)}, {comparison.title(entry)}: {said}", flush=True)
+            left.remove(point)
             if left:
-                about = _estimate(left, _seconds_per_call(point), settings.preview_steps)
+                about = _estimate(left, _seconds_per_call(point), settings)
                 print(f"  {len(left)} left: {about}", flush=True)
         faults = [
             f"point {point.number} ({comparison.title(entry)}): {entry['error']}"
@@ -182,21 +187,92 @@ def _chosen(all_points: Sequence[Point], settings: config.SweepSettings) -> list
     return [point for point in all_points if not settings.finish or point.number in settings.finish]
 
 
-def _work_point(point: Point, entry: dict[str, Any], preview_steps: int | None, loaded: generate.Loaded) -> None:
-    """Generate a point, or the first steps of it; what came of it goes into its entry."""
-    began = time.monotonic()
-    entry.pop("error", None)
-    try:
+def _outcomes(
+    run: runs.Run, chosen: Sequence[Point], table: Sequence[dict[str, Any]]
+) -> Iterator[tuple[Point, dict[str, Any]]]:
+    """Work on the points, here or in workers; yield what goes into a point's entry when it ends."""
+    settings: config.SweepSettings = run.settings
+
+    def start_point(point: Point) -> runs.Run:
         result = generate.start(_settings(point))
-        entry["run"] = result.id
+        table[point.number - 1]["run"] = result.id
+        run.save(points=table)
+        return result
+
+    if settings.workers is None and settings.cluster is None:
+        loaded = generate.Loaded()
+        for point in chosen:
+            yield point, _work_point(lambda point=point: start_point(point), settings.preview_steps, loaded)
+        return
+
+    import torch
+
+    tasks: list[tuple[Any, ...]] = []
+    given: list[Point] = []
+    for point in chosen:  # mask chains run here: two workers with the same one would be in each other's way
+        try:
+            result = start_point(point)
+        except Exception as error:
+            yield point, _failed(error)
+            continue
+        given.append(point)
+        home = str(config.outputs_root()), runs.source_hash(), torch.get_num_threads()
+        tasks.append((home, result.id, point.settings, settings.preview_steps))
+    gpus = 0 if settings.device == "cpu" else torch.cuda.device_count()
+    with workers.pool(settings.workers, settings.cluster, gpus) as client:
+        for number, outcome in workers.each(client, _work_there, tasks, settings.workers):
+            yield given[number], _failed(outcome) if isinstance(outcome, Exception) else outcome
+
+
+def _work_there(
+    home: tuple[str, str, int], run_id: str, settings: config.GenerateSettings, preview_steps: int | None
+) -> dict[str, Any]:
+    """Generate a point in a worker, which keeps the model for the next one.
+
+    Args:
+        home: outputs folder, hash of wanlab's source and torch's number of threads (it decides the last bits).
+        run_id: the point's run, made by the sweep.
+        settings: the point's.
+        preview_steps: as in the sweep's settings.
+    """
+    import torch
+
+    outputs, source, threads = home
+    os.environ["WANLAB_OUTPUTS"] = outputs
+    torch.set_num_threads(threads)
+
+    def find() -> runs.Run:
+        if runs.source_hash() != source:
+            raise RuntimeError(
+                "wanlab must be the same on all workers, got another source on this one; update it there"
+            )
+        folder = config.outputs_root() / run_id
+        if not folder.is_dir():
+            raise RuntimeError(
+                f"{config.outputs_root()} must be seen by all workers, and this one does not see it; use a shared disk"
+            )
+        return runs.Run(folder, settings)
+
+    with contextlib.redirect_stdout(io.StringIO()):  # bars of several workers at once are no reading
+        return _work_point(find, preview_steps, _resident)
+
+
+def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded: generate.Loaded) -> dict[str, Any]:
+    """Generate a point, or the first steps of it; return what goes into its entry."""
+    began = time.monotonic()
+    try:
+        result = find()
         if preview_steps is None:
             generate.work(result, loaded)
         else:
             generate.preview(result, preview_steps, loaded)
     except Exception as error:  # whatever it is, the other points go on
-        entry.update(status="failed", error=runs.scrub(f"{type(error).__name__}: {error}"))
-    else:
-        entry.update(status=result.status, seconds=round(time.monotonic() - began, 3))
+        return _failed(error)
+    return {"run": result.id, "status": result.status, "seconds": round(time.monotonic() - began, 3)}
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    return {"status": "failed", "error": runs.scrub(f"{type(error).__name__}: {error}")}
 
 
 def _settings(point: Point) -> config.GenerateSettings:
@@ -208,9 +284,11 @@ def _settings(point: Point) -> config.GenerateSettings:
     return point.settings.replaced(inputs=masked.made.folder)
 
 
-def _estimate(left: Sequence[Point], seconds_per_call: float | None, preview_steps: int | None) -> str:
-    calls = sum(_calls(point, preview_steps) for point in left)
-    about = "how long is not known yet" if seconds_per_call is None else f"about {_duration(calls * seconds_per_call)}"
+def _estimate(left: Sequence[Point], seconds_per_call: float | None, settings: config.SweepSettings) -> str:
+    calls = sum(_calls(point, settings.preview_steps) for point in left)
+    about = "how long is not known yet"
+    if seconds_per_call is not None:
+        about = f"about {_duration(calls * seconds_per_call / max(1, min(settings.workers or 1, len(left))))}"
     return f"{calls} denoising calls, {about}"
 
 
