@@ -8,6 +8,7 @@ bundled sample clips and their room (tools/nano/nano/room.jpg) are held out: not
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import sys
 from pathlib import Path
@@ -25,10 +26,17 @@ LAYERS = (  # back to front: kind, chance of being there
     ("shape", 0.5), ("shape", 0.4), ("thing", 0.4), ("person", 0.5), ("shape", 0.3), ("person", 0.45), ("thing", 0.25),
     ("shape", 0.2), ("person", 0.6), ("thing", 0.15), ("shape", 0.3),
 )  # fmt: skip
-IS_PERSON = torch.tensor(
-    [False, *(kind == "person" for kind, _ in LAYERS)]
-)  # by number in the map; 0 is the background
+WORN = {  # rows of tools/nano's tables that a garment covers: cones of both sides, and ellipsoids after all 27 cones
+    "shirt": (0, 1, 11, 12, 27, 28),
+    "trousers": (8, 9, 19, 20, 24, 29),
+}
 ASPECTS = (0.5, 0.5625, 0.577, 0.75, 0.75, 1.0, 1.33, 1.78)  # width to height of films
+
+
+@functools.cache
+def is_person(device: str | torch.device) -> Tensor:
+    """Return which numbers in a map are people, [layers + 1]; 0 is the background."""
+    return torch.tensor([False, *(kind == "person" for kind, _ in LAYERS)], device=device)
 
 
 @dataclasses.dataclass
@@ -61,7 +69,7 @@ def make_clips(count: int, frames: int, size: int, device: str, supersample: int
     """Render clips of random scenes, [count, frames] squares of `size` pixels, a film's pictures squashed as sam2 does it."""
     U = lambda lo, hi, *shape: P.U((count, *shape), lo, hi, device)
     camera = _camera(count, frames, size, device)
-    bank = textures(48, 128, device)
+    bank, cloths = textures(48, 128, device), fabrics(32, 128, device)
     backdrop = _backdrop(count, 256, device, bank)
     u, v = camera.grid(size)
     u, v = torch.broadcast_tensors(2 * u / camera.width[:, None, None, None] - 1, 2 * v / HEIGHT - 1)
@@ -69,7 +77,7 @@ def make_clips(count: int, frames: int, size: int, device: str, supersample: int
     canvas = F.grid_sample(backdrop, place, padding_mode="reflection", align_corners=False)
     canvas = canvas.view(count, 3, frames, size, size).transpose(1, 2).contiguous()
     numbers = torch.zeros(count, frames, size, size, dtype=torch.uint8, device=device)
-    anchor = _path(count, frames, device) * camera.width[:, None]  # where the action is: x [N, T]
+    anchor = _path(count, frames, device, 0.15) * camera.width[:, None]  # where the action is: x [N, T]
     middle = U(0.35, 0.75) * HEIGHT
     tones = F.interpolate(backdrop, (1, 1), mode="area").view(count, 3)
     crowd = U(0, 1.4)  # from one person in an empty room to a mess
@@ -77,11 +85,14 @@ def make_clips(count: int, frames: int, size: int, device: str, supersample: int
         rows = (torch.rand(count, device=device) < (chance if kind == "person" else chance * crowd)).nonzero()[:, 0]
         if not len(rows):
             continue
-        near = (torch.rand(len(rows), device=device) < 0.5)[:, None]
-        other = _path(len(rows), frames, device) * camera.width[rows, None]
-        x = torch.where(near, anchor[rows] + P.U((len(rows), 1), -50, 50, device), other)
+        kin = torch.rand(len(rows), 1, device=device)
+        other = _path(len(rows), frames, device, 0.25 if kind == "person" else 0.1) * camera.width[rows, None]
+        beside = anchor[rows] + P.U((len(rows), 1), -50, 50, device)
+        meeting = anchor[rows].gather(1, torch.randint(frames, (len(rows), 1), device=device))
+        towards = 2 * meeting - anchor[rows] + P.U((len(rows), 1), -12, 12, device)
+        x = torch.where(kin < 0.3, beside, torch.where((kin < 0.55) & (kind == "person"), towards, other))
         if kind == "person":
-            colour, alpha = _person(camera.of(rows), x, tones[rows], size, supersample, bank)
+            colour, alpha = _person(camera.of(rows), x, tones[rows], size, supersample, bank, cloths)
         elif kind == "thing":
             colour, alpha = _thing(camera.of(rows), x, middle[rows], size, supersample, bank)
         else:
@@ -123,6 +134,25 @@ def textures(count: int, size: int, device: str) -> Tensor:
     return (out + 0.05 * U(0, 1, 1, 1, 1) * torch.randn_like(out)).clamp(0, 1)
 
 
+def fabrics(count: int, size: int, device: str) -> Tensor:
+    """Return what fabrics make of a colour, [count, 3, size, size], about 1: folds, washed-out places, seams, grain."""
+    U = lambda lo, hi: P.U((count, 1, 1, 1), lo, hi, device)
+
+    def noise(high: int, wide: int) -> Tensor:
+        return F.interpolate(torch.randn(count, 1, high, wide, device=device), (size, size), mode="bicubic")
+
+    folds = 1 - (noise(5, 12) + 0.5 * noise(9, 20)).abs()  # ridges
+    folds = torch.where(U(0, 1) < 0.5, folds, folds.mT)
+    blots = torch.sigmoid(U(1, 5) * (noise(4, 4) + 0.5 * noise(10, 10)) - U(0, 2))
+    grain = torch.randn(count, 1, size, size, device=device) + noise(size // 2, size // 2)
+    at = torch.arange(size, device=device).view(1, 1, 1, -1) / size
+    seams = (((at + 0.01 * noise(6, 6)) * U(2, 5)) % 1 < 0.04).float() * torch.where(U(0, 1) < 0.4, U(-0.5, 0.4), 0.0)
+    light = U(0, 0.25) * (folds - folds.mean((2, 3), keepdim=True)) + U(0, 0.12) * grain + seams
+    washed = U(-0.2, 0.9).clamp(min=0) * (blots - blots.mean((2, 3), keepdim=True))
+    tint = 1 + P.U((count, 3, 1, 1), -0.25, 0.25, device)
+    return (1 + light + washed * tint).clamp(0.2, 2.2)
+
+
 def _colours(count: int, device: str) -> Tensor:
     """Return colours, [count, 3]: half of them greyish, a fifth nearly black or white."""
     hue, strong = P.U((count,), 0, 1, device), torch.rand(count, device=device)
@@ -147,8 +177,12 @@ def _camera(count: int, frames: int, size: int, device: str) -> Camera:
     return Camera(torch.stack(window, -1), width)
 
 
-def _path(count: int, frames: int, device: str) -> Tensor:
-    """Return where something is across the picture, [count, frames], 0 to 1 inside: still, drifting, crossing, away and back."""
+def _path(count: int, frames: int, device: str, gaps: float = 0.0) -> Tensor:
+    """Return where something is across the picture, [count, frames], 0 to 1 inside: still, drifting, crossing, away and back.
+
+    Args:
+        gaps: share of those that are gone for some frames and come back, there or elsewhere.
+    """
     U = lambda lo, hi: P.U((count, 1), lo, hi, device)
     part = U(0.15, 1.0)  # of the way is in the clip
     t = U(0, 1) * (1 - part) + part * torch.linspace(0, 1, frames, device=device)
@@ -158,7 +192,15 @@ def _path(count: int, frames: int, device: str) -> Tensor:
     cross = 0.5 + side * (U(0.5, 0.9) - U(1.0, 1.8) * t)
     away = 0.5 + side * U(0.6, 1.0) * torch.sin(U(2.5, 6) * t + U(0, 3.14))
     kind = U(0, 1)
-    return torch.where(kind < 0.4, still, torch.where(kind < 0.7, drift, torch.where(kind < 0.88, cross, away)))
+    out = torch.where(kind < 0.3, still, torch.where(kind < 0.55, drift, torch.where(kind < 0.8, cross, away)))
+    frame = torch.arange(frames, device=device)
+    left = torch.randint(1, max(2, frames - 1), (count, 1), device=device)
+    back = left + torch.randint(1, max(2, frames), (count, 1), device=device)  # some never come back
+    gone = (frame >= left) & (frame < back) & (U(0, 1) < gaps)
+    elsewhere = torch.where((frame >= back) & (U(0, 1) < 0.5), U(0.15, 0.85) - out.gather(1, back.clamp(max=frames - 1)), 0.0)
+    stays = (U(0, 1) < 0.5) | ~gone.any(1, keepdim=True)
+    out = torch.where(stays, out, out + elsewhere)
+    return torch.where(gone, 0.5 + side * 2.5, out)
 
 
 def _backdrop(count: int, size: int, device: str, bank: Tensor) -> Tensor:
@@ -210,8 +252,12 @@ def _shape(camera: Camera, x: Tensor, middle: Tensor, size: int, bank: Tensor) -
     return colour * alpha, alpha
 
 
-def _painted(u: Tensor, v: Tensor, bank: Tensor) -> Tensor:
-    """Return a surface that moves with its thing, [N, T, 3, S, S], for places on the thing, 1 at its rim; some are plain."""
+def _painted(u: Tensor, v: Tensor, bank: Tensor, *, centred: bool = False) -> Tensor:
+    """Return a surface that moves with its thing, [N, T, 3, S, S], for places on the thing, 1 at its rim; some are plain.
+
+    Args:
+        centred: whether the surface's mean colour is taken off.
+    """
     count, frames, *size = torch.broadcast_tensors(u, v)[0].shape
     scale = P.U((count, 1, 1, 1), 0.15, 0.9, u.device)
     shift = P.U((count, 2, 1, 1, 1), -1, 1, u.device)
@@ -220,6 +266,8 @@ def _painted(u: Tensor, v: Tensor, bank: Tensor) -> Tensor:
     found = F.grid_sample(picked, place.flatten(1, 2), padding_mode="reflection", align_corners=False)
     found = found.view(count, 3, frames, *size).transpose(1, 2)
     plain = picked.mean((2, 3)).view(count, 1, 3, 1, 1)
+    if centred:
+        return found - plain
     return torch.lerp(plain, found, P.U((count, 1, 1, 1, 1), -0.3, 1.2, u.device).clamp(0, 1))
 
 
@@ -282,7 +330,7 @@ def R_y(angle: Tensor) -> Tensor:  # noqa: N802
 
 
 def _person(
-    camera: Camera, x: Tensor, tones: Tensor, size: int, supersample: int, bank: Tensor
+    camera: Camera, x: Tensor, tones: Tensor, size: int, supersample: int, bank: Tensor, cloths: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return a person a scene, as `_shape`: from far away to cut by the picture's borders, in any clothes and pose."""
     count, frames, device = *x.shape, x.device
@@ -295,9 +343,9 @@ def _person(
     joints = P.fk(who, motion)
     far = torch.rand(count, device=device)
     zoom = torch.where(
-        far < 0.2,
+        far < 0.12,
         U(0.3, 0.65),
-        torch.where(far < 0.6, U(0.65, 0.95), torch.where(far < 0.85, U(0.95, 1.6), U(1.6, 2.8))),
+        torch.where(far < 0.6, U(0.65, 0.95), torch.where(far < 0.8, U(0.95, 1.6), U(1.6, 2.5))),
     )
     tall = P.body_height(who)
     scale = zoom * HEIGHT / tall
@@ -327,14 +375,49 @@ def _person(
     gx, gy = camera.grid(size)
     width = (0.25 * scale).view(-1, 1, 1, 1)
     u, v = (gx - root[..., 0, None, None]) / width, (gy - root[..., 1, None, None]) / width
-    return _rendered(tables, count, frames, size, supersample, u, v, bank)
+    colour, alpha = _rendered(tables, count, frames, size, supersample, u, v, bank, 0.3)
+    return (colour * _sewn(tables, count, frames, size, u, v, bank, cloths)).clamp(min=0).minimum(alpha), alpha
+
+
+def _sewn(
+    tables: dict[str, Tensor], count: int, frames: int, size: int, u: Tensor, v: Tensor, bank: Tensor, cloths: Tensor
+) -> Tensor:
+    """Return what fabrics make of the colours, [N, T, 3, S, S], about 1: shirt, trousers and the rest each have their own.
+
+    The parts are told apart by drawing the people once more, shirts red, trousers green, all else blue.
+    """
+    device = u.device
+    paint = torch.zeros_like(tables["mat"])
+    paint[..., 2::3] = 1
+    paint[..., 9:] = tables["mat"][..., 9:]
+    paint[..., 9] = 0
+    for channel, rows in enumerate(WORN.values()):
+        for k in (0, 6):
+            paint[:, rows, k + 2], paint[:, rows, k + channel] = 0, 1
+    light = torch.tensor([0.0, 0, -1, 1, 0, 1, 1, 1], device=device).expand(count * frames, 8).contiguous()
+    parts, _ = R.render_people({**tables, "mat": paint, "light": light}, size, size, 1)
+    parts = (parts / parts.sum(1, keepdim=True).clamp(min=1e-3)).view(count, frames, 3, size, size)
+    out = torch.ones(count, frames, 3, size, size, device=device)
+    for channel, (woven, most) in enumerate(((0.6, 1.2), (0.75, 1.5), (0.3, 0.7))):
+        fine = P.U((count, 1, 1, 1), 0.3, 1.2, device)
+        kinds = torch.rand(count, 1, 1, 1, 1, device=device)
+        pattern = 1 + _painted(u, v, bank, centred=True)
+        cloth = _painted(u * fine, v * fine, cloths)
+        strength = P.U((count, 1, 1, 1, 1), 0, most, device)
+        factor = 1 + strength * (torch.where(kinds < woven, cloth, torch.where(kinds < woven + 0.15, pattern, 1.0)) - 1)
+        out = out + parts[:, :, channel : channel + 1] * (factor - 1)
+    soft = F.avg_pool2d(parts[:, :, :2].flatten(0, 1), 5, 1, 2).view(count, frames, 2, size, size)
+    belt = 4 * (soft[:, :, :1] * soft[:, :, 1:]) * P.U((count, 1, 1, 1, 1), -0.5, 0.6, device).clamp(min=0)
+    return out.clamp(0.1, 3) * (1 - belt)
 
 
 def _identity(count: int, tones: Tensor, device: str) -> dict[str, Tensor]:
     """Return looks and builds beyond tools/nano's: slim to stout, smaller heads, dark clothes, clothes like the scene."""
     who = P.random_identity(count, device)
     U = lambda lo, hi, *shape: P.U((count, *shape), lo, hi, device)
-    who["fat"], who["hr"] = U(0.75, 1.55), U(0.06, 0.1)
+    lean = torch.rand(count, device=device) < 0.75  # as people are; the others as tools/nano draws them
+    who["fat"] = torch.where(lean, U(0.72, 1.1), U(0.9, 1.5))
+    who["hr"] = torch.where(lean, U(0.06, 0.075), U(0.07, 0.1))
     who["shw"] = who["shw"] * U(0.85, 1.2)
     who["eyes"] = who["eyes"] * torch.stack(
         [torch.ones(count, device=device), torch.ones(count, device=device), U(0.45, 1)], -1
@@ -395,14 +478,21 @@ def _light(count: int, device: str) -> Tensor:
 
 
 def _rendered(
-    tables: dict[str, Tensor], count: int, frames: int, size: int, supersample: int, u: Tensor, v: Tensor, bank: Tensor
+    tables: dict[str, Tensor],
+    count: int,
+    frames: int,
+    size: int,
+    supersample: int,
+    u: Tensor,
+    v: Tensor,
+    bank: Tensor,
+    share: float = 0.7,
 ) -> tuple[Tensor, Tensor]:
-    """Render tables and lay a faint surface over them, which moves with (u, v)."""
+    """Render tables and lay a faint surface over a share of them, which moves with (u, v)."""
     colour, alpha = R.render_people(tables, size, size, supersample)
     colour, alpha = colour.view(count, frames, 3, size, size), alpha.view(count, frames, 1, size, size)
-    surface = _painted(u, v, bank)
-    surface = surface - surface.mean((1, 3, 4), keepdim=True)
-    strength = P.U((count, 1, 1, 1, 1), -0.4, 1.0, colour.device).clamp(min=0)
+    surface = _painted(u, v, bank, centred=True)
+    strength = P.U((count, 1, 1, 1, 1), 1 - 1 / share, 1.0, colour.device).clamp(min=0)
     return (colour * (1 + strength * surface)).clamp(min=0).minimum(alpha), alpha
 
 
@@ -515,16 +605,12 @@ def choose(visible: Tensor, objects: int, least: float = 0.003) -> tuple[Tensor,
     Returns:
         numbers [N, objects], and whether there was anything to choose, [N, objects].
     """
-    weight = torch.where(IS_PERSON.to(visible.device), 4.0, 1.0) * (visible >= least)
+    weight = torch.where(is_person(visible.device), 8.0, 1.0) * (visible >= least)
     weight[:, 0] = 0
     there = weight.sum(1) > 0
-    weight = torch.where(there[:, None], weight, torch.ones_like(weight))
-    picked = torch.cat([torch.multinomial(weight, 1) for _ in range(objects)], 1)
-    second = weight.clone().scatter_(1, picked[:, :1], 0.0)  # the second is another one, where there is one
-    more = second.sum(1) > 0
-    if objects > 1:
-        other = torch.multinomial(torch.where(more[:, None], second, weight), 1)[:, 0]
-        picked[:, 1] = other
+    race = weight / torch.empty_like(weight).exponential_().clamp(min=1e-12)  # no multinomial: it waits for the GPU
+    race, picked = race.topk(objects, 1)
+    picked = torch.where(race > 0, picked, picked[:, :1])
     return picked, there[:, None].expand(-1, objects)
 
 

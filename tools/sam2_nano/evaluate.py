@@ -57,7 +57,7 @@ def held_out(count: int, frames: int) -> Iterator[Case]:
             return
         torch.manual_seed(seed)
         clips = data.make_clips(1, frames, 256, "cpu", 1)
-        area = data.areas(clips.numbers[0, 0]) * data.IS_PERSON
+        area = data.areas(clips.numbers[0, 0]) * data.is_person("cpu")
         if area.max() < 0.02:
             continue
         made += 1

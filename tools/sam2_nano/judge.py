@@ -18,7 +18,7 @@ SEED = 987_654_321  # of the held-out renders
 
 @torch.no_grad()
 def judge(net: torch.nn.Module, device: str, samples: Path | None, sheet: Path | None, held_out: int) -> dict[str, Any]:
-    """Return mean and worst IoUs by name, and draw a sheet of what was found."""
+    """Return mean IoUs by name, of the sample clips mean and worst, and draw a sheet of what was found."""
     net.eval()
     out: dict[str, Any] = {}
     tiles: list[np.ndarray] = []
@@ -103,7 +103,7 @@ def _held_out(
     frames = pictures.shape[1]
     ones = torch.ones(len(rows), 1, dtype=torch.int32, device=device)
     found = tracker.find(0, rows * frames, M.Points(random[:, None], ones), True)
-    people = D.IS_PERSON.to(device)[picked]
+    people = D.is_person(device)[picked]
     kinds = (("person", people & usable), ("thing", ~people & usable))
     score = iou(found.best_large[:, 0] > 0, truth[:, 0])
     for kind, which in kinds:
@@ -146,8 +146,8 @@ def _sample(
         found = tracker.find(0, torch.zeros(len(places), dtype=torch.long, device=video.device), points, True)
         scores.append(iou(found.best_large[:, 0] > 0, truth[t].expand(len(places), -1, -1)).tolist())
     scores = np.array(scores)
-    out[f"{name}, one click"] = [round(float(scores[:, 0].mean()), 4), round(float(scores[:, 0].min()), 4)]
-    out[f"{name}, random clicks"] = [round(float(scores[:, 1:].mean()), 4), round(float(scores[:, 1:].min()), 4)]
+    out[f"{name}, one click"] = (round(float(scores[:, 0].mean()), 4), round(float(scores[:, 0].min()), 4))
+    out[f"{name}, random clicks"] = (round(float(scores[:, 1:].mean()), 4), round(float(scores[:, 1:].min()), 4))
     first = next(t for t in seen if area[t] > 0.5 * area[seen].median())
     place = deepest(truth[first].cpu().numpy())
     points = M.Points(
@@ -155,7 +155,7 @@ def _sample(
     )
     found = follow(net, video, points, first)[0]
     score = iou(found, truth)[seen]
-    out[f"{name}, followed from frame {first}"] = [round(float(score.mean()), 4), round(float(score.min()), 4)]
+    out[f"{name}, followed from frame {first}"] = (round(float(score.mean()), 4), round(float(score.min()), 4))
     out[f"{name}, wrongly there"] = int((found.flatten(1).any(1) & ~truth.flatten(1).any(1)).sum())
     for t in np.linspace(0, len(video) - 1, 8).astype(int):
         tiles.append(drawn(video[t], found[t], truth[t], place if t == first else None))
