@@ -18,9 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nano"))
+import figures  # noqa: E402
 from nano import people as P  # noqa: E402
 from nano import render as R  # noqa: E402
 
+FIGURES: figures.Figures | None = None  # people made of points beside those of cones, where their file was loaded
+AS_FIGURES = 0.65  # of the people, then
 HEIGHT = 256  # of the scene, in its own pixels; the width follows from the aspect, and both are squashed to a square
 LAYERS = (  # back to front: kind, chance of being there
     ("shape", 0.5), ("shape", 0.4), ("thing", 0.4), ("person", 0.5), ("shape", 0.3), ("person", 0.45), ("thing", 0.25),
@@ -92,7 +95,7 @@ def make_clips(count: int, frames: int, size: int, device: str, supersample: int
         towards = 2 * meeting - anchor[rows] + P.U((len(rows), 1), -12, 12, device)
         x = torch.where(kin < 0.3, beside, torch.where((kin < 0.55) & (kind == "person"), towards, other))
         if kind == "person":
-            colour, alpha = _person(camera.of(rows), x, tones[rows], size, supersample, bank, cloths)
+            colour, alpha = _people(camera.of(rows), x, tones[rows], size, supersample, bank, cloths)
         elif kind == "thing":
             colour, alpha = _thing(camera.of(rows), x, middle[rows], size, supersample, bank)
         else:
@@ -329,6 +332,36 @@ def R_y(angle: Tensor) -> Tensor:  # noqa: N802
     return P.rot("y", angle)
 
 
+def _people(
+    camera: Camera, x: Tensor, tones: Tensor, size: int, supersample: int, bank: Tensor, cloths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a person a scene, as `_shape`: of points or of cones."""
+    if FIGURES is None:
+        return _person(camera, x, tones, size, supersample, bank, cloths)
+    count, frames = x.shape
+    pointed = torch.rand(count, device=x.device) < AS_FIGURES
+    colour, alpha = (torch.empty(count, frames, k, size, size, device=x.device) for k in (3, 1))
+    rows = pointed.nonzero()[:, 0]
+    if len(rows):
+        zoom, top = _far(len(rows), x.device)
+        window, light = camera.window[rows], _light(len(rows), x.device)
+        colour[rows], alpha[rows] = FIGURES.drawn(window, x[rows], top, zoom * HEIGHT, size, light)
+    rows = (~pointed).nonzero()[:, 0]
+    if len(rows):
+        colour[rows], alpha[rows] = _person(camera.of(rows), x[rows], tones[rows], size, supersample, bank, cloths)
+    return colour, alpha
+
+
+def _far(count: int, device: str | torch.device) -> tuple[Tensor, Tensor]:
+    """Return how tall people are, 1 as tall as the scene, and where their tops are in it: from far away to cut by its borders."""
+    U = lambda lo, hi: P.U((count,), lo, hi, device)
+    far = torch.rand(count, device=device)
+    near = torch.where(far < 0.8, U(0.95, 1.6), U(1.6, 2.5))
+    zoom = torch.where(far < 0.12, U(0.3, 0.65), torch.where(far < 0.6, U(0.65, 0.95), near))
+    top = torch.where(zoom < 0.93, torch.rand(count, device=device) * (0.98 - zoom) + 0.01, U(-0.04, 0.2)) * HEIGHT
+    return zoom, top
+
+
 def _person(
     camera: Camera, x: Tensor, tones: Tensor, size: int, supersample: int, bank: Tensor, cloths: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -341,15 +374,9 @@ def _person(
     walks = (speed.abs() > 0.25) & (torch.rand(count, 1, device=device) < 0.8)
     motion[..., 0] = torch.where(walks, 1.4 * speed.sign() + 0.3 * motion[..., 0], motion[..., 0])
     joints = P.fk(who, motion)
-    far = torch.rand(count, device=device)
-    zoom = torch.where(
-        far < 0.12,
-        U(0.3, 0.65),
-        torch.where(far < 0.6, U(0.65, 0.95), torch.where(far < 0.8, U(0.95, 1.6), U(1.6, 2.5))),
-    )
+    zoom, top = _far(count, device)
     tall = P.body_height(who)
     scale = zoom * HEIGHT / tall
-    top = torch.where(zoom < 0.93, torch.rand(count, device=device) * (0.98 - zoom) + 0.01, U(-0.04, 0.2)) * HEIGHT
     place = {"s": scale, "z": zoom, "yc": tall - (HEIGHT / 2 - top) / scale, "x0": torch.zeros(count, device=device),
              "y0": torch.full((count,), HEIGHT / 2, device=device), "D": U(3, 8)}  # fmt: skip
     shift = torch.stack([x / scale[:, None], torch.zeros_like(x), torch.zeros_like(x)], -1)
