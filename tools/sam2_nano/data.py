@@ -26,8 +26,8 @@ FIGURES: figures.Figures | None = None  # people made of points beside those of 
 AS_FIGURES = 0.65  # of the people, then
 HEIGHT = 256  # of the scene, in its own pixels; the width follows from the aspect, and both are squashed to a square
 LAYERS = (  # back to front: kind, chance of being there
-    ("shape", 0.5), ("shape", 0.4), ("thing", 0.4), ("person", 0.5), ("shape", 0.3), ("person", 0.45), ("thing", 0.25),
-    ("shape", 0.2), ("person", 0.6), ("thing", 0.15), ("shape", 0.3),
+    ("shape", 0.5), ("shape", 0.4), ("thing", 0.4), ("person", 0.55), ("shape", 0.3), ("person", 0.5), ("thing", 0.25),
+    ("shape", 0.2), ("person", 0.75), ("thing", 0.15), ("shape", 0.3),
 )  # fmt: skip
 WORN = {  # rows of tools/nano's tables that a garment covers: cones of both sides, and ellipsoids after all 27 cones
     "shirt": (0, 1, 11, 12, 27, 28),

@@ -1,6 +1,7 @@
-"""Train the miniature SAM2 for a given number of seconds: single pictures first, then also clips. Saves itself and goes on.
+"""Train the miniature SAM2 for a given number of seconds on one GPU or, through torchrun, on several. Saves itself and goes on.
 
     python train.py --out DIR --seconds 560 [--planned 1120] [--resume DIR] [--samples wanlab/assets/sample]
+    torchrun --standalone --nproc_per_node 2 train.py …
 
 DIR gets model.safetensors (averaged weights, float16), config.yaml, eval.json, sheet.png; --state gets what --resume
 needs to go on exactly (without one, --resume starts from the averaged weights).
@@ -8,26 +9,66 @@ needs to go on exactly (without one, --resume starts from the averaged weights).
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
-import random
-import shutil
+import os
 import time
-from pathlib import Path
 
-START = time.monotonic()
+START = float(os.environ.setdefault("SAM2_NANO_START", str(time.monotonic())))  # kept where the program starts itself anew
+
+import argparse  # noqa: E402
+import contextlib  # noqa: E402
+import json  # noqa: E402
+import random  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+from collections import deque  # noqa: E402
+from functools import partial  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import NamedTuple  # noqa: E402
 
 import data as D  # noqa: E402
+import figures  # noqa: E402
+import graphs  # noqa: E402
 import judge as J  # noqa: E402
 import model as M  # noqa: E402
 import torch  # noqa: E402
-from nano.optim import EMA, MuonAdam, schedule, split_params  # noqa: E402
+import torch.distributed as dist  # noqa: E402
+from nano.optim import Flat  # noqa: E402
+from nano.team import Team  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 GRID = 128  # side at which masks are compared and clicks are drawn: half the picture's
-RESERVE = 45  # seconds kept for saving and judging
+RESERVE = 30  # seconds kept for saving and judging
+OBJECTS = 2  # asked for in a picture or clip
+NOT_MUON = ("dwconv", "pos_embed", "patch_embed")
+
+
+class Variant(NamedTuple):
+    """One kind of step: a CUDA graph holds one course of events.
+
+    prompts: by frame, the prompt's kind. corrections: after the first prompt, each with (True) or without the last mask.
+    corrected: frame that is corrected while it is followed, or None.
+    """
+
+    prompts: dict[int, str]
+    corrections: tuple[bool, ...] = ()
+    corrected: int | None = None
+
+
+PICTURES = (  # shares, kinds of steps over single pictures
+    (3, Variant({0: "click"}, (True,))),
+    (2, Variant({0: "click"}, (False, True))),
+    (1, Variant({0: "pair"}, (True,))),
+    (1, Variant({0: "points"})),
+)
+CLIPS = (  # over clips; `key points` lie on several frames
+    (4, Variant({0: "click"})),
+    (1, Variant({0: "click"}, (True,))),
+    (1, Variant({0: "pair", 5: "click"})),
+    (2, Variant({0: "points", 2: "points", 5: "points"})),
+    (1, Variant({0: "click"}, corrected=4)),
+    (1, Variant({0: "click", 3: "click"})),
+)
 
 
 def log(*words: object) -> None:
@@ -41,19 +82,15 @@ class Pool:
         self._options, self._device = options, device
         self._pictures = torch.empty(options.pool, options.frames, 3, 256, 256, dtype=torch.uint8, device=device)
         self._numbers = torch.empty(options.pool, options.frames, 256, 256, dtype=torch.uint8, device=device)
-        self.made, self.seconds = 0, 0.0
+        self.made = 0
 
     def refresh(self) -> None:
         """Make one batch of clips."""
-        begin = time.monotonic()
         o = self._options
         batch = D.make_clips(o.fresh, o.frames, 256, self._device, 2 if self._device == "cuda" else 1)
         places = (torch.arange(o.fresh, device=self._device) + self.made) % o.pool
         self._pictures[places], self._numbers[places] = batch.pictures, batch.numbers
-        if self._device == "cuda":
-            torch.cuda.synchronize()
         self.made += o.fresh
-        self.seconds += time.monotonic() - begin
 
     def draw(self, count: int, *, whole: bool) -> tuple[Tensor, Tensor]:
         """Return pictures and numbers as other cameras see them: whole clips, half of them backwards, or a frame of each."""
@@ -74,31 +111,34 @@ def click(region: Tensor, truth: Tensor) -> M.Points:
         region, truth: [O, GRID, GRID], 0 or 1.
     """
     at = D.random_inside(region)
-    label = truth[torch.arange(len(at), device=at.device), at[:, 1].long(), at[:, 0].long()].int()
-    label = torch.where(region.flatten(1).any(1), label, torch.full_like(label, -1))
-    return M.Points((2 * at + torch.randint_like(at, 2))[:, None], label[:, None])
+    label = truth.flatten(1).gather(1, (at[:, 1] * GRID + at[:, 0]).long()[:, None])[:, 0].int()
+    label = torch.where(region.flatten(1).any(1), label, -1)
+    return M.Points((2 * at + torch.rand_like(at) * 2)[:, None], label[:, None])
 
 
-def first_prompt(truth: Tensor) -> M.Points:
-    """Return a click, some clicks as from key points, or a box; a negative click for what is not there."""
-    kind = random.random()
+def first_prompt(truth: Tensor, kind: str) -> M.Points:
+    """Return prompts of a kind; a negative click for what is not there.
+
+    Args:
+        kind: `click`; `pair`, for half of the objects a box, for the others two clicks; `points`, eight clicks as from key points.
+    """
     absent = ~truth.flatten(1).any(1)
     anywhere = torch.randint(256, (len(truth), 1, 2), device=truth.device).float()
-    if kind < 0.2:
-        points = _box(truth)
-    elif kind < 0.4:
-        points = click(truth, truth)
-        for _ in range(random.randint(1, 7)):
+    points = click(truth, truth)
+    if kind != "click":
+        for _ in range(1 if kind == "pair" else 7):
             points = points.and_then(click(truth, truth))
-        astray = torch.rand(points.labels.shape, device=truth.device) < 0.12
+        astray = torch.rand(points.labels.shape, device=truth.device) < 0.1
         points = points._replace(places=points.places + astray[..., None] * (torch.rand_like(points.places) - 0.5) * 40)
-    else:
-        points = click(truth, truth)
-    none = torch.full_like(points.labels, -1)
-    none[:, 0] = 0
+    if kind == "pair":
+        box, some = _box(truth), torch.rand(len(truth), 1, device=truth.device) < 0.5
+        points = M.Points(
+            torch.where(some[..., None], box.places, points.places), torch.where(some, box.labels, points.labels)
+        )
+    first = (M.constant((1.0,) + (0.0,) * (points.labels.shape[1] - 1), truth.device) > 0)[None]
     return M.Points(
         torch.where(absent[:, None, None], anywhere.expand_as(points.places), points.places),
-        torch.where(absent[:, None], none, points.labels),
+        torch.where(absent[:, None], torch.where(first, 0, -1).int(), points.labels),
     )
 
 
@@ -114,27 +154,47 @@ def _box(truth: Tensor) -> M.Points:
     corners = (
         torch.stack([low, high - 1], 1) + (2 * torch.rand(len(truth), 2, 2, device=truth.device) - 1) * wrong[:, None]
     )
-    labels = torch.tensor([2, 3], dtype=torch.int32, device=truth.device).expand(len(truth), -1)
+    labels = M.constant((2.0, 3.0), truth.device).int().expand(len(truth), -1)
     return M.Points(corners.clamp(0, 255), labels)
 
 
 def correction(found: M.Found, truth: Tensor) -> M.Points:
     """Return a click where the mask is wrong."""
-    said = (F.interpolate(found.best, (GRID, GRID), mode="bilinear")[:, 0] > 0).float()
+    said = (F.interpolate(found.best.detach(), (GRID, GRID), mode="bilinear")[:, 0] > 0).float()
     return click((said != truth).float(), truth)
 
 
 # --- losses ------------------------------------------------------------------------------------------------------------------
 class Losses:
-    """Sums of SAM2's losses over prompts and frames: focal 20, dice 1, IoU 1, presence 1; of several masks the best counts."""
+    """SAM2's losses over prompts and frames: focal 20, dice, predicted IoU 1, presence 1.
+
+    A click means the whole person here, never a part, so that all of several masks learn, the best one most: the share
+    of the best is what tells them apart. All frames are counted at once: few kernels.
+    """
+
+    BEST, DICE = 0.6, 2.0
 
     def __init__(self) -> None:
-        self.total: Tensor | float = 0.0
-        self.parts: dict[str, list[Tensor]] = {}
+        self._added: dict[int, list[tuple[str, M.Found, Tensor, Tensor]]] = {}
 
     def add(self, name: str, found: M.Found, soft: Tensor, counts: Tensor) -> None:
         """Count what was found against masks [O, GRID, GRID], 0 to 1, for those objects that count, [O], 0 or 1."""
-        logits = F.interpolate(found.logits.float().clamp(-30, 30), (GRID, GRID), mode="bilinear").flatten(2)
+        self._added.setdefault(found.logits.shape[1], []).append((name, found, soft, counts))
+
+    def summed(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum over all that was added, and means to be shown."""
+        total, notes = 0.0, {}
+        for added in self._added.values():
+            one, more = self._count(added)
+            total = total + one
+            for name, values in more.items():
+                notes.setdefault(name, []).extend(values)
+        return total, {name: torch.stack(values).mean() for name, values in notes.items()}
+
+    def _count(self, added: list[tuple[str, M.Found, Tensor, Tensor]]) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        logits, ious, present = (torch.cat([getattr(f, k) for _, f, _, _ in added]).float() for k in ("logits", "ious", "present"))
+        soft, counts = torch.cat([s for _, _, s, _ in added]), torch.cat([c for _, _, _, c in added])
+        logits = F.interpolate(logits.clamp(-30, 30), (GRID, GRID), mode="bilinear").flatten(2)
         truth = soft.flatten(1)[:, None]
         chance = logits.sigmoid()
         right = chance * truth + (1 - chance) * (1 - truth)
@@ -147,244 +207,280 @@ class Losses:
             iou = (hit & whole).sum(-1) / (hit | whole).sum(-1).clamp(min=1)
         there = (soft.flatten(1) > 0.5).any(1).float()
         shown = there * counts
-        masks, best = (20 * focal + dice).min(1)
-        rated = (found.ious.float() - iou).abs().mean(1)
-        presence = F.binary_cross_entropy_with_logits(found.present.float()[:, 0], there, reduction="none")
-        norm = counts.sum().clamp(min=1)
-        self.total = self.total + ((masks + rated) * shown + presence * counts).sum() / norm
+        each = 20 * focal + self.DICE * dice
+        masks, best = each.min(1)
+        masks = self.BEST * masks + (1 - self.BEST) * each.mean(1)
+        rated = (ious - iou).abs().mean(1)
+        presence = F.binary_cross_entropy_with_logits(present[:, 0], there, reduction="none")
+        objects = len(counts) // len(added)
+        norm = (counts.sum() / len(added)).clamp(min=1)
+        total = ((masks + rated) * shown + presence * counts).sum() / norm
+        notes: dict[str, list[Tensor]] = {}
         with torch.no_grad():
-            said = iou.gather(1, found.ious.float().argmax(1, keepdim=True))[:, 0]
-            self.note(f"{name} IoU", (said * shown).sum() / shown.sum().clamp(min=1))
-            self.note(f"{name} best", (iou.gather(1, best[:, None])[:, 0] * shown).sum() / shown.sum().clamp(min=1))
-            self.note("presence", (((found.present[:, 0] > 0) == (there > 0)) * counts).sum() / norm)
-
-    def note(self, name: str, value: Tensor) -> None:
-        self.parts.setdefault(name, []).append(value)
+            said = iou.gather(1, ious.argmax(1, keepdim=True))[:, 0]
+            good = iou.gather(1, best[:, None])[:, 0]
+            agreed = ((present[:, 0] > 0) == (there > 0)).float()
+            for k, (name, *_) in enumerate(added):
+                rows = slice(k * objects, (k + 1) * objects)
+                mean = lambda v, w, rows=rows: (v[rows] * w[rows]).sum() / w[rows].sum().clamp(min=1)
+                notes.setdefault(f"{name} IoU", []).append(mean(said, shown))
+                notes.setdefault(f"{name} best", []).append(mean(good, shown))
+                notes.setdefault("presence", []).append(mean(agreed, counts))
+        return total, notes
 
 
 def masks_of(numbers: Tensor, rows: Tensor, picked: Tensor) -> Tensor:
     """Return each object's mask [O, T, GRID, GRID], 0 to 1, of numbers [N, T, S, S]."""
-    return F.avg_pool2d((numbers[rows] == picked[:, None, None, None]).float(), 2)
+    return F.avg_pool2d((numbers.index_select(0, rows) == picked[:, None, None, None]).float(), 2)
 
 
-def picture_step(net: torch.nn.Module, pictures: Tensor, numbers: Tensor, losses: Losses) -> None:
-    """Prompt two things of each picture [N, 1, 3, S, S] and correct them by up to three clicks."""
-    count = len(pictures)
-    picked, usable = D.choose(D.areas(numbers[:, 0]), 2)
-    rows = torch.arange(count, device=pictures.device).repeat_interleave(2)
-    soft = masks_of(numbers, rows, picked.flatten())[:, 0]
-    truth, counts = (soft > 0.5).float(), usable.flatten().float()
-    tracker = M.Tracker(net, M.Looks(net, pictures[:, 0]))
-    points = first_prompt(truth)
-    found = tracker.find(0, rows, points, True)
-    losses.add("click" if points.labels.shape[1] == 1 else "points", found, soft, counts)
-    for _ in range(random.randint(0, 3)):
-        points = points.and_then(correction(found, truth))
-        found = tracker.correct(points, found if random.random() < 0.5 else None)
-        losses.add("corrected", found, soft, counts)
+def step_losses(
+    net: torch.nn.Module, pictures: Tensor, numbers: Tensor, gap: Tensor, variant: Variant, precision: str
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Prompt two things of each clip [N, T, 3, S, S] as the variant tells and follow them through the other frames.
 
-
-def clip_step(net: torch.nn.Module, pictures: Tensor, numbers: Tensor, losses: Losses) -> None:
-    """Follow two things of each clip [N, T, 3, S, S] from prompts on its first frame, sometimes on another one too."""
+    Args:
+        gap: [1], frames between the first and the second: the prompted frame may lie far back in a long clip.
+        precision: of autocast, "cuda" for bfloat16.
+    """
     count, frames = pictures.shape[:2]
-    picked, usable = D.choose(D.areas(numbers[:, 0]), 2)
-    rows = torch.arange(count, device=pictures.device).repeat_interleave(2)
-    soft = masks_of(numbers, rows, picked.flatten())
-    truth, counts = (soft > 0.5).float(), usable.flatten().float()
-    tracker = M.Tracker(net, M.Looks(net, pictures.flatten(0, 1)))
-    gap = random.choice((0, random.randint(0, 70)))  # the prompted frame may lie far back in a long clip
-    place = lambda t: t + gap * (t > 0)
-    prompted = [0, random.randrange(1, frames)] if random.random() < 0.25 else [0]
-    for t in prompted:
-        points = first_prompt(truth[:, t])
-        found = tracker.find(place(t), rows * frames + t, points, True)
-        losses.add("prompted", found, soft[:, t], counts)
-        for _ in range(random.choice((0, 0, 1, 2))):
-            points = points.and_then(correction(found, truth[:, t]))
-            found = tracker.correct(points, found if random.random() < 0.5 else None)
-            losses.add("prompted", found, soft[:, t], counts)
-        tracker.remember(found, True)
-    for t in range(1, frames):
-        if t in prompted:
-            continue
-        found = tracker.find(place(t), rows * frames + t, None, False)
-        losses.add("followed", found, soft[:, t], counts)
-        if random.random() < 0.07:
-            found = tracker.correct(correction(found, truth[:, t]), found)
-            losses.add("prompted", found, soft[:, t], counts)
-        tracker.remember(found, False)
+    losses = Losses()
+    rows = torch.arange(count, device=pictures.device).repeat_interleave(OBJECTS)
+    with torch.no_grad():
+        picked, usable = D.choose(D.areas(numbers[:, 0]), OBJECTS)
+        soft = masks_of(numbers, rows, picked.flatten())
+        truth, counts = (soft > 0.5).float(), usable.flatten().float()
+    with torch.autocast("cuda", torch.bfloat16) if precision == "cuda" else contextlib.nullcontext():
+        tracker = M.Tracker(net, M.Looks(net, pictures.flatten(0, 1)), gap)
+        for number, (t, kind) in enumerate(variant.prompts.items()):
+            points = first_prompt(truth[:, t], kind)
+            found = tracker.find(t, rows * frames + t, points, True)
+            losses.add(kind, found, soft[:, t], counts)
+            for with_mask in variant.corrections if number == 0 else ():
+                points = points.and_then(correction(found, truth[:, t]))
+                found = tracker.correct(points, found if with_mask else None)
+                losses.add("corrected", found, soft[:, t], counts)
+            if frames > 1:
+                tracker.remember(found, True)
+        for t in range(frames):
+            if t in variant.prompts:
+                continue
+            found = tracker.find(t, rows * frames + t, None, False)
+            losses.add("followed", found, soft[:, t], counts)
+            if t == variant.corrected:
+                found = tracker.correct(correction(found, truth[:, t]), found)
+                losses.add("corrected", found, soft[:, t], counts)
+            tracker.remember(found, False)
+    total, notes = losses.summed()
+    return total * (2 / frames if frames > 1 else 1), {f"{'clip ' if frames > 1 else ''}{k}": v for k, v in notes.items()}
 
 
 # --- training ----------------------------------------------------------------------------------------------------------------
+class Clock:
+    """The team's common time, three steps old, so that nobody waits for the GPU to read it."""
+
+    def __init__(self, cuda: bool) -> None:
+        self._cuda, self._waiting, self._seen = cuda, deque(), 0.0
+
+    def put(self, number: Tensor) -> None:
+        """Send off the mean of all clocks, [1], on the device."""
+        copy = torch.empty(1, pin_memory=self._cuda).copy_(number, non_blocking=True)
+        event = torch.cuda.Event() if self._cuda else None
+        if event:
+            event.record()
+        self._waiting.append((copy, event))
+
+    def now(self) -> float:
+        if len(self._waiting) > 2:
+            copy, event = self._waiting.popleft()
+            if event:
+                event.synchronize()
+            self._seen = float(copy)
+        return self._seen
+
+
+def rate(share: float, hold: float) -> float:
+    """Return the learning rate's factor at a share of the training: a short rise, flat, then down to zero."""
+    return min(1.0, share / 0.02 + 0.02) * min(1.0, (1 - share) / (1 - hold) + 0.003)
+
+
 def main() -> None:
     options = _options()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(options.seed)
-    random.seed(options.seed)
+    team = Team.__new__(Team)  # joined after the graphs are captured
+    cuda = torch.cuda.is_available()
+    size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    device = "cuda" if cuda else "cpu"
+    say = log if rank == 0 else lambda *words: None
+    torch.manual_seed(options.seed + 1000 * rank)
     torch.set_float32_matmul_precision("high")
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.figures and options.figures.is_file():
+        D.FIGURES = figures.Figures(options.figures, device)
+    else:
+        say("no figures.npz: people are made of cones only")
     net = M.build().to(device)
-    matrices, others = split_params([net], skip=("dwconv", "pos_embed", "patch_embed"))
-    optimizer = MuonAdam(matrices, others, lr=options.lr, adam_lr=options.lr)
-    average = EMA([net], decay=0.998)
-    done = resume(options, net, optimizer, average)
+    flat = Flat(net, skip=NOT_MUON)
+    done = resume(options, net, flat, say)
     planned = options.planned or done + options.seconds - RESERVE
-    eager = net.image_encoder.forward
-    pictures = max(1, options.pictures // options.frames) * options.frames  # a step, alone or in clips: compiled once
-    compiled = compile_encoder(net, pictures, device) if options.compile and device == "cuda" else eager
+    net.train()
+    if options.compile and cuda:
+        net.image_encoder.forward = torch.compile(net.image_encoder.forward, dynamic=False)
     pool = Pool(options, device)
+    pool.refresh()
+    gap = torch.zeros(1, device=device)
+    seats: dict[bool, tuple[Tensor, Tensor]] = {}
+    steps: dict[bool, tuple[list[int], list[graphs.Step]]] = {}
+    for whole, kinds, count in ((False, PICTURES, options.pictures), (True, CLIPS, options.clips)):
+        frames = options.frames if whole else 1
+        seats[whole] = tuple(v.clone() for v in pool.draw(count, whole=whole))
+        kinds = [(n, v) for n, v in kinds if max([*v.prompts, v.corrected or 0]) < frames]
+        each = [
+            graphs.Step(partial(step_losses, net, *seats[whole], gap, v, device), flat.params) for _, v in kinds
+        ]
+        steps[whole] = ([n for n, _ in kinds], each)
+    if options.graphs and cuda:
+        capture([s for _, each in steps.values() for s in each], say)
+        torch.manual_seed(options.seed + 1000 * rank + 1)
+    team.__init__()
+    if team.size > 1:
+        for v in (flat.weights, flat.average, *net.buffers()):
+            dist.broadcast(v, 0)
+    began = time.monotonic()
+    first = pool.made
     while pool.made < min(options.pool, options.first):
         pool.refresh()
-    log(
-        f"{pool.made} clips in {pool.seconds:.1f} s; {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters on {device}"
-    )
-    precision = torch.autocast("cuda", torch.bfloat16) if device == "cuda" else contextlib.nullcontext()
-    begin, shown, saved, steps, seen = time.monotonic(), time.monotonic(), time.monotonic(), 0, 0
-    pool.seconds, noted = 0.0, {}
-    net.train()
-    net.image_encoder.forward = compiled
-    while time.monotonic() - START < options.seconds - RESERVE:
-        elapsed = time.monotonic() - begin
-        if pool.seconds < options.making * elapsed:
+    if cuda:
+        torch.cuda.synchronize()
+    cost = team.agreed((time.monotonic() - began) / max(1, pool.made - first))  # seconds a clip
+    say(f"{pool.made} clips, {1000 * cost:.1f} ms each; {len(flat.weights) / 1e6:.2f} M parameters on {team.size} {device}")
+    control = random.Random(options.seed + int(done))  # the same in every process
+    clock = Clock(cuda)
+    budget = options.seconds - RESERVE - team.agreed(time.monotonic() - START)  # seconds of training left to this call
+    begin = shown = saved = time.monotonic()
+    count, seen, spent, noted = 0, 0, 0.0, {}
+    while (elapsed := clock.now()) < budget:
+        if cost * spent < options.making * elapsed:
             pool.refresh()
+            spent += options.fresh
         share = min(1.0, (done + elapsed) / planned)
-        clips = share > 1 - options.video_fraction and random.random() < 0.75
-        losses = Losses()
-        try:
-            with precision:
-                if clips:
-                    clip_step(net, *pool.draw(2 * pictures // options.frames, whole=True), losses)  # half of its work is starting kernels
-                else:
-                    picture_step(net, *pool.draw(pictures, whole=False), losses)
-            losses.total.backward()
-        except torch.OutOfMemoryError:
-            pictures = max(options.frames, pictures // 2 // options.frames * options.frames)
-            log(f"out of memory: {pictures} pictures a step from now on")
-            optimizer.zero_grad()
-            del losses
-            torch.cuda.empty_cache()
-            continue
-        for p in optimizer.params:
-            if p.grad is not None:
-                p.grad.nan_to_num_(0.0, 0.0, 0.0)
-        torch.nn.utils.clip_grad_norm_(optimizer.params, 1.0)
-        optimizer.step(schedule(share))
-        optimizer.zero_grad()
-        average.update()
-        steps, seen = steps + 1, seen + pictures
-        for name, values in {**losses.parts, ("clip loss" if clips else "loss"): [losses.total.detach()]}.items():
-            noted.setdefault(name, []).extend(values)
+        whole = share > 1 - options.video_fraction and control.random() < options.clip_share
+        shares, each = steps[whole]
+        step = control.choices(each, shares)[0]
+        gap.fill_(control.choice((0, 0, control.randint(1, 70))))
+        for seat, drawn in zip(seats[whole], pool.draw(len(seats[whole][0]), whole=whole), strict=True):
+            seat.copy_(drawn)
+        total, parts, grads = step()
+        flat.collect(grads)
+        flat.grads[-1].fill_(time.monotonic() - begin)
+        if team.size > 1:
+            dist.all_reduce(flat.grads)
+            flat.grads /= team.size
+        clock.put(flat.grads[-1:])
+        norm = flat.step(options.lr * rate(share, options.hold), options.decay)
+        count, seen = count + 1, seen + seats[whole][0].shape[:2].numel() * team.size
+        for name, value in {**parts, "clip loss" if whole else "loss": total, "norm": norm}.items():
+            noted.setdefault(name, []).append(value.clone())
         if time.monotonic() - shown > options.every:
             rates = ", ".join(f"{name} {torch.stack(v).float().mean():.3f}" for name, v in sorted(noted.items()))
-            log(
-                f"step {steps}, {seen / (time.monotonic() - begin):.0f} pictures/s, {pool.made} clips made ({pool.seconds:.0f} s), {share:.2f}: {rates}"
-            )
+            say(f"step {count}, {seen / (time.monotonic() - begin):.0f} frames/s, {pool.made} clips made, {share:.2f}: {rates}")
             shown, noted = time.monotonic(), {}
-        if time.monotonic() - saved > 150:
-            save(options, net, optimizer, average, done + time.monotonic() - begin)
+        if team.leader and time.monotonic() - saved > options.save_every:
+            save(options, net, flat, done + elapsed)
             saved = time.monotonic()
-    elapsed = time.monotonic() - begin
-    save(options, net, optimizer, average, done + elapsed)
-    log(f"saved after {steps} steps, {seen} pictures")
-    net.image_encoder.forward = eager
-    average.swap()
+    if team.size > 1:
+        check = torch.stack([flat.weights.double().sum(), flat.weights.double().abs().sum()])
+        other = check.clone()
+        dist.broadcast(other, 0)
+        if not torch.equal(check, other):
+            log(f"process {rank} has other weights than the first: {check.tolist()}, {other.tolist()}")
+    if not team.leader:
+        team.wait()
+        return team.close()
+    save(options, net, flat, done + elapsed)
+    say(f"saved after {count} steps, {seen} frames; the schedule stands at {share:.3f}")
+    team.wait()
+    flat.swap()
     found = J.judge(net, device, options.samples, options.out / "sheet.png", held_out=options.held_out)
-    facts = {"steps": steps, "pictures": seen, "clips": pool.made, "seconds": round(done + elapsed), **found}
+    facts = {"steps": count, "frames": seen, "clips": pool.made * team.size, "seconds": round(done + elapsed), **found}
     (options.out / "eval.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    log(json.dumps(facts))
+    say(json.dumps(facts))
+    team.close()
 
 
-def compile_encoder(net: torch.nn.Module, pictures: int, device: str):
-    """Return the image encoder compiled for a step's pictures, or as it is where that fails."""
-    eager = net.image_encoder.forward
-    fast = torch.compile(eager, dynamic=False)
+def capture(steps: list[graphs.Step], say) -> None:
+    """Capture all kinds of steps; where that fails, start the program anew without: CUDA may be left unusable."""
     try:
-        with torch.autocast(device, torch.bfloat16):
-            fast(torch.rand(pictures, 3, 256, 256, device=device))["vision_features"].float().mean().backward()
-    except Exception as error:  # a missing compiler must not cost the run
-        log(f"not compiled: {type(error).__name__}: {str(error).splitlines()[0]}")
-        return eager
-    net.zero_grad(set_to_none=True)
-    log("encoder compiled")
-    return fast
+        stream, pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+        for number, step in enumerate(steps):
+            said = step.capture(stream, pool, 7000 + number)
+            say(f"captured {number + 1} of {len(steps)}: {said}; {torch.cuda.memory_reserved() / 2**30:.0f} GiB held")
+    except Exception as error:
+        log(f"no CUDA graphs: {type(error).__name__}: {str(error).splitlines()[0]}; starting anew without")
+        os.execv(sys.executable, [sys.executable, *sys.argv, "--no_graphs"])
 
 
-def resume(options: argparse.Namespace, net: torch.nn.Module, optimizer: MuonAdam, average: EMA) -> float:
-    """Load what was saved; return the seconds of training behind it."""
+def resume(options: argparse.Namespace, net: torch.nn.Module, flat: Flat, say) -> float:
+    """Load what was saved; return the seconds of training behind it, 0 for a schedule of its own."""
     if options.resume is None:
         return 0.0
     file = options.resume / "state.pt"
     if not file.is_file():
         M.load(net, options.resume / "model.safetensors")
-        for kept, now in zip(average.avg, average.src, strict=True):
-            kept.copy_(now.detach())
-        average.n = 10**4
+        flat.average.copy_(flat.weights)
         done = json.loads((options.resume / "progress.json").read_text(encoding="utf-8"))["seconds"]
-        log(f"goes on from the averaged weights of {options.resume}, {done:.0f} s old, without moments")
-        return done
+        say(f"goes on from the averaged weights of {options.resume}, {done:.0f} s old, without moments")
+        return 0.0 if options.anew else done
     state = torch.load(file, map_location="cpu", weights_only=True)
-    net.load_state_dict(state["net"])
-    for kept, was in zip(average.avg, state["average"], strict=True):
-        kept.copy_(was)
-    average.n = state["updates"]
-    for (_, _, moments), were in zip(optimizer.groups, state["muon"], strict=True):
-        for moment, was in zip(moments, were, strict=True):
-            moment.copy_(was)
-    optimizer.adam.load_state_dict(state["adam"])
-    log(f"goes on from {file}, {state['seconds']:.0f} s of training")
-    return state["seconds"]
+    flat.restore(state["flat"])
+    say(f"goes on from {file}, {state['seconds']:.0f} s of training")
+    return 0.0 if options.anew else state["seconds"]
 
 
-def save(options: argparse.Namespace, net: torch.nn.Module, optimizer: MuonAdam, average: EMA, seconds: float) -> None:
+def save(options: argparse.Namespace, net: torch.nn.Module, flat: Flat, seconds: float) -> None:
     """Write the averaged weights into --out, and all that goes on from here into --state."""
-    average.swap()
+    flat.swap()
     M.save(net, options.out / "model.safetensors")
-    average.swap()
+    flat.swap()
     shutil.copyfile(M.CONFIG, options.out / "config.yaml")
     (options.out / "progress.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
     if options.state is None:
         return
     options.state.mkdir(parents=True, exist_ok=True)
-    state = {
-        "net": net.state_dict(),
-        "average": average.avg,
-        "updates": average.n,
-        "muon": [moments for _, _, moments in optimizer.groups],
-        "adam": optimizer.adam.state_dict(),
-        "seconds": seconds,
-    }
-    torch.save(state, options.state / "state.tmp")
+    torch.save({"flat": flat.state(), "seconds": seconds}, options.state / "state.tmp")
     (options.state / "state.tmp").rename(options.state / "state.pt")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--seconds", type=float, default=560, help=f"of the whole program; training ends {RESERVE} s before"
-    )
-    parser.add_argument(
-        "--planned", type=float, default=None, help="seconds of training over all runs, for the learning rate"
-    )
-    parser.add_argument(
-        "--resume", type=Path, default=None, help="folder with state.pt, or model.safetensors and progress.json"
-    )
-    parser.add_argument("--state", type=Path, default=None, help="folder for what --resume needs, about 90 MB")
-    parser.add_argument("--samples", type=Path, default=None, help="folder of the sample clips, for the judgement only")
-    parser.add_argument(
-        "--video_fraction", type=float, default=0.55, help="of the time, at the end, in which clips are learnt"
-    )
-    parser.add_argument("--pictures", type=int, default=256, help="a step")
-    parser.add_argument("--frames", type=int, default=8, help="of a clip")
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--pool", type=int, default=6144, help="clips kept; 2 MB each")
-    parser.add_argument("--first", type=int, default=1024, help="clips made before training starts")
-    parser.add_argument("--fresh", type=int, default=64, help="clips made at a time")
-    parser.add_argument("--making", type=float, default=0.12, help="share of the time in which clips are made")
-    parser.add_argument("--held_out", type=int, default=64, help="clips made for the judgement")
-    parser.add_argument("--every", type=float, default=20, help="seconds between lines")
-    parser.add_argument("--no_compile", dest="compile", action="store_false")
-    parser.add_argument("--seed", type=int, default=0)
+    add = parser.add_argument
+    add("--out", type=Path, required=True)
+    add("--seconds", type=float, default=560, help=f"of the whole program; training ends {RESERVE} s before")
+    add("--planned", type=float, default=None, help="seconds of training over all runs, for the learning rate")
+    add("--resume", type=Path, default=None, help="folder with state.pt, or model.safetensors and progress.json")
+    add("--anew", action="store_true", help="the schedule begins at 0, whatever is behind what is resumed")
+    add("--state", type=Path, default=None, help="folder for what --resume needs, about 120 MB")
+    add("--samples", type=Path, default=None, help="folder of the sample clips, for the judgement only")
+    add("--figures", type=Path, default=None, help="figures.npz, from figures.py")
+    add("--video_fraction", type=float, default=0.55, help="of the time, at the end, in which clips are learnt")
+    add("--clip_share", type=float, default=0.65, help="of the steps then")
+    add("--pictures", type=int, default=256, help="a step and process")
+    add("--clips", type=int, default=64, help="a step and process")
+    add("--frames", type=int, default=8, help="of a clip")
+    add("--lr", type=float, default=1.5e-3)
+    add("--hold", type=float, default=0.5, help="share of the schedule before the learning rate falls")
+    add("--decay", type=float, default=0.998, help="of the averaged weights, a step")
+    add("--pool", type=int, default=6144, help="clips kept; 2 MB each")
+    add("--first", type=int, default=1024, help="clips made before training starts")
+    add("--fresh", type=int, default=128, help="clips made at a time")
+    add("--making", type=float, default=0.15, help="share of the time in which clips are made")
+    add("--held_out", type=int, default=64, help="clips made for the judgement")
+    add("--every", type=float, default=20, help="seconds between lines")
+    add("--save_every", type=float, default=150, help="seconds between savings")
+    add("--compile", action="store_true", help="the image encoder: about 60 s at the start")
+    add("--no_graphs", dest="graphs", action="store_false", help="start kernels one by one")
+    add("--seed", type=int, default=0)
     return parser.parse_args()
 
 
