@@ -200,7 +200,9 @@ def _path(count: int, frames: int, device: str, gaps: float = 0.0) -> Tensor:
     left = torch.randint(1, max(2, frames - 1), (count, 1), device=device)
     back = left + torch.randint(1, max(2, frames), (count, 1), device=device)  # some never come back
     gone = (frame >= left) & (frame < back) & (U(0, 1) < gaps)
-    elsewhere = torch.where((frame >= back) & (U(0, 1) < 0.5), U(0.15, 0.85) - out.gather(1, back.clamp(max=frames - 1)), 0.0)
+    elsewhere = torch.where(
+        (frame >= back) & (U(0, 1) < 0.5), U(0.15, 0.85) - out.gather(1, back.clamp(max=frames - 1)), 0.0
+    )
     stays = (U(0, 1) < 0.5) | ~gone.any(1, keepdim=True)
     out = torch.where(stays, out, out + elsewhere)
     return torch.where(gone, 0.5 + side * 2.5, out)

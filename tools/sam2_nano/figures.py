@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ TOPS = {
              "male_elegantsuit01", "male_worksuit01"),
     "female": ("female_casualsuit02", "female_elegantsuit01", "male_casualsuit01", "male_casualsuit03"),
 }  # fmt: skip
-HAIR = {"male": ("short01", "short03", "short04", "afro01"), "female": ("bob01", "bob02", "long01", "afro01", "short03")}
+HAIR = {
+    "male": ("short01", "short03", "short04", "afro01"),
+    "female": ("bob01", "bob02", "long01", "afro01", "short03"),
+}
 SKINS = ("middleage_african", "middleage_asian", "middleage_caucasian", "old_african", "old_asian", "old_caucasian", "young_caucasian")  # fmt: skip
 
 
@@ -44,9 +48,8 @@ class Figures:
         self.colour, self.part = table["colour"].float() / 255, table["part"].long()  # [C, P, 3], [C, P]
         self.head, self.tall = table["head"], table["tall"]  # [C, B, 3], [C]
         self.turn, self.walks = _matrices(table["turn"].float()), table["walks"]  # [M, FRAMES, B, 3, 3], [M]
-        self._parent = table["parent"].tolist()
-        self._levels = _levels(self._parent)
-        self._device = device
+        place = partial(torch.tensor, device=device)
+        self._levels = [(place(bones), place(parents)) for bones, parents in _levels(table["parent"].tolist())]
 
     @torch.no_grad()
     def drawn(
@@ -80,7 +83,9 @@ class Figures:
         depth = place[..., 1]
         near = scale * 5 / (5 + depth)
         px = (x.unsqueeze(-1) + near * place[..., 0] - window[..., 0:1]) / window[..., 2:3]
-        py = (top.view(-1, 1, 1) + near * (self.tall[who].view(-1, 1, 1) - place[..., 2]) - window[..., 1:2]) / window[..., 3:4]
+        py = (top.view(-1, 1, 1) + near * (self.tall[who].view(-1, 1, 1) - place[..., 2]) - window[..., 1:2]) / window[
+            ..., 3:4
+        ]
         hair = (self.part[who] == PARTS["hair"]).unsqueeze(1)
         seen = (normal[..., 1] < 0.15) | hair
         seen &= (px > -4) & (px < size + 4) & (py > -4) & (py < size + 4)
@@ -88,7 +93,7 @@ class Figures:
         px, py, depth = (v.flatten(0, 1)[frame, point] for v in (px, py, depth))
         metre = (scale / window[..., 2:].mean(-1, keepdim=True)).flatten()[frame]  # in pixels
         apart = float((high / window[:, 0, 2:].mean(-1)).max()) / 240  # of neighbouring points, in pixels
-        more = sum(apart > limit for limit in (1.0, 1.4, 1.8, 2.2, 2.6))  # rings of pixels to fill
+        more = 1 + sum(apart > limit for limit in (0.9, 1.3, 1.7, 2.1, 2.5))  # rings of pixels to fill
         empty = 2**31 - 1
         best = torch.full((count * frames * size * size,), empty, dtype=torch.int32, device=device)
         left, above = px.floor().long(), py.floor().long()
@@ -102,8 +107,8 @@ class Figures:
                 best.scatter_reduce_(0, at, (deep * 2**15 + point.int())[inside], "amin")
         best = best.view(count * frames, 1, size, size).double()
         least = lambda keys, reach: -F.max_pool2d(-keys, 2 * reach + 1, 1, reach)
-        if more:  # what shows through between the points of a nearer surface is hidden
-            best = torch.where(best - least(best, more + 1) > 0.08 * 4000 * 2**15, float(empty), best)
+        through = best - least(best, more) > 0.07 * 4000 * 2**15  # seen between the points of a nearer surface
+        best = torch.where(through, float(empty), best)
         for _ in range(more):
             best = torch.where(best < empty, best, least(best, 1))
         best = best[:, 0].long()
@@ -112,6 +117,7 @@ class Figures:
         alpha = 0.5 * solid + 0.5 * F.avg_pool2d(solid, 3, 1, 1)
         point = torch.where(hit, best % 2**15, 0).flatten(1).unsqueeze(-1).expand(-1, -1, 3)
         n = normal.flatten(0, 1).gather(1, point)
+        n = torch.where(n[..., 1:2] > 0, -n, n)  # hair has two sides
         shade = colour.repeat_interleave(frames, 0).gather(1, point)
         lit = light.repeat_interleave(frames, 0)[:, None]
         across = torch.stack([n[..., 0], -n[..., 2], n[..., 1]], -1)  # right, down, away
@@ -128,12 +134,18 @@ class Figures:
         speed = (x[:, -1] - x[:, 0]) / high
         walkers, others = self.walks.nonzero()[:, 0], (~self.walks).nonzero()[:, 0]
         some = lambda rows: rows[torch.randint(len(rows), (count,), device=device)]
-        motion = torch.where((speed.abs() > 0.2) & (torch.rand(count, device=device) < 0.85), some(walkers), some(others))
+        motion = torch.where(
+            (speed.abs() > 0.2) & (torch.rand(count, device=device) < 0.85), some(walkers), some(others)
+        )
         stride = torch.randint(1, 4, (count, 1), device=device)
-        t = (torch.randint(FRAMES, (count, 1), device=device) + stride * torch.arange(frames, device=device)) % (2 * FRAMES - 2)
+        t = (torch.randint(FRAMES, (count, 1), device=device) + stride * torch.arange(frames, device=device)) % (
+            2 * FRAMES - 2
+        )
         t = torch.where(t < FRAMES, t, 2 * FRAMES - 2 - t)
         turn = self.turn[motion[:, None], t]  # [N, T, B, 3, 3]
-        spin = torch.where(torch.rand(count, device=device) < 0.25, (torch.rand(count, device=device) - 0.5) * 6.28, 0.0)
+        spin = torch.where(
+            torch.rand(count, device=device) < 0.25, (torch.rand(count, device=device) - 0.5) * 6.28, 0.0
+        )
         c, s, o = spin.cos(), spin.sin(), torch.zeros_like(spin)
         turn = torch.stack([c, -s, o, s, c, o, o, o, o + 1], -1).view(count, 1, 1, 3, 3) @ turn
         head = self.head[who]
@@ -152,7 +164,9 @@ class Figures:
         place = (matrix * self.rest[who][:, None, :, None]).sum(-1) + mixed[..., 9:]
         normal = (matrix * self.normal[who][:, None, :, None]).sum(-1)
         place[..., 2] -= place[..., 2].amin(-1, keepdim=True)
-        mirror = torch.where(speed.abs() > 0.2, torch.where(speed * turn[:, 0, 0, 0, 1] * -1 < 0, -1.0, 1.0), 1.0).view(-1, 1, 1)
+        mirror = torch.where(speed.abs() > 0.2, torch.where(speed * turn[:, 0, 0, 0, 1] * -1 < 0, -1.0, 1.0), 1.0).view(
+            -1, 1, 1
+        )
         place[..., 0], normal[..., 0] = place[..., 0] * mirror, normal[..., 0] * mirror
         return place, F.normalize(normal, dim=-1)
 
@@ -166,7 +180,10 @@ class Figures:
             mine = part == number
             grey = colour.mean(-1)
             level = (grey * mine).sum(1, keepdim=True) / mine.sum(1, keepdim=True).clamp(min=1)
-            new = D._colours(count, str(device))[:, None] * (grey / level.clamp(min=0.02)).clamp(0, 2.5).unsqueeze(-1) ** 0.8
+            new = (
+                D._colours(count, str(device))[:, None]
+                * (grey / level.clamp(min=0.02)).clamp(0, 2.5).unsqueeze(-1) ** 0.8
+            )
             dyed = mine & (torch.rand(count, 1, device=device) < share)
             colour = torch.where(dyed.unsqueeze(-1), new, colour)
         skin = 1 + 0.25 * (torch.rand(count, 1, 3, device=device) - 0.5) * (part == 0).unsqueeze(-1)
@@ -214,9 +231,15 @@ def character(R: Any, roots: dict[str, str], seed: int) -> dict[str, np.ndarray]
     shape.update({k.replace("__", "/").replace("_", "-"): v for k, v in more.items()})
     shape = {k: v for k, v in shape.items() if (data / f"{k}.target.gz").is_file()}
     body = R.Body(roots, shape)
-    garments = [R.Garment(body, roots, f"clothes/{pick.choice(TOPS[sex])}"), R.Garment(body, roots, f"clothes/shoes0{pick.randint(1, 4)}")]
+    garments = [
+        R.Garment(body, roots, f"clothes/{pick.choice(TOPS[sex])}"),
+        R.Garment(body, roots, f"clothes/shoes0{pick.randint(1, 4)}"),
+    ]
     garments.append(R.Garment(body, roots, f"hair/{pick.choice(HAIR[sex])}"))
-    garments += [R.Garment(body, roots, f"eyebrows/eyebrow00{pick.choice((1, 2, 3, 4))}"), R.Garment(body, roots, "eyes/HighPolyEyes")]
+    garments += [
+        R.Garment(body, roots, f"eyebrows/eyebrow00{pick.choice((1, 2, 3, 4))}"),
+        R.Garment(body, roots, "eyes/HighPolyEyes"),
+    ]
     skin = pick.choice(SKINS)
     skin = pick.choice([p for p in sorted((Path(roots["mh"]) / "skins" / f"{skin}_{sex}" / "textures").glob("*.png"))
                         if "suit" not in p.name and p.name != "young_lightskinned_male_diffuse2.png"])  # fmt: skip
@@ -225,15 +248,24 @@ def character(R: Any, roots: dict[str, str], seed: int) -> dict[str, np.ndarray]
     pieces = [_piece(verts, body.weights, body.faces, body.corners, body.uvs, str(skin), "skin", rng, POINTS, hidden)]
     for g, part in zip(garments, ("shirt", "shoes", "hair", "hair", "skin"), strict=True):
         image = g.texture("diffuse") or next(iter(sorted(map(str, Path(g.folder).glob("textures/*.png")))), None)
-        pieces.append(_piece(g.fit(body.base), g.weights, g.faces, g.corners, g.uvs, image, part, rng, POINTS, None, g.texture("ao")))
+        pieces.append(
+            _piece(
+                g.fit(body.base), g.weights, g.faces, g.corners, g.uvs, image, part, rng, POINTS, None, g.texture("ao")
+            )
+        )
     merged = {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
     share = merged.pop("area") / merged["kept"]
     merged.pop("kept")
     chosen = rng.choice(len(share), POINTS, replace=False, p=share / share.sum())
     merged = {k: v[chosen] for k, v in merged.items()}
     legs = {body.index[b] for b in body.names if b.startswith(("upperleg", "lowerleg", "foot", "pelvis"))}
-    lower = np.isin(merged["bone"][:, 0], list(legs)) | (merged["rest"][:, 2] < body.at("upperleg01.L")[2] * 1.06 * 8192)
-    arms = np.isin(merged["bone"][:, 0], [i for i, b in enumerate(body.names) if b.startswith(("wrist", "lowerarm", "upperarm", "finger"))])
+    lower = np.isin(merged["bone"][:, 0], list(legs)) | (
+        merged["rest"][:, 2] < body.at("upperleg01.L")[2] * 1.06 * 8192
+    )
+    arms = np.isin(
+        merged["bone"][:, 0],
+        [i for i, b in enumerate(body.names) if b.startswith(("wrist", "lowerarm", "upperarm", "finger"))],
+    )
     merged["part"][(merged["part"] == PARTS["shirt"]) & lower & ~arms] = PARTS["trousers"]
     return {**merged, "head": body.head.astype(np.float32), "tall": np.float32(verts[:13380, 2].max()),
             "parent": np.array(body.parent, np.int16)}  # fmt: skip
@@ -252,7 +284,9 @@ def _piece(verts, weights, faces, corners, uvs, image, part, rng, count, hidden,
     smooth = np.zeros_like(verts)
     for k in range(3):
         np.add.at(smooth, tri[:, k], cross)
-    order = np.searchsorted(np.cumsum(area) / area.sum(), (np.arange(count) + rng.random(count)) / count)  # spread evenly
+    order = np.searchsorted(
+        np.cumsum(area) / area.sum(), (np.arange(count) + rng.random(count)) / count
+    )  # spread evenly
     order = order.clip(max=len(tri) - 1)
     r = rng.random((count, 2))
     r = np.where(r.sum(1, keepdims=True) > 1, 1 - r, r)
@@ -294,14 +328,21 @@ def motion(R: Any, body: Any, seed: int) -> tuple[np.ndarray, bool]:
     pick = random.Random(seed)
     seconds, walks = 4.0, pick.random() < 0.4
     times = [k * seconds / 4 for k in range(5)]
-    yaw = pick.choice((-1, 1)) * pick.uniform(55, 100) if walks else pick.choice((0, 0, pick.uniform(-180, 180))) + pick.gauss(0, 15)
+    yaw = (
+        pick.choice((-1, 1)) * pick.uniform(55, 100)
+        if walks
+        else pick.choice((0, 0, pick.uniform(-180, 180))) + pick.gauss(0, 15)
+    )
     speed = pick.uniform(0.5, 1.3) if walks else 0.0
     ahead = R.euler(yaw) @ np.array([0, -1.0, 0])
     drift = 0.15 if not walks else 0.0
     root = [(t, (*(ahead[:2] * speed * t + [pick.uniform(-drift, drift), 0]), yaw + pick.gauss(0, 5))) for t in times]
     if walks:
         names = ("swing_f", "swing_b")
-        arms = [[(k * 0.5, names[(k + s) % 2] if pick.random() < 0.9 else pick.choice(list(R.ARM))) for k in range(9)] for s in (0, 1)]
+        arms = [
+            [(k * 0.5, names[(k + s) % 2] if pick.random() < 0.9 else pick.choice(list(R.ARM))) for k in range(9)]
+            for s in (0, 1)
+        ]
     else:
         arms = [[(t + pick.uniform(0, 0.4), pick.choice(list(R.ARM))) for t in times] for _ in (0, 1)]
     lean = pick.choice((0, 0, 0, pick.uniform(5, 35)))
@@ -335,7 +376,9 @@ def main() -> None:
     body = R.Body(roots, R.macro("male"))
     motions = [motion(R, body, SEED * 7000 + k) for k in range(args.motions)]
     table = {name: np.stack([p[name] for p in people]) for name in people[0] if name != "parent"}
-    table.update(parent=people[0]["parent"], turn=np.stack([m[0] for m in motions]), walks=np.array([m[1] for m in motions]))
+    table.update(
+        parent=people[0]["parent"], turn=np.stack([m[0] for m in motions]), walks=np.array([m[1] for m in motions])
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(args.out, **table)
     print(f"{args.out}: {args.out.stat().st_size / 2**20:.1f} MiB", {k: v.shape for k, v in table.items()})

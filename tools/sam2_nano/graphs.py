@@ -12,7 +12,9 @@ from torch import Tensor
 class Step:
     """Forwards and backwards of one kind of step over inputs that stay in place; eager, or captured once and replayed."""
 
-    def __init__(self, losses: Callable[[], tuple[Tensor, dict[str, Tensor]]], params: list[torch.nn.Parameter]) -> None:
+    def __init__(
+        self, losses: Callable[[], tuple[Tensor, dict[str, Tensor]]], params: list[torch.nn.Parameter]
+    ) -> None:
         """Take the function that returns the loss and numbers to be shown, and what gradients are wanted of."""
         self._losses, self._params = losses, params
         self._graph: torch.cuda.CUDAGraph | None = None

@@ -12,7 +12,9 @@ from __future__ import annotations
 import os
 import time
 
-START = float(os.environ.setdefault("SAM2_NANO_START", str(time.monotonic())))  # kept where the program starts itself anew
+START = float(
+    os.environ.setdefault("SAM2_NANO_START", str(time.monotonic()))
+)  # kept where the program starts itself anew
 
 import argparse  # noqa: E402
 import contextlib  # noqa: E402
@@ -192,7 +194,9 @@ class Losses:
         return total, {name: torch.stack(values).mean() for name, values in notes.items()}
 
     def _count(self, added: list[tuple[str, M.Found, Tensor, Tensor]]) -> tuple[Tensor, dict[str, list[Tensor]]]:
-        logits, ious, present = (torch.cat([getattr(f, k) for _, f, _, _ in added]).float() for k in ("logits", "ious", "present"))
+        logits, ious, present = (
+            torch.cat([getattr(f, k) for _, f, _, _ in added]).float() for k in ("logits", "ious", "present")
+        )
         soft, counts = torch.cat([s for _, _, s, _ in added]), torch.cat([c for _, _, _, c in added])
         logits = F.interpolate(logits.clamp(-30, 30), (GRID, GRID), mode="bilinear").flatten(2)
         truth = soft.flatten(1)[:, None]
@@ -272,7 +276,9 @@ def step_losses(
                 losses.add("corrected", found, soft[:, t], counts)
             tracker.remember(found, False)
     total, notes = losses.summed()
-    return total * (2 / frames if frames > 1 else 1), {f"{'clip ' if frames > 1 else ''}{k}": v for k, v in notes.items()}
+    return total * (2 / frames if frames > 1 else 1), {
+        f"{'clip ' if frames > 1 else ''}{k}": v for k, v in notes.items()
+    }
 
 
 # --- training ----------------------------------------------------------------------------------------------------------------
@@ -306,7 +312,6 @@ def rate(share: float, hold: float) -> float:
 
 def main() -> None:
     options = _options()
-    team = Team.__new__(Team)  # joined after the graphs are captured
     cuda = torch.cuda.is_available()
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     if cuda:
@@ -336,14 +341,14 @@ def main() -> None:
         frames = options.frames if whole else 1
         seats[whole] = tuple(v.clone() for v in pool.draw(count, whole=whole))
         kinds = [(n, v) for n, v in kinds if max([*v.prompts, v.corrected or 0]) < frames]
-        each = [
-            graphs.Step(partial(step_losses, net, *seats[whole], gap, v, device), flat.params) for _, v in kinds
-        ]
+        each = [graphs.Step(partial(step_losses, net, *seats[whole], gap, v, device), flat.params) for _, v in kinds]
         steps[whole] = ([n for n, _ in kinds], each)
     if options.graphs and cuda:
         capture([s for _, each in steps.values() for s in each], say)
         torch.manual_seed(options.seed + 1000 * rank + 1)
-    team.__init__()
+    team = (
+        Team()
+    )  # after the graphs are captured: NCCL's own calls could disturb that, and a process may start itself anew
     if team.size > 1:
         for v in (flat.weights, flat.average, *net.buffers()):
             dist.broadcast(v, 0)
@@ -354,12 +359,14 @@ def main() -> None:
     if cuda:
         torch.cuda.synchronize()
     cost = team.agreed((time.monotonic() - began) / max(1, pool.made - first))  # seconds a clip
-    say(f"{pool.made} clips, {1000 * cost:.1f} ms each; {len(flat.weights) / 1e6:.2f} M parameters on {team.size} {device}")
+    say(
+        f"{pool.made} clips, {1000 * cost:.1f} ms each; {len(flat.weights) / 1e6:.2f} M parameters on {team.size} {device}"
+    )
     control = random.Random(options.seed + int(done))  # the same in every process
     clock = Clock(cuda)
     budget = options.seconds - RESERVE - team.agreed(time.monotonic() - START)  # seconds of training left to this call
     begin = shown = saved = time.monotonic()
-    count, seen, spent, noted = 0, 0, 0.0, {}
+    count, seen, spent, share, noted = 0, 0, 0.0, 0.0, {}
     while (elapsed := clock.now()) < budget:
         if cost * spent < options.making * elapsed:
             pool.refresh()
@@ -384,7 +391,9 @@ def main() -> None:
             noted.setdefault(name, []).append(value.clone())
         if time.monotonic() - shown > options.every:
             rates = ", ".join(f"{name} {torch.stack(v).float().mean():.3f}" for name, v in sorted(noted.items()))
-            say(f"step {count}, {seen / (time.monotonic() - begin):.0f} frames/s, {pool.made} clips made, {share:.2f}: {rates}")
+            say(
+                f"step {count}, {seen / (time.monotonic() - begin):.0f} frames/s, {pool.made} clips made, {share:.2f}: {rates}"
+            )
             shown, noted = time.monotonic(), {}
         if team.leader and time.monotonic() - saved > options.save_every:
             save(options, net, flat, done + elapsed)
@@ -395,18 +404,17 @@ def main() -> None:
         dist.broadcast(other, 0)
         if not torch.equal(check, other):
             log(f"process {rank} has other weights than the first: {check.tolist()}, {other.tolist()}")
-    if not team.leader:
-        team.wait()
-        return team.close()
+    team.wait()
+    team.close()
+    if rank > 0:
+        return
     save(options, net, flat, done + elapsed)
     say(f"saved after {count} steps, {seen} frames; the schedule stands at {share:.3f}")
-    team.wait()
     flat.swap()
     found = J.judge(net, device, options.samples, options.out / "sheet.png", held_out=options.held_out)
     facts = {"steps": count, "frames": seen, "clips": pool.made * team.size, "seconds": round(done + elapsed), **found}
     (options.out / "eval.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     say(json.dumps(facts))
-    team.close()
 
 
 def capture(steps: list[graphs.Step], say) -> None:
