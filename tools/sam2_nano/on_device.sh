@@ -10,7 +10,7 @@ mkdir -p $base/code
 tar -C $base/code -xzf "${BUNDLE:-.device/sam2_nano/bundle.tar.gz}"
 cd $base/code
 export SAM2_NANO_START PYTHONUNBUFFERED=1 PYTHONPATH=$base/code/site OMP_NUM_THREADS=4
-if [ -f $base/state/state.pt ]; then resume="--resume $base/state"; elif [ -d weights ]; then resume="--resume weights --anew"; else resume=; fi
+if [ -f $base/state/state.pt ]; then resume="--resume $base/state"; elif [ -d weights ]; then resume="--resume weights --done 0"; else resume=; fi
 gpus=$(python3 -c 'import torch; print(max(1, torch.cuda.device_count()))')
 if [ "$gpus" -gt 1 ]; then start="python3 -m torch.distributed.run --standalone --nproc_per_node $gpus"; else start=python3; fi
 train() {

@@ -328,7 +328,6 @@ def main() -> None:
     net = M.build().to(device)
     flat = Flat(net, skip=NOT_MUON)
     done = resume(options, net, flat, say)
-    planned = options.planned or done + options.seconds - RESERVE
     net.train()
     if options.compile and cuda:
         net.image_encoder.forward = torch.compile(net.image_encoder.forward, dynamic=False)
@@ -365,6 +364,7 @@ def main() -> None:
     control = random.Random(options.seed + int(done))  # the same in every process
     clock = Clock(cuda)
     budget = options.seconds - RESERVE - team.agreed(time.monotonic() - START)  # seconds of training left to this call
+    planned = options.planned or done + budget
     begin = shown = saved = time.monotonic()
     count, seen, spent, share, noted = 0, 0, 0.0, 0.0, {}
     while (elapsed := clock.now()) < budget:
@@ -430,7 +430,7 @@ def capture(steps: list[graphs.Step], say) -> None:
 
 
 def resume(options: argparse.Namespace, net: torch.nn.Module, flat: Flat, say) -> float:
-    """Load what was saved; return the seconds of training behind it, 0 for a schedule of its own."""
+    """Load what was saved; return how many seconds of the schedule are over."""
     if options.resume is None:
         return 0.0
     file = options.resume / "state.pt"
@@ -439,11 +439,11 @@ def resume(options: argparse.Namespace, net: torch.nn.Module, flat: Flat, say) -
         flat.average.copy_(flat.weights)
         done = json.loads((options.resume / "progress.json").read_text(encoding="utf-8"))["seconds"]
         say(f"goes on from the averaged weights of {options.resume}, {done:.0f} s old, without moments")
-        return 0.0 if options.anew else done
+        return done if options.done is None else options.done
     state = torch.load(file, map_location="cpu", weights_only=True)
     flat.restore(state["flat"])
     say(f"goes on from {file}, {state['seconds']:.0f} s of training")
-    return 0.0 if options.anew else state["seconds"]
+    return state["seconds"] if options.done is None else options.done
 
 
 def save(options: argparse.Namespace, net: torch.nn.Module, flat: Flat, seconds: float) -> None:
@@ -465,9 +465,9 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True)
     add("--seconds", type=float, default=560, help=f"of the whole program; training ends {RESERVE} s before")
-    add("--planned", type=float, default=None, help="seconds of training over all runs, for the learning rate")
+    add("--planned", type=float, default=None, help="seconds of training over all runs, for the learning rate; else this run ends the schedule")
     add("--resume", type=Path, default=None, help="folder with state.pt, or model.safetensors and progress.json")
-    add("--anew", action="store_true", help="the schedule begins at 0, whatever is behind what is resumed")
+    add("--done", type=float, default=None, help="seconds of the schedule that are over, instead of what is resumed says")
     add("--state", type=Path, default=None, help="folder for what --resume needs, about 120 MB")
     add("--samples", type=Path, default=None, help="folder of the sample clips, for the judgement only")
     add("--figures", type=Path, default=None, help="figures.npz, from figures.py")
