@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import venv
 from fractions import Fraction
@@ -16,6 +17,11 @@ import pytest
 from wanlab import config, media, official_setup, sam_models
 
 SHARED = config.project_root().parent / "shared"
+
+
+def pytest_configure() -> None:
+    """Let interrupts come through: what a script starts with & ignores them, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

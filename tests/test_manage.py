@@ -25,9 +25,8 @@ def make(parents: tuple[str, ...] = (), metrics: dict | None = None, **chosen: o
 
 
 WORKER = """
-import signal, sys, time
+import sys, time
 from wanlab import config, runs
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts with & would ignore it
 run = runs.open_run("generate", config.GenerateSettings.build({"seed": 3}), inputs={}, models={}, result_version=1)
 print(run.id, flush=True)
 with run.working():

@@ -54,6 +54,8 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         status = 2 if error.ename in (config.SettingsError.__name__, FileNotFoundError.__name__) else 1
         for line in str(error.evalue).splitlines():
             print(f"wanlab: {line}", file=sys.stderr)
+    finally:
+        del os.environ["WANLAB_HEADLESS"]
     _publish(part, values)
     folder = _run_folder(part)
     if folder is None:
