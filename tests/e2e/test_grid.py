@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -231,9 +232,15 @@ def test_it_plays_in_jupyterlab(browser: Any, lab: str) -> None:
     """An executed cell runs the script, and JupyterLab's own shortcuts leave the keys to the player."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(lab)
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=60000)
-    page.keyboard.press("Shift+Enter")
-    page.locator(".jp-OutputArea .transport").wait_for(timeout=60000)
+    playwright = pytest.importorskip("playwright.sync_api")
+    player = page.locator(".jp-OutputArea .transport")
+    for _ in range(6):  # keys pressed before the kernel is there are lost
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=60000)
+        page.keyboard.press("Shift+Enter")
+        with contextlib.suppress(playwright.TimeoutError):
+            player.wait_for(timeout=15000)
+            break
+    player.wait_for(timeout=1000)
     page.wait_for_function(READY, timeout=20000)
     page.locator(".tally").click()
     for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
