@@ -49,6 +49,18 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.fixture
+def replacing(folder: Path) -> Path:
+    """Return the folder of inputs with what replace takes too: a film of noise, a box as the person's mask."""
+    film = np.random.default_rng(0).integers(0, 255, (9, 128, 96, 3), np.uint8)
+    drawn = np.zeros((9, 128, 96, 3), np.uint8)
+    drawn[:, 40:90, 30:70] = 255
+    media.write_video(folder / "driving.mkv", film, Fraction(24), lossless=True)
+    media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
+    media.write_video(folder / "src_bg.mp4", film * (drawn == 0), Fraction(24))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def sample() -> Path:
     """Return the folder of the bundled clips and characters."""

@@ -34,7 +34,7 @@ def work(run, loaded):
     if run.settings.seed == 3:
         raise FloatingPointError("black")
     with run.working():
-        pass
+        run.path("inputs.txt").write_text(str(run.settings.inputs))
 
 generate.work = work
 """
@@ -120,6 +120,15 @@ def test_a_point_that_kills_its_worker_or_fails_takes_no_other_with_it(
     assert deaths.read_text() == "x" * workers.MAX_DEATHS
     with pytest.raises(sweep.PointsFailedError, match=r"point 2 \(seed 2\): WorkerDiedError"):
         sweep.finish(run)
+
+
+def test_a_swept_mask_chain_reaches_the_worker(outputs: Path, replacing: Path, deaths: Path) -> None:
+    run, entries = swept(settings(replacing, workers=1, grid={"mask_chain": ["grow:4", "snap:16"]}))
+    sweep.finish(run)
+    made = [runs.find_run(entry["run"]) for entry in entries]
+    used = [each.path("inputs.txt").read_text() for each in made]
+    assert used == [str(runs.find_run(each.manifest["parents"][0]).folder) for each in made]
+    assert len(set(used)) == 2
 
 
 def test_a_worker_of_another_source_or_disk_refuses(outputs: Path, folder: Path) -> None:
@@ -231,6 +240,22 @@ def test_a_cluster_that_is_none(outputs: Path, tmp_path: Path, file: str | None,
         path.write_text(file)
     with pytest.raises((config.SettingsError, FileNotFoundError), match=message), workers.pool(1, path):
         pass
+
+
+def test_an_interrupt_is_still_one_after_a_cluster_file_was_read() -> None:
+    code = (
+        "import os, signal\nfrom pathlib import Path\nfrom wanlab import workers\n"
+        "workers.read_file(Path('params/cluster/slurm.yaml'))\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    print('interrupted')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+def test_a_misspelt_cluster_file_stops_before_a_run_is_made(outputs: Path, folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"cluster must be an address or a file that exists, got slrum\.yaml"):
+        sweep.start(settings(folder, cluster="slrum.yaml", workers=2))
+    assert not list(outputs.glob("*"))
 
 
 def test_more_workers_than_gpus() -> None:

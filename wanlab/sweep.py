@@ -83,8 +83,10 @@ def start(settings: config.SweepSettings) -> runs.Run:
     """Check every point and find or make the sweep's own run folder.
 
     Raises:
-        SettingsError, FileNotFoundError: as `points`, before a folder is made.
+        SettingsError, FileNotFoundError: as `points`, and for a cluster file that is none, before a folder is made.
     """
+    if isinstance(settings.cluster, Path):
+        workers.read_file(settings.cluster)
     made, parent = inputs.find(settings.inputs)
     settings = settings.replaced(inputs=made.folder)
     all_points = points(settings)
@@ -216,6 +218,7 @@ def _outcomes(
 
     import torch
 
+    home = str(config.outputs_root()), runs.source_hash(), torch.get_num_threads()
     tasks: list[tuple[Any, ...]] = []
     given: list[Point] = []
     for point in chosen:  # mask chains run here: two workers with the same one would be in each other's way
@@ -225,8 +228,7 @@ def _outcomes(
             yield point, _failed(error)
             continue
         given.append(point)
-        home = str(config.outputs_root()), runs.source_hash(), torch.get_num_threads()
-        tasks.append((home, result.id, point.settings, settings.preview_steps))
+        tasks.append((home, result.id, result.settings, settings.preview_steps))
     gpus = 0 if settings.device == "cpu" else torch.cuda.device_count()
     with workers.pool(settings.workers, settings.cluster, gpus) as client:
         for number, outcome in workers.each(client, _work_there, tasks, settings.workers):
@@ -241,7 +243,7 @@ def _work_there(
     Args:
         home: outputs folder, hash of wanlab's source and torch's number of threads (it decides the last bits).
         run_id: the point's run, made by the sweep.
-        settings: the point's.
+        settings: the run's: those of the point, with inputs that have its mask chain.
         preview_steps: as in the sweep's settings.
     """
     import torch

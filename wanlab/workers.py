@@ -14,6 +14,7 @@ import contextlib
 import inspect
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def pool(count: int | None, cluster: Path | str | None, gpus: int = 0) -> Iterat
     from dask.config import set as dask_config
     from distributed import Client
 
-    quiet = {  # a worker that takes long is at a network, not dead; what its end means is said by `each`
+    quiet = {  # a worker that takes long computes, it is not dead; what its end means is said by `each`
         "distributed.scheduler.worker-ttl": None,
         "distributed.scheduler.allowed-failures": 0,
         # Dask's own gives torch one thread, which would change the last bits; threads that wait must not spin
@@ -70,7 +71,7 @@ def pool(count: int | None, cluster: Path | str | None, gpus: int = 0) -> Iterat
         elif isinstance(cluster, str):
             place, security = cluster, None
         else:
-            place, security = _from_file(config.absolute(cluster), count or 1)
+            place, security = _from_file(cluster, count or 1)
             if not isinstance(place, str):
                 ends.enter_context(place)
         try:
@@ -166,15 +167,14 @@ def _on_this_machine(count: int, gpus: int) -> Any:
         raise config.SettingsError(f"workers must be at most {gpus}, the number of GPUs, got {count}; use {gpus}")
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = visible or [str(n) for n in range(gpus)]
-    here = {"host": "127.0.0.1", "dashboard": False}
+    here: dict[str, Any] = {"host": "127.0.0.1", "dashboard": False}
     workers = {
         n: {
             "cls": Nanny,
             "options": {
-                "host": here["host"],
+                **here,
                 "nthreads": 1,
                 "memory_limit": None,  # Dask would end a worker at 95 % of its share: a model takes what it takes
-                "dashboard": False,
                 "silence_logs": logging.CRITICAL,
                 "env": {"CUDA_VISIBLE_DEVICES": names[n]} if gpus else {},
             },
@@ -184,33 +184,55 @@ def _on_this_machine(count: int, gpus: int) -> Any:
     return SpecCluster(scheduler={"cls": Scheduler, "options": here}, workers=workers, silence_logs=logging.CRITICAL)  # pyright: ignore[reportArgumentType]
 
 
-def _from_file(file: Path, count: int) -> tuple[Any, Security | None]:
-    """Return what a cluster file stands for, an address or a cluster of jobs that are asked for; and its TLS settings."""
-    import dask_jobqueue
-    from dask_jobqueue.core import JobQueueCluster
-    from distributed import Security
+def read_file(file: Path) -> tuple[str | None, dict[str, Any], dict[str, str]]:
+    """Return what stands in a cluster file: the batch system's class, None with an address; its options; the TLS files.
 
-    if not file.is_file():
+    Raises:
+        SettingsError, FileNotFoundError: as `pool`.
+    """
+    path = config.absolute(file)
+    if not path.is_file():
         raise FileNotFoundError(f"cluster must be an address or a file that exists, got {file}; use tcp://host:8786")
-    options = config.read_params([file])
+    options = config.read_params([path])
     tls = {name: options.pop(name) for name in list(options) if name.startswith("tls_")}
-    security = Security(require_encryption=True, **tls) if tls else None
     if "address" in options:
-        return str(options["address"]), security
+        return None, options, tls
     kind = str(options.pop("type", "slurm"))
     if kind not in BATCH_SYSTEMS:
-        raise config.SettingsError(config.unknown_choice("type", kind, tuple(BATCH_SYSTEMS)) + f" (in {file.name})")
-    kind_of_cluster = getattr(dask_jobqueue, BATCH_SYSTEMS[kind])
+        raise config.SettingsError(config.unknown_choice("type", kind, tuple(BATCH_SYSTEMS)) + f" (in {path.name})")
+    jobqueue = _jobqueue()
     options = {"processes": 1, **options}  # Dask's own is several for a job: they would share its GPU
-    of_cluster = set(inspect.signature(JobQueueCluster).parameters)
-    try:  # the options of a job are checked first: a cluster that fails to open leaves noise behind
-        kind_of_cluster.job_cls("", "wanlab", **{name: options[name] for name in options if name not in of_cluster})
+    of_job = {
+        name: options[name] for name in set(options) - set(inspect.signature(jobqueue.JobQueueCluster).parameters)
+    }
+    try:  # a cluster that fails to open leaves noise behind, a job that is only described does not
+        getattr(jobqueue, BATCH_SYSTEMS[kind]).job_cls("", "wanlab", **of_job)
     except (TypeError, ValueError) as error:
         raise config.SettingsError(
-            f"{file.name} must hold what dask-jobqueue's {BATCH_SYSTEMS[kind]} takes, got {', '.join(options)}: {error}"
+            f"{path.name} must hold what dask-jobqueue's {BATCH_SYSTEMS[kind]} takes, got {', '.join(options)}: {error}"
         ) from None
+    return BATCH_SYSTEMS[kind], options, tls
+
+
+def _jobqueue() -> Any:
+    """Return dask-jobqueue; its import turns an interrupt into the end of the process, which is undone here."""
+    before = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
+
+    signal.signal(signal.SIGINT, before)
+    return dask_jobqueue
+
+
+def _from_file(file: Path, count: int) -> tuple[Any, Security | None]:
+    """Return what a cluster file stands for, an address or a cluster of jobs that are asked for; and its TLS settings."""
+    from distributed import Security
+
+    kind, options, tls = read_file(file)
+    security = Security(require_encryption=True, **tls) if tls else None
+    if kind is None:
+        return str(options["address"]), security
     options = {"security": security, **options}
     options["scheduler_options"] = {"dashboard": False, **options.get("scheduler_options", {})}
-    cluster = kind_of_cluster(**options)
+    cluster = getattr(_jobqueue(), kind)(**options)
     cluster.scale(jobs=count)
     return cluster, None  # the cluster brings its own
