@@ -12,7 +12,7 @@ import errno
 import functools
 import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,8 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from wanlab import colour
 from wanlab.resize import frame_indices
+
+Sound = tuple[list[Any], int]  # frames of 16-bit stereo, samples per second
 
 ATTACHED_PICTURE = 1024  # libav's disposition of a cover picture
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -271,20 +273,9 @@ def write_video(
         NotADirectoryError: if a part of the path is a regular file.
         OSError: if it cannot be written, e.g. because the disk is full; nothing is left then.
     """
-    path = Path(path)
-    _folder_of(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        count = _encode(part, frames, Fraction(fps), lossless, preview, comment, audio)
-        found = _count_packets(part)
-        if found != count:  # a full disk is not always an error when a container is closed
-            raise OSError(errno.ENOSPC, "the file is cut off")
-        part.replace(path)
-    except (OSError, av.error.FFmpegError) as error:
-        raise _write_error(error, path) from error
-    finally:
-        part.unlink(missing_ok=True)
-    return count
+    return _whole(
+        Path(path), lambda part: _encode(part, frames, Fraction(fps), lossless, preview, comment, _sound(audio))
+    )
 
 
 def remux(
@@ -310,41 +301,8 @@ def remux(
     Raises:
         OSError, ValueError: as `write_video`, and if the source cannot be read.
     """
-    path, fps = Path(path), Fraction(fps)
-    rate = probe_video(source).fps
-    _folder_of(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    sound = _sound(audio) if audio else None
-    count = 0
-    try:
-        with (
-            _open(Path(source)) as given,
-            av.open(str(part), "w", options={"movflags": "+faststart+use_metadata_tags"}) as container,
-        ):
-            if comment is not None:
-                container.metadata["comment"] = comment
-            film = _film(given, Path(source))
-            stream = container.add_stream_from_template(film)
-            stream.time_base = 1 / fps
-            sound_stream = _sound_stream(container, sound, lossless=False)
-            for packet in given.demux(film):
-                if packet.size and packet.pts is not None:
-                    packet.pts, packet.dts = (round(t * packet.time_base * rate) for t in (packet.pts, packet.dts))
-                    packet.duration, packet.time_base, packet.stream = 1, 1 / fps, stream
-                    container.mux(packet)
-                    count += 1
-            if sound_stream is not None:
-                for block in sound[0]:  # type: ignore[index]
-                    container.mux(sound_stream.encode(block))
-                container.mux(sound_stream.encode(None))
-        if _count_packets(part) != count:
-            raise OSError(errno.ENOSPC, "the file is cut off")
-        part.replace(path)
-    except (OSError, av.error.FFmpegError) as error:
-        raise _write_error(error, path) from error
-    finally:
-        part.unlink(missing_ok=True)
-    return count
+    rate, sound = probe_video(source).fps, _sound(audio)
+    return _whole(Path(path), lambda part: _copy(Path(source), rate, part, Fraction(fps), comment, sound))
 
 
 def describe_frames(frames: Iterable[int]) -> str:
@@ -577,15 +535,10 @@ def _encode(
     lossless: bool,
     preview: bool,
     comment: str | None,
-    audio: AudioStretch | None,
+    sound: Sound | None,
 ) -> int:
     count, size = 0, None
-    sound = _sound(audio) if audio else None
-    options = {} if lossless else {"movflags": "+faststart+use_metadata_tags"}
-    container = av.open(str(part), "w", options=options)
-    with contextlib.closing(container):
-        if comment is not None:
-            container.metadata["comment"] = comment
+    with _container(part, comment, lossless) as container:
         stream = sound_stream = None
         for frame in frames:
             if stream is None:
@@ -611,11 +564,50 @@ def _encode(
         if stream is None:
             raise ValueError(f"frames must hold at least one frame for {part.name}, got none; write a longer stretch")
         container.mux(stream.encode(None))
-        if sound_stream is not None:
-            for block in sound[0]:  # type: ignore[index]
-                container.mux(sound_stream.encode(block))
-            container.mux(sound_stream.encode(None))
+        _mux_sound(container, sound_stream, sound)
     return count
+
+
+def _copy(source: Path, rate: Fraction, part: Path, fps: Fraction, comment: str | None, sound: Sound | None) -> int:
+    count = 0
+    with _open(source) as given, _container(part, comment, lossless=False) as container:
+        film = _film(given, source)
+        stream = container.add_stream_from_template(film)
+        stream.time_base = 1 / fps
+        sound_stream = _sound_stream(container, sound, lossless=False)
+        for packet in given.demux(film):
+            if packet.size and packet.pts is not None:
+                packet.pts, packet.dts = (round(t * packet.time_base * rate) for t in (packet.pts, packet.dts))
+                packet.duration, packet.time_base, packet.stream = 1, 1 / fps, stream
+                container.mux(packet)
+                count += 1
+        _mux_sound(container, sound_stream, sound)
+    return count
+
+
+def _whole(path: Path, write: Callable[[Path], int]) -> int:
+    """Have a file written beside `path` and put it there when it is whole; return the number of frames, as `write` does."""
+    _folder_of(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        count = write(part)
+        if _count_packets(part) != count:  # a full disk is not always an error when a container is closed
+            raise OSError(errno.ENOSPC, "the file is cut off")
+        part.replace(path)
+    except (OSError, av.error.FFmpegError) as error:
+        raise _write_error(error, path) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+@contextlib.contextmanager
+def _container(part: Path, comment: str | None, lossless: bool) -> Iterator[Any]:
+    options = {} if lossless else {"movflags": "+faststart+use_metadata_tags"}
+    with contextlib.closing(av.open(str(part), "w", options=options)) as container:
+        if comment is not None:
+            container.metadata["comment"] = comment
+        yield container
 
 
 def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossless: bool, preview: bool) -> Any:
@@ -638,8 +630,10 @@ def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossle
     return stream
 
 
-def _sound(audio: AudioStretch) -> tuple[list[Any], int] | None:
+def _sound(audio: AudioStretch | None) -> Sound | None:
     """Decode a stretch of sound to frames of 16-bit stereo that start at time 0; None where the file has none."""
+    if audio is None:
+        return None
     info = probe_video(audio.path)
     if not info.has_audio:
         return None
@@ -672,12 +666,19 @@ def _sound(audio: AudioStretch) -> tuple[list[Any], int] | None:
     return blocks, rate
 
 
-def _sound_stream(container: Any, sound: tuple[list[Any], int] | None, lossless: bool) -> Any:
+def _sound_stream(container: Any, sound: Sound | None, lossless: bool) -> Any:
     if sound is None or not sound[0]:
         return None
     stream = container.add_stream("flac" if lossless else "aac", rate=sound[1])
     stream.layout = "stereo"
     return stream
+
+
+def _mux_sound(container: Any, stream: Any, sound: Sound | None) -> None:
+    if stream is None or sound is None:
+        return
+    for block in (*sound[0], None):  # None: the encoder's rest
+        container.mux(stream.encode(block))
 
 
 def _count_packets(path: Path) -> int:
