@@ -221,6 +221,18 @@ def test_a_params_file_of_the_project_fits_its_models() -> None:
             model.build({name: value for name, value in given.items() if name in model.model_fields})
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [("runs remove some --yse", "did you mean yes?"), ("lab --prot 1", "did you mean port?"), ("check --foo", "help")],
+)
+def test_a_misspelt_option_is_answered_with_those_of_its_command(
+    command: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(command.split())
+    assert hint in capsys.readouterr().err.splitlines()[0]
+
+
 def test_bad_parameters_print_one_line_each_and_no_traceback(tmp_path: Path) -> None:
     done = wanlab("generate", "--sede", "3", cwd=tmp_path)
     assert done.returncode == 2

@@ -203,7 +203,7 @@ def _add_models(commands: Any) -> None:
     flags = ["--checkpoint", "--ckpt_dir", "--ckpt-dir"]
     folder = official_setup.CHECKPOINT
     action.add_argument(*flags, type=Path, metavar="DIR", help=f"folder that gets it [{folder}/ of the project]")
-    action.set_defaults(run=_download, known=[option for added in action._actions for option in added.option_strings])
+    action.set_defaults(run=_download)
 
 
 def _add_params(commands: Any) -> None:
@@ -234,8 +234,6 @@ def _add_params(commands: Any) -> None:
         flags = [f"--{spelled}" for spelled in (name, name.replace("_", "-"))]
         action.add_argument(*flags, dest=name, type=Path, metavar="PATH", help=text)
     action.add_argument("--overwrite", action="store_true", help="replace files of an earlier import")
-    known = [option for added in action._actions for option in added.option_strings]
-    action.set_defaults(known=known)
 
 
 def _add_runs(commands: Any) -> None:
@@ -266,7 +264,7 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         found, rest = self.parse_known_args(args, namespace)
         if rest:
-            known = [name.lstrip("-") for name in getattr(found, "known", [])]
+            known = [name.lstrip("-") for name in found.known]
             line = (
                 config.unknown_name(rest[0].lstrip("-").split("=")[0], known)
                 if rest[0].startswith("-")
@@ -274,6 +272,12 @@ class _Parser(argparse.ArgumentParser):
             )
             self.error(line)
         return found
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        found, rest = super().parse_known_args(args, namespace)
+        if not hasattr(found, "known"):  # a subcommand has said it already: its options are those that were meant
+            found.known = [option for action in self._actions for option in action.option_strings]
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         print(f"wanlab: {message}", file=sys.stderr)
@@ -328,7 +332,6 @@ def _add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     for name, default in UPSTREAM_MASK.items() if "mask_chain" in fields else ():
         text = f"upstream's; the four of them are one mask_chain [{default}]"
         group.add_argument(f"--{name}", dest=f"mask_{name}", type=int, default=None, metavar="N", help=text)
-    command.set_defaults(known=[option for action in command._actions for option in action.option_strings])
 
 
 def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
