@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from wanlab import checkpoints, config, generate, mask, media, models, preprocess, runs, sampling
+from wanlab import checkpoints, config, generate, mask, media, models, preprocess, runs
 
 FRAMES = 7
 
@@ -179,7 +179,7 @@ def test_the_prompt_reaches_the_text_encoder_and_the_negative_one_with_guidance(
     monkeypatch.setattr(models.Networks, "encode_text", watched)
     generate.work(generate.start(settings(folder)))
     generate.work(generate.start(settings(folder, guidance_scale=2, prompt="a dance")))
-    assert seen == [[config.PROMPT], ["a dance", sampling.NEGATIVE_PROMPT]]
+    assert seen == [[config.PROMPT], ["a dance", config.NEGATIVE_PROMPT]]
 
 
 def test_replace_keeps_the_film_outside_the_mask(outputs: Path, sample: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from wanlab import checkpoints, face, media, models, pose, resize, sampling, windows
+from wanlab import checkpoints, config, face, media, models, pose, resize, sampling, windows
 
 HEIGHT, WIDTH, LENGTH = 128, 96, 5  # a quarter of nano's size: what is compared does not depend on it
 
@@ -92,7 +92,7 @@ def test_equals_the_pipeline_of_diffusers(networks: models.Networks, sample: Pat
         more = {"background_video": images("background_video"), "mask_video": masks}
     theirs = pipe(
         image=Image.fromarray(material.reference_image()), pose_video=images("pose_video"), face_video=images("face_video"),
-        prompt="a prompt", negative_prompt=sampling.NEGATIVE_PROMPT, height=HEIGHT, width=WIDTH, segment_frame_length=LENGTH,
+        prompt="a prompt", negative_prompt=config.NEGATIVE_PROMPT, height=HEIGHT, width=WIDTH, segment_frame_length=LENGTH,
         prev_segment_conditioning_frames=1, num_inference_steps=2, guidance_scale=1.6, mode=mode,
         generator=torch.Generator().manual_seed(7), output_type="np", **more,
     ).frames[0]  # fmt: skip

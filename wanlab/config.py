@@ -179,19 +179,22 @@ _SAM_CHECKPOINT: Any = Field(
     description="SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/, for clicks else nano), nano, none",
 )
 _COMPILE_SAM: Any = _convenience("auto", "compile SAM2's image encoder; auto: on a GPU, for 400 frames or more")
-_WAN22 = {"wan22": True}  # marks what only the official scripts take
+
+
+def _of_wan22(default: Any, description: str, mark: str, **rules: Any) -> Any:
+    """Return a field that only the official scripts take, marked as a convenience or as having come later."""
+    extra: dict[str, Any] = {"wan22": True, mark: True}
+    return Field(default, description=f"wan22: {description}", json_schema_extra=extra, **rules)
+
+
 _BACKEND: Any = Field(
     "wanlab",
     description="who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2",
     json_schema_extra={"later": True},
 )
-_WAN22_DIR: Any = Field(
-    Path("Wan2.2"), description="wan22: your clone of Wan2.2", json_schema_extra={"convenience": True, **_WAN22}
-)
-_WAN22_PYTHON: Any = Field(
-    None,
-    description="wan22: the clone's own Python, never wanlab's; None: .venv/bin/python in the clone",
-    json_schema_extra={"convenience": True, **_WAN22},
+_WAN22_DIR: Any = _of_wan22(Path("Wan2.2"), "your clone of Wan2.2", "convenience")
+_WAN22_PYTHON: Any = _of_wan22(
+    None, "the clone's own Python, never wanlab's; None: .venv/bin/python in the clone", "convenience"
 )
 
 
@@ -240,11 +243,7 @@ class PreprocessSettings(_Backed):
         None,
         description="fit the skeleton to the reference's proportions; None: as the backend does (wanlab: off, wan22: on in animate)",
     )
-    use_flux: bool = Field(
-        False,
-        description="wan22: edit reference and first frame with FLUX before retargeting",
-        json_schema_extra={"later": True, **_WAN22},
-    )
+    use_flux: bool = _of_wan22(False, "edit reference and first frame with FLUX before retargeting", "later")
     mask_source: Literal["auto", "segmenter", "keypoints", "official", "centre"] | Path = Field(
         "auto",
         union_mode="left_to_right",
@@ -385,26 +384,13 @@ class _Generation(_Backed):
         None, description="frames taken over from the segment before: 1 or 5; None: the checkpoint's"
     )
     max_frames: int | None = Field(None, ge=1, description="frames of the inputs to make at most; None: all")
-    use_relighting_lora: bool = Field(
-        False,
-        description="wan22: fit the character's light to the film's (replace) with relighting_lora.ckpt",
-        json_schema_extra={"later": True, **_WAN22},
+    use_relighting_lora: bool = _of_wan22(
+        False, "fit the character's light to the film's (replace) with relighting_lora.ckpt", "later"
     )
-    no_offload: bool = Field(
-        False,
-        description="wan22: keep the text encoder on the GPU",
-        json_schema_extra={"convenience": True, **_WAN22},
-    )
-    multi_gpu: bool = Field(
-        False,
-        description="wan22: one video on several GPUs (FSDP and Ulysses)",
-        json_schema_extra={"convenience": True, **_WAN22},
-    )
-    nproc_per_node: int | None = Field(
-        None,
-        ge=2,
-        description="wan22: how many GPUs with multi_gpu; None: all of this machine",
-        json_schema_extra={"convenience": True, **_WAN22},
+    no_offload: bool = _of_wan22(False, "keep the text encoder on the GPU", "convenience")
+    multi_gpu: bool = _of_wan22(False, "one video on several GPUs (FSDP and Ulysses)", "convenience")
+    nproc_per_node: int | None = _of_wan22(
+        None, "how many GPUs with multi_gpu; None: all of this machine", "convenience", ge=2
     )
     wan22_dir: Path = _WAN22_DIR
     wan22_python: Path | None = _WAN22_PYTHON

@@ -37,6 +37,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
     source = config.project_root() / "notebooks" / f"{name}.ipynb"
     part = runs.make_folder(config.outputs_root()) / f".{name}-{os.getpid()}.ipynb"
     status = 0
+    before = os.environ.get("WANLAB_HEADLESS", "")
     os.environ["WANLAB_HEADLESS"] = "1"  # the kernel inherits it
     try:
         papermill.execute_notebook(
@@ -55,7 +56,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         for line in str(error.evalue).splitlines():
             print(f"wanlab: {line}", file=sys.stderr)
     finally:
-        del os.environ["WANLAB_HEADLESS"]
+        os.environ["WANLAB_HEADLESS"] = before
     _publish(part, values)
     folder = _run_folder(part)
     if folder is None:

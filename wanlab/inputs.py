@@ -28,7 +28,7 @@ REPLACE_ONLY = ("background_video", "mask_video")
 DRIVING = "driving.mkv"  # the working clip itself
 KEYPOINTS = "keypoints.npz"
 FACTS = "inputs.json"
-EDITED = ("refer_edit", "tpl_edit")  # what FLUX made of the reference and of the film's first frame, as .png
+EDITED = ("refer_edit.png", "tpl_edit.png")  # what FLUX made of the reference and of the film's first frame
 FACE_SIZE = 512  # pixels, the side of a face crop in upstream's folders
 
 UPSTREAM_NAMES = {  # upstream's and the earlier scripts' words: wanlab's
@@ -88,7 +88,8 @@ class AnimateInputs:
 
     def edited(self) -> dict[str, np.ndarray]:
         """Return the pictures that upstream's FLUX edited for retargeting, [H, W, 3], uint8 RGB each, by name; often none."""
-        return {name: media.read_image(path) for name in EDITED if (path := self.folder / f"{name}.png").is_file()}
+        files = (self.folder / name for name in EDITED)
+        return {file.stem: media.read_image(file) for file in files if file.is_file()}
 
     def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Return the frames `indices` (in any order, repeated or not) of a video: [n, H, W, 3], 0 to 255, uint8 RGB."""
@@ -176,14 +177,7 @@ def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fract
 
 def copy(folder: Path, target: Path) -> None:
     """Copy the inputs (not the manifest, notebook or report) of `folder` to `target`, whole or not at all."""
-    names = [
-        REFERENCE,
-        FACTS,
-        DRIVING,
-        KEYPOINTS,
-        *(f"{name}.png" for name in EDITED),
-        *(name for pair in EXPORTS.values() for name in pair),
-    ]
+    names = [REFERENCE, FACTS, DRIVING, KEYPOINTS, *EDITED, *(name for pair in EXPORTS.values() for name in pair)]
     runs.copy_whole(folder, target, only=[name for name in names if (folder / name).is_file()])
 
 

@@ -242,7 +242,7 @@ def _write_inputs(
             export = inputs.EXPORTS[name][0] if name in inputs.EXPORTS else file.name
             for path in {file, made.folder / export}:
                 shutil.copyfile(path, run.path(path.name))
-    for name in (inputs.DRIVING, inputs.KEYPOINTS, *(f"{edited}.png" for edited in inputs.EDITED)):
+    for name in (inputs.DRIVING, inputs.KEYPOINTS, *inputs.EDITED):
         if (made.folder / name).is_file():
             shutil.copyfile(made.folder / name, run.path(name))
     inputs.write_masks(run, outline, chosen, made.fps)

@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import wanlab
@@ -34,7 +33,7 @@ def check() -> Iterator[Line]:
     yield from _attention()
     yield _providers()
     yield from _checkpoint()
-    yield from _official()
+    yield from (Line(topic, what) for topic, what in official_setup.overview())
     yield from (Line(name, what) for name, what in sam_models.overview())
     usage = shutil.disk_usage(config.outputs_root() if config.outputs_root().is_dir() else config.project_root())
     remedy = "" if usage.free > 10 * 2**30 else "set WANLAB_OUTPUTS to a folder on a larger disk"
@@ -92,11 +91,6 @@ def _attention() -> Iterator[Line]:
     installed = [name for name in modules if importlib.util.find_spec(name)]
     for kernel, what in attention.rows(capability, installed):
         yield Line(f"attention: {kernel}", what)
-
-
-def _official() -> Iterator[Line]:
-    """Say what the official scripts would run on."""
-    yield from (Line(topic, what) for topic, what in official_setup.overview(Path("Wan2.2")))
 
 
 def _providers() -> Line:

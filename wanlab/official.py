@@ -188,8 +188,9 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         if name in made.files:
             facts = {} if name == "reference_image" else {"frames": made.num_frames, "fps": str(made.fps)}
             run.add_artefact(name, made.files[name].name, **facts)
-    for name in made.edited():
-        run.add_artefact(name, f"{name}.png")
+    for name in inputs.EDITED:
+        if run.path(name).is_file():
+            run.add_artefact(Path(name).stem, name)
     inputs.write_facts(
         run.folder,
         mode=settings.mode,

@@ -249,13 +249,13 @@ def commit(folder: Path) -> str:
     return f"{start}files-{whole.hexdigest()[:16]}"
 
 
-def overview(wan22_dir: Path) -> Iterator[tuple[str, str]]:
-    """Yield a row (topic, what is known) about the clone, for `wanlab check`."""
-    folder = config.absolute(wan22_dir)
+def overview() -> Iterator[tuple[str, str]]:
+    """Yield a row (topic, what is known) about the clone in its default folder, for `wanlab check`."""
+    settings = config.GenerateSettings.build({"backend": "wan22"})
+    folder = config.absolute(settings.wan22_dir)
     if not folder.is_dir():
         yield "official scripts", f"no clone in {config.shown(folder)}; README says how to set one up"
         return
-    settings = config.GenerateSettings.build({"backend": "wan22", "wan22_dir": wan22_dir})
     for script in (PREPROCESS, GENERATE):
         try:
             yield Path(script).name, find_clone(settings, script, ()).describe()

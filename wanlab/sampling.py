@@ -19,7 +19,6 @@ from wanlab import config, windows
 from wanlab.schedule import make_schedule
 
 LATENT_CHANNELS = 16
-NEGATIVE_PROMPT = config.NEGATIVE_PROMPT
 
 
 class Networks(Protocol):
@@ -222,7 +221,7 @@ class _Loop:
         self.networks, self.material, self.plan, self.sampler = networks, material, plan, sampler
         self.encodings, self.on_step = encodings, on_step
         self.guided = sampler.guidance_scale > 1
-        self.text = encodings.text(networks, [sampler.prompt, *([NEGATIVE_PROMPT] if self.guided else [])])
+        self.text = encodings.text(networks, [sampler.prompt, *([config.NEGATIVE_PROMPT] if self.guided else [])])
         self.reference = _pixels(material.reference_image()[None], networks.device)
         character = material.fingerprint("reference_image")
         self.image = encodings.get(("image", character), lambda: networks.encode_image(self.reference[:, 0]))
