@@ -164,7 +164,7 @@ def setup(folder: Path) -> str:
             ".venv/bin/pip install torch torchvision setuptools wheel",
             "grep -v flash_attn requirements.txt | .venv/bin/pip install -r /dev/stdin",
             ".venv/bin/pip install --no-build-isolation -r requirements_animate.txt moviepy librosa 'peft<0.18'",
-            ".venv/bin/pip install --no-build-isolation flash-attn   # builds for an hour; a prebuilt wheel: docs/attention.md",
+            ".venv/bin/pip install --no-build-isolation flash-attn   # compiles for long; a prebuilt wheel: docs/attention.md",
         ]
     )
 
