@@ -42,7 +42,7 @@ def test_a_joint_that_is_usually_seen_is_missing_where_it_is_not(points: np.ndar
     points[15:, 16, 2] = 0  # seen in 15 of 40 frames
     found = pose_metrics.missing(points)
     assert {(int(t), int(k)) for t, k in np.argwhere(found)} == {(10, 10), (11, 10), (12, 10)}
-    assert pose_metrics.faults(points) == [pose_metrics.Fault(10, 12, "right wrist missing", 0.5)]
+    assert pose_metrics.faults(points) == [pose_metrics.Fault(10, 12, "right wrist missing", 0.5, "right arm")]
 
 
 def test_a_jump_is_found_where_it_begins_and_where_it_ends(points: np.ndarray) -> None:
@@ -78,6 +78,15 @@ def test_the_worst_comes_first(points: np.ndarray) -> None:
         (35, 35, "no usable face"),
         (3, 3, "right wrist missing"),
     ]
+
+
+def test_the_timeline_s_last_row_is_the_face_crop_s(points: np.ndarray) -> None:
+    points[6, 91:112, 2] = 0
+    sure, lost, jumps = pose_metrics.timeline(points, no_face=[4])
+    assert sure.shape == lost.shape == jumps.shape == (len(PARTS) + 1, FRAMES)
+    assert {(int(row), int(t)) for row, t in np.argwhere(lost)} == {(PARTS.index("left hand"), 6), (len(PARTS), 4)}
+    assert (sure[-1] == (np.arange(FRAMES) != 4)).all()
+    assert not jumps.any()
 
 
 def test_a_median_passes_over_what_is_unknown() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +19,17 @@ SHARE = 0.25  # of a part's joints: with fewer at fault a frame is not brought u
 
 
 class Fault(NamedTuple):
-    """Frames `first` to `last` that share a fault; weight: parts at fault, counted by their share of joints."""
+    """Frames `first` to `last` that share a fault.
+
+    reason: in words. weight: how many parts are at fault, counted by their share of joints. part: the part that is most
+    at fault, None where there is nobody.
+    """
 
     first: int
     last: int
     reason: str
     weight: float
+    part: str | None
 
 
 def confidence(points: np.ndarray) -> np.ndarray:
@@ -66,6 +71,29 @@ def jumping(points: np.ndarray, cuts: Collection[int] = ()) -> np.ndarray:
     return (steps >= LEAST_STEP) & (steps > usual + DEVIATIONS * spread)
 
 
+def share(joints: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """Return which share of the joints `rows` is marked in each frame ([T, 133], bool): [T], float64."""
+    return joints[:, list(rows)].mean(axis=1)
+
+
+def timeline(
+    points: np.ndarray, no_face: Collection[int] = (), cuts: Collection[int] = ()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what a timeline shows: confidence (float64), where a part is missing and where it jumps (bool).
+
+    Each is [len(keypoints.PARTS) + 1, T]; the last row is the face crop's: sure where the frame has a face of its own.
+    Arguments as in `faults`.
+    """
+    crop = ~np.isin(np.arange(len(points)), list(no_face))[None]
+    lost, jumps = (
+        np.stack([share(joints, rows) >= SHARE for rows in keypoints.PARTS.values()])
+        for joints in (missing(points), jumping(points, cuts))
+    )
+    rows = (confidence(points), crop), (lost, ~crop), (jumps, np.zeros_like(crop))
+    sure, is_lost, jumps = (np.concatenate(each) for each in rows)
+    return sure, is_lost, jumps
+
+
 def faults(points: np.ndarray, no_face: Collection[int] = (), cuts: Collection[int] = ()) -> list[Fault]:
     """Return what to look at, the worst first; neighbouring frames with the same fault are one entry.
 
@@ -78,33 +106,32 @@ def faults(points: np.ndarray, no_face: Collection[int] = (), cuts: Collection[i
     of_parts = {"missing": _by_part(lost), "jumping": _by_part(jumps)}
     found = []
     for t in range(len(points)):
-        weight, words = 0.0, []
         if empty[t]:
-            weight, words = float(len(keypoints.PARTS)), ["no person"]
-        else:
-            for word, parts in of_parts.items():
-                weight += sum(share for share, _ in parts[t])
-                words += [f"{', '.join(name for _, name in parts[t])} {word}"] if parts[t] else []
-            if t in no_face:
-                weight += 1
-                words.append("no usable face")
-        if words:
-            found.append(Fault(t, t, "; ".join(words), weight))
+            found.append(Fault(t, t, "no person", float(len(keypoints.PARTS)), None))
+            continue
+        wrong = [each for parts in of_parts.values() for each in parts[t]]
+        words = [f"{', '.join(name for _, _, name in parts[t])} {word}" for word, parts in of_parts.items() if parts[t]]
+        if t in no_face:
+            wrong.append((1.0, "face", "face"))
+            words.append("no usable face")
+        if wrong:
+            worst = max(wrong, key=lambda each: each[0])
+            found.append(Fault(t, t, "; ".join(words), sum(share for share, *_ in wrong), worst[1]))
     groups = itertools.groupby(enumerate(found), key=lambda each: (each[1].first - each[0], each[1].reason))
     stretches = [[fault for _, fault in group] for _, group in groups]
-    merged = [Fault(s[0].first, s[-1].last, s[0].reason, max(f.weight for f in s)) for s in stretches]
+    merged = [s[0]._replace(last=s[-1].last, weight=max(fault.weight for fault in s)) for s in stretches]
     return sorted(merged, key=lambda fault: (-fault.weight, fault.first))
 
 
-def _by_part(wrong: np.ndarray) -> list[list[tuple[float, str]]]:
-    """Return for each frame the parts at fault ([T, 133], bool: the joints): their share of joints, and their names."""
-    said: list[list[tuple[float, str]]] = [[] for _ in wrong]
+def _by_part(wrong: np.ndarray) -> list[list[tuple[float, str, str]]]:
+    """Return for each frame the parts at fault ([T, 133], bool: the joints): share of joints, part, and what to call it."""
+    said: list[list[tuple[float, str, str]]] = [[] for _ in wrong]
     for part, rows in keypoints.PARTS.items():
-        counts = wrong[:, list(rows)].sum(axis=1)
-        for t in np.flatnonzero(counts >= SHARE * len(rows)):
+        shares = share(wrong, rows)
+        for t in np.flatnonzero(shares >= SHARE):
             one = np.flatnonzero(wrong[t, list(rows)])
             name = pose_edits.name_of(rows[one[0]]) if len(one) == 1 else part
-            said[t].append((float(counts[t] / len(rows)), name))
+            said[t].append((float(shares[t]), part, name))
     return said
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from html import escape
 from typing import Any
@@ -13,9 +13,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Image
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
-from wanlab import mask_metrics, media, metrics, pose
+from wanlab import keypoints as whole_body
+from wanlab import mask_metrics, media, metrics, pose, pose_metrics
 from wanlab.windows import Plan
 
 COLUMNS = 8
@@ -30,6 +34,8 @@ MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (0, 158, 115), (230, 159, 0
 LABEL_GAP = 8  # pixels of a plot within which two labels would lie on each other
 LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
 LINE_STYLES = ("-", "--", ":")
+SURE_COLOUR, UNSURE_COLOUR = "#0072b2", "#d0d0d0"  # of a part's score, 1 and 0
+MISSING_COLOUR, JUMP_COLOUR = "#d55e00", "#f0e442"
 PART_COLOURS = ("#1f4e79", "#e08a1e", "#2e8b57", "#8e44ad")
 
 
@@ -134,6 +140,48 @@ def keypoint_confidence(
     axis.legend(loc="lower left", ncols=4, fontsize=8, frameon=False)
     _plain(axis)
     return _image(figure, "Mean key point score of each part over time")
+
+
+def pose_timeline(points: np.ndarray | None, no_face: Collection[int] = (), cuts: Collection[int] = ()) -> Image | None:
+    """Show how sure each part is over time, a strip a part; missing joints below in a strip, jumping ones above.
+
+    Args:
+        points: [T, 133, 3], float32; None (a folder of other tools) shows nothing.
+        no_face: frames without a usable face of their own.
+        cuts: first frames of new shots.
+    """
+    if points is None:
+        print("these inputs hold no key points")
+        return None
+    names = [*whole_body.PARTS, "face crop"]
+    sure, lost, jumps = pose_metrics.timeline(points, no_face, cuts)
+    wrong = (
+        (0.5, MISSING_COLOUR, "joints missing, or no face crop", lost),
+        (-0.17, JUMP_COLOUR, "joints jumping", jumps),
+    )
+    figure = Figure(figsize=(PAGE, 0.8 + 0.22 * len(names)), dpi=DPI, layout="constrained")
+    axis = figure.subplots()
+    ramp = LinearSegmentedColormap.from_list("score", [UNSURE_COLOUR, SURE_COLOUR])
+    shown = axis.imshow(sure, aspect="auto", cmap=ramp, vmin=0, vmax=1, interpolation="nearest")
+    for below, colour, _, marked in wrong:
+        bars = [Rectangle((t - 0.5, row + below), 1, -0.33) for row, t in np.argwhere(marked)]
+        axis.add_collection(PatchCollection(bars, facecolor=colour, edgecolor="none"))
+    for row in range(1, len(names)):
+        axis.axhline(row - 0.5, color="white", linewidth=2)
+    for t in cuts:
+        axis.axvline(t - 0.5, color=SEAM_COLOUR, linestyle="--", linewidth=1.2)
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel="frame")
+    keys = [Patch(facecolor=colour, label=label) for _, colour, label, _ in wrong]
+    axis.legend(handles=keys, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, frameon=False)
+    figure.colorbar(shown, ax=axis, label="mean score", pad=0.01).ax.tick_params(labelsize=8)
+    _plain(axis)
+    return _image(figure, "How sure each part of the pose is over time, and where joints are missing or jump")
+
+
+def pose_faults(faults: Sequence[pose_metrics.Fault], most: int = 8) -> HTML:
+    """Show the frames to look at and why, the worst first; `most` of them."""
+    rows = [(f"{f.first}" if f.first == f.last else f"{f.first} to {f.last}", f.reason) for f in faults[:most]]
+    return table(("frames, the worst first", f"{len(faults)} in all"), rows or [("none", "no fault found")])
 
 
 def mask_views(
