@@ -16,7 +16,7 @@ const REACH = 10; // CSS pixels from a joint within which it is taken hold of
 const SLACK = 3; // CSS pixels: less is a click, which moves nothing
 const CHUNK = 64; // frames of key points a message
 
-const STYLE = `${TIMELINE_STYLE}
+const REVIEW_STYLE = `${TIMELINE_STYLE}
 .wl-review { display: grid; grid-template-columns: minmax(0, 1fr) 250px; gap: 12px; }
 .wl-review h4 { margin: 2px 0; font-weight: 600; font-size: inherit; }
 .wl-side { display: flex; flex-direction: column; min-height: 0; height: 0; min-height: 100%; }
@@ -46,7 +46,7 @@ class Review {
     this.worst = make("ol", { "aria-label": "frames to look at, the worst first" });
     this.done = make("ul", { "aria-label": "corrections" });
     this.notes = make("div", { class: "wl-quiet" });
-    this.frame.node.prepend(make("style", { text: STYLE }),
+    this.frame.node.prepend(make("style", { text: REVIEW_STYLE }),
       make("div", { class: "wl-review" },
         make("div", {}, this.view.node),
         make("div", { class: "wl-side" }, make("h4", { text: "Worst frames first" }), this.worst,

@@ -23,9 +23,7 @@ class PoseReview(Stills):
         drawing: how a skeleton is drawn and what its rows are called, for the browser.
     """
 
-    _esm = module(
-        "parts.js", "frame_store.js", "clip_view.js", "pose_skeleton.js", "pose_timeline.js", "pose_review.js"
-    )
+    _esm = module("pose_skeleton.js", "pose_timeline.js", "pose_review.js")
     drawing = traitlets.Dict().tag(sync=True)
 
     def __init__(self, seen: inspection.Inspection) -> None:
@@ -75,11 +73,7 @@ class PoseReview(Stills):
             elif kind == "undo":
                 self._undo()
             elif kind == "redo":
-                if self._undone:
-                    again = self._undone.pop()
-                    self._groups.append(len(again))
-                    self._become((*self._entries, *again))
-                    self._say("corrected again: ", again)
+                self._redo()
             else:
                 super().received(kind, content)
 
@@ -109,6 +103,16 @@ class PoseReview(Stills):
         self._become(kept)
         self._undone.append(taken)
         self._say("undone: ", taken)
+        self._tell_overview()
+
+    def _redo(self) -> None:
+        self._read()
+        if not self._undone:
+            return
+        again = self._undone.pop()
+        self._become((*self._entries, *again))
+        self._groups.append(len(again))
+        self._say("corrected again: ", again)
         self._tell_overview()
 
     def _read(self) -> None:
@@ -189,9 +193,8 @@ def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
     Args:
         seen: what `inspection.work` returned.
     """
-    sheet = viz.contact_sheet(inspection.poses_and_faces(seen), marks=inspection.marks(seen))
     if config.headless():
-        display(sheet)
+        display(_sheet(seen))
         points, facts = seen.made.keypoints(), seen.made.facts
         if points is not None:
             display(viz.pose_faults(pose_metrics.faults(points, facts.get("no_face", ()), facts.get("cuts", ()))))
@@ -200,7 +203,11 @@ def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
         return PoseReview(seen)
     except ValueError as error:
         print(error)
-        return sheet
+        return _sheet(seen)
+
+
+def _sheet(seen: inspection.Inspection) -> Image:
+    return viz.contact_sheet(inspection.poses_and_faces(seen), marks=inspection.marks(seen))
 
 
 def _place(entry: pose_edits.Entry) -> Any:
