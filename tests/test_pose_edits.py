@@ -155,11 +155,6 @@ def test_refusals_name_the_correction_and_the_remedy(entry: object, message: str
         pose_edits.parse([entry], "edits.json", FRAMES, HEIGHT, WIDTH)
 
 
-def test_only_a_list_holds_corrections() -> None:
-    with pytest.raises(ValueError, match="must be a list of corrections, got dict"):
-        pose_edits.parse({}, "edits.json", FRAMES, HEIGHT, WIDTH)
-
-
 def test_corrections_are_said_in_sentences() -> None:
     entries = [
         Move(2, 9, 1, 1),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, inputs, media, pose, pose_edits, pose_inputs, preprocess, runs
+from wanlab import config, edits, inputs, inspection, media, pose, pose_edits, pose_inputs, preprocess, runs
 
 FRAMES = 5
 
@@ -116,3 +116,66 @@ def test_folders_of_other_tools_are_refused(made: inputs.AnimateInputs, tmp_path
         shutil.copy(made.folder / inputs.EXPORTS[name][0], place)
     with pytest.raises(ValueError, match="pose corrections need keypoints.npz, which is missing in .*process_results"):
         pose_inputs.check_editable(inputs.read(place))
+
+
+@pytest.fixture
+def decided(made: inputs.AnimateInputs) -> Iterator[Path]:
+    """Write corrections beside the inputs; take them away afterwards."""
+    path = made.folder / edits.EDITS
+    chosen = [pose_edits.Move(2, 9, 20.5, 30.25), pose_edits.SwapHands(3, 4), pose_edits.Hide("face", 1, 1)]
+    edits.update(path, pose=pose_edits.to_json(chosen))
+    yield path
+    path.unlink()
+
+
+def look(made: inputs.AnimateInputs, **more: object) -> inspection.Inspection:
+    chosen = {"inputs": made.folder, "auto_keypoint": False, "compare": [], **more}
+    return inspection.work(inspection.start(config.InspectSettings.build(chosen)))
+
+
+def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
+    made: inputs.AnimateInputs, decided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = inspection.replay(look(made))
+    assert here.new
+    said = ("left wrist moved in frame 2", "hands swapped in frames 3 to 4", "face hidden in frame 1")
+    assert here.by_hand == said
+    assert here.made.facts["by_hand"] == list(said)
+    assert here.made.facts["parent"] == made.folder.name
+    assert 1 in here.made.facts["no_face"]
+    assert here.made.mode == made.mode
+    assert here.made.notes == ()
+    for name in set(made.files) - set(pose_inputs.VIDEOS):  # the character, and in replace the mask and its background
+        assert here.made.fingerprint(name) == made.fingerprint(name)
+    expected = pose_edits.apply(made.keypoints(), edits.read(decided, FRAMES, here.clip.height, here.clip.width).pose)
+    np.testing.assert_array_equal(here.made.keypoints(), expected)
+    before, after = inspection.videos_before_and_after(here)
+    assert {t for t in range(FRAMES) if (before["pose"].read()[t] != after["pose"].read()[t]).any()} >= {2}
+    monkeypatch.setenv("WANLAB_HEADLESS", "1")
+    monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "elsewhere"))
+    there = look(made, edits=decided)
+    assert there.made.sha256() == here.made.sha256() != made.sha256()
+    for path in sorted(set(here.made.files.values()) | {here.folder / inputs.KEYPOINTS}):
+        assert runs.file_sha256(path) == runs.file_sha256(there.folder / path.name), path.name
+
+
+def test_a_pose_and_a_mask_are_corrected_together(made: inputs.AnimateInputs, decided: Path) -> None:
+    if made.mode == "animate":
+        edits.update(decided, mask_chain="fill")
+        with pytest.raises(config.SettingsError, match="must change the pose only for inputs of animate"):
+            look(made, edits=decided)
+        return
+    edits.update(decided, mask_chain="snap:16")
+    after = look(made, edits=decided).made
+    assert (after.mask() != made.mask()).any()
+    assert (after.video("pose_video").read() != made.video("pose_video").read()).any()
+    assert after.facts["mask_chain"] == "snap:16"
+
+
+def test_corrections_that_cannot_be_made_are_refused_before_a_run_is_made(
+    made: inputs.AnimateInputs, decided: Path, outputs: Path
+) -> None:
+    edits.update(decided, pose=[{"do": "interpolate", "part": "face", "first": 0, "last": FRAMES - 1}])
+    with pytest.raises(config.SettingsError, match="face must be seen in a frame beside the stretch"):
+        look(made, edits=decided)
+    assert not outputs.exists()

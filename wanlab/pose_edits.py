@@ -158,19 +158,17 @@ def frames_of(entry: Entry) -> range:
     return range(entry.frame, entry.frame + 1) if isinstance(entry, Move) else range(entry.first, entry.last + 1)
 
 
-def parse(content: Any, name: str, num_frames: int, height: int, width: int) -> tuple[Entry, ...]:
-    """Return the corrections that the list `content` of a file means.
+def parse(content: Sequence[Any], name: str, num_frames: int, height: int, width: int) -> tuple[Entry, ...]:
+    """Return the corrections that a file means.
 
     Args:
-        content: what JSON gave; the form stands on top of this module.
+        content: the list that JSON gave; the form stands on top of this module.
         name: what messages call it.
         num_frames, height, width: of the working clip.
 
     Raises:
-        ValueError: not a list, an unknown correction, part or joint, or a place outside the clip.
+        ValueError: an unknown correction, part or joint, or a place outside the clip.
     """
-    if not isinstance(content, list):
-        raise ValueError(f"{name} must be a list of corrections, got {type(content).__name__}; use []")
     return tuple(
         _entry(one, f"{name}, correction {number}", num_frames, height, width) for number, one in enumerate(content, 1)
     )

@@ -89,6 +89,18 @@ def check_editable(made: inputs.AnimateInputs) -> None:
         )
 
 
+def rewritten(made: inputs.AnimateInputs, entries: Iterable[pose_edits.Entry]) -> np.ndarray:
+    """Return the inputs' key points with corrections, [T, 133, 3], float32; x, y in pixels of the working clip, score.
+
+    Raises:
+        ValueError: as `check_editable` and `pose_edits.apply`.
+    """
+    check_editable(made)
+    found = made.keypoints()
+    assert found is not None  # checked
+    return pose_edits.apply(found, entries)
+
+
 def rewrite(run: runs.Run, made: inputs.AnimateInputs, entries: Iterable[pose_edits.Entry]) -> dict[str, Any]:
     """Write key points, pose and face video of inputs anew with corrections; a video of the user's own is kept, and that said.
 
@@ -98,13 +110,11 @@ def rewrite(run: runs.Run, made: inputs.AnimateInputs, entries: Iterable[pose_ed
     Raises:
         ValueError: as `check_editable` and `pose_edits.apply`.
     """
-    check_editable(made)
-    clip = made.driving()
+    points, clip = rewritten(made, entries), made.driving()
     assert clip is not None  # checked
     with np.load(made.folder / inputs.KEYPOINTS, allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in saved.files}
     before = arrays.pop("keypoints")
-    points = pose_edits.apply(before, entries)
     own = own_videos(made)
     for name in own:
         run.add_notes(f"{name} is your own and is kept: what was corrected by hand does not show in it")

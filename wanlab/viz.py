@@ -240,6 +240,34 @@ def mask_changes(
     return _sheet(shown, frames, cell=MASK_CELL)
 
 
+def video_changes(
+    clip: media.Clip | None,
+    before: Mapping[str, media.Clip],
+    after: Mapping[str, media.Clip],
+    columns: int = COLUMNS,
+) -> Image | None:
+    """Show the frames in which videos changed most, before and after; None without a change.
+
+    Args:
+        clip: the working clip, shown above them.
+        before, after: clips of equal length, by the same names.
+        columns: frames to show.
+    """
+    shares = {
+        name: np.array([(a != b).mean() for a, b in zip(film, after[name], strict=True)])
+        for name, film in before.items()
+    }
+    changed = {name: share for name, share in shares.items() if share.any()}
+    if not changed:
+        return None
+    total = np.sum(list(changed.values()), axis=0)
+    frames = sorted(t for t in np.argsort(-total, kind="stable")[:columns].tolist() if total[t])
+    rows = {"driving": _frames(clip, frames)} if clip is not None else {}
+    for name in changed:
+        rows |= {f"{name} before": _frames(before[name], frames), f"{name} after": _frames(after[name], frames)}
+    return _sheet(rows, frames)
+
+
 def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
     """Tint what is generated anew and draw its outline: [H, W, 3], uint8 RGB.
 
