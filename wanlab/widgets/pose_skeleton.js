@@ -5,7 +5,7 @@
    points: Float32Array of 133 x, y, score in pixels of the clip
    drawSkeleton(ctx, points, drawing, { stick, px, ghost })        stick: half a limb's width; px: one CSS pixel
    handles(points, drawing, part) -> [{ rows, x, y, seen }]        what can be dragged; `part`: hidden ones of it too
-   nearest(found, place, reach, part) -> a handle within `reach` or null; one of the part `part` first
+   nearest(found, place, reach, rowsOfPart) -> a handle within `reach` or null: those of the part first, the hand's points last
    shown(points, drawing, row) -> whether a row is drawn, or counts for the face */
 
 const GHOST = "rgba(255, 255, 255, 0.55)";
@@ -95,7 +95,8 @@ export function nearest(found, place, reach, rowsOfPart) {
   let best = null;
   for (const handle of found) {
     const apart = Math.hypot(handle.x - place.x, handle.y - place.y);
-    const cost = apart + (handle.seen ? 0 : reach / 2) - (rowsOfPart.includes(handle.rows[0]) ? reach / 4 : 0);
+    const better = rowsOfPart.includes(handle.rows[0]) ? 2 : handle.rows[0] < 91 ? 1 : 0; // a hand begins where its wrist lies
+    const cost = apart + (handle.seen ? 0 : reach / 2) - (better * reach) / 4;
     if (apart <= reach && (!best || cost < best.cost)) best = { handle, cost };
   }
   return best?.handle ?? null;
