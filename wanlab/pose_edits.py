@@ -153,6 +153,11 @@ def apply(points: np.ndarray, entries: Iterable[Entry]) -> np.ndarray:
     return changed
 
 
+def hidden(entries: Iterable[Entry], num_frames: int) -> np.ndarray:
+    """Return which joints are hidden by hand once all corrections are made: [num_frames, 133], bool."""
+    return apply(np.ones((num_frames, len(keypoints.NAMES), 3), np.float32), entries)[..., 2] == 0
+
+
 def frames_of(entry: Entry) -> range:
     """Return the frames that a correction changes."""
     return range(entry.frame, entry.frame + 1) if isinstance(entry, Move) else range(entry.first, entry.last + 1)
