@@ -116,17 +116,17 @@ def faults(
         hidden: as in `missing`.
     """
     lost, jumps = missing(points, hidden), jumping(points, cuts)
-    meant = np.zeros(len(points), bool) if hidden is None else hidden[:, keypoints.FACE].all(axis=1)
-    empty = ~pose_edits.seen(points).any(axis=1)
+    hidden_faces = set() if hidden is None else set(np.flatnonzero(hidden[:, keypoints.FACE].all(axis=1)))
+    empty = set(np.flatnonzero(~pose_edits.seen(points).any(axis=1)))
     of_parts = {"missing": _by_part(lost), "jumping": _by_part(jumps)}
     found = []
     for t in range(len(points)):
-        if empty[t]:
+        if t in empty:
             found.append(Fault(t, t, "no person", float(len(keypoints.PARTS)), None))
             continue
         wrong = [each for parts in of_parts.values() for each in parts[t]]
         words = [f"{', '.join(name for _, _, name in parts[t])} {word}" for word, parts in of_parts.items() if parts[t]]
-        if t in no_face and not meant[t]:
+        if t in no_face and t not in hidden_faces:
             wrong.append((1.0, "face", "face"))
             words.append("no usable face")
         if wrong:
