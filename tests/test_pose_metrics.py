@@ -33,7 +33,7 @@ def test_confidence_is_the_mean_score_of_a_part(points: np.ndarray) -> None:
 
 
 def test_steady_motion_has_no_fault_however_fast(points: np.ndarray) -> None:
-    assert pose_metrics.faults(points) == []
+    assert pose_metrics.review(points).faults == []
     assert np.linalg.norm(np.diff(points[:, 9, :2], axis=0), axis=1).max() > pose_metrics.LEAST_STEP * 200
 
 
@@ -42,21 +42,21 @@ def test_a_joint_that_is_usually_seen_is_missing_where_it_is_not(points: np.ndar
     points[15:, 16, 2] = 0  # seen in 15 of 40 frames
     found = pose_metrics.missing(points)
     assert {(int(t), int(k)) for t, k in np.argwhere(found)} == {(10, 10), (11, 10), (12, 10)}
-    assert pose_metrics.faults(points) == [pose_metrics.Fault(10, 12, "right wrist missing", 0.5, "right arm")]
+    assert pose_metrics.review(points).faults == [pose_metrics.Fault(10, 12, "right wrist missing", 0.5, "right arm")]
 
 
 def test_a_jump_is_found_where_it_begins_and_where_it_ends(points: np.ndarray) -> None:
     points[20:25, 13, 1] -= 30  # 15 % of the person
     found = pose_metrics.jumping(points)
     assert {(int(t), int(k)) for t, k in np.argwhere(found)} == {(20, 13), (25, 13)}
-    assert [(f.first, f.last, f.reason) for f in pose_metrics.faults(points)] == [
+    assert [(f.first, f.last, f.reason) for f in pose_metrics.review(points).faults] == [
         (20, 20, "left knee jumping"),
         (25, 25, "left knee jumping"),
     ]
 
 
 def test_swapped_hands_jump_with_their_wrists(points: np.ndarray) -> None:
-    found = pose_metrics.faults(pose_edits.apply(points, [pose_edits.SwapHands(20, 24)]))
+    found = pose_metrics.review(pose_edits.apply(points, [pose_edits.SwapHands(20, 24)])).faults
     assert {(fault.first, fault.last) for fault in found[:2]} == {(20, 20), (25, 25)}
     assert {fault.reason for fault in found[:2]} == {"left wrist, right wrist, left hand, right hand jumping"}
 
@@ -71,7 +71,7 @@ def test_the_worst_comes_first(points: np.ndarray) -> None:
     points[3, 10, 2] = 0
     points[8:10, :, 2] = 0
     points[30, [*keypoints.PARTS["left leg"], *keypoints.PARTS["left foot"]], 2] = 0
-    found = pose_metrics.faults(points, no_face=[8, 9, 35])
+    found = pose_metrics.review(points, no_face=[8, 9, 35]).faults
     assert [(f.first, f.last, f.reason) for f in found] == [
         (8, 9, "no person"),
         (30, 30, "left leg, left foot missing"),
@@ -82,7 +82,7 @@ def test_the_worst_comes_first(points: np.ndarray) -> None:
 
 def test_the_timeline_s_last_row_is_the_face_crop_s(points: np.ndarray) -> None:
     points[6, 91:112, 2] = 0
-    sure, lost, jumps = pose_metrics.timeline(points, no_face=[4])
+    sure, lost, jumps, _ = pose_metrics.review(points, no_face=[4])
     assert sure.shape == lost.shape == jumps.shape == (len(PARTS) + 1, FRAMES)
     assert {(int(row), int(t)) for row, t in np.argwhere(lost)} == {(PARTS.index("left hand"), 6), (len(PARTS), 4)}
     assert (sure[-1] == (np.arange(FRAMES) != 4)).all()
@@ -94,7 +94,7 @@ def test_what_was_hidden_on_purpose_is_not_missing(points: np.ndarray) -> None:
     entries = [pose_edits.Hide("left hand", 4, 6), pose_edits.Hide("face", 8, 8)]
     hidden = pose_edits.hidden(entries, FRAMES)
     assert {(int(t), int(k)) for t, k in np.argwhere(hidden)} == {(t, k) for t in (4, 5, 6) for k in range(91, 112)} | {(8, k) for k in range(23, 91)}  # fmt: skip
-    found = pose_metrics.faults(pose_edits.apply(points, entries), [8], (), hidden)
+    found = pose_metrics.review(pose_edits.apply(points, entries), [8], (), hidden).faults
     assert [(fault.first, fault.reason) for fault in found] == [(10, "right hand missing")]
 
 

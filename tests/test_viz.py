@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from wanlab import media, viz
+from wanlab import media, pose_metrics, viz
 
 FRAME = np.full((64, 96, 3), 200, np.uint8)
 BASE, MORE = np.zeros((2, 64, 96), bool)
@@ -115,11 +115,11 @@ def test_the_frames_that_changed_are_shown_before_and_after(tmp_path: Path) -> N
 
 def test_a_pose_s_timeline_marks_what_is_missing() -> None:
     points = np.full((60, 133, 3), 0.9, np.float32)
-    whole = np.array(Image.open(BytesIO(viz.pose_timeline(points).data)).convert("RGB"))
+    whole = np.array(Image.open(BytesIO(viz.pose_timeline(pose_metrics.review(points)).data)).convert("RGB"))
     points[20:30, 91:112, 2] = 0
-    gap = np.array(Image.open(BytesIO(viz.pose_timeline(points).data)).convert("RGB"))
+    gap = np.array(Image.open(BytesIO(viz.pose_timeline(pose_metrics.review(points)).data)).convert("RGB"))
     red = np.array([int(viz.MISSING_COLOUR[i : i + 2], 16) for i in (1, 3, 5)])
     found = np.argwhere((gap == red).all(axis=2) & ~(whole == red).all(axis=2))
     assert np.ptp(found[:, 1]) / (np.ptp(np.argwhere((gap != whole).any(axis=2))[:, 1]) + 1) > 0.95  # the whole gap
-    assert viz.pose_timeline(None) is None
-    assert "<td>none</td>" in viz.pose_faults([]).data
+    assert "<td>20 to 29</td><td>left hand missing</td>" in viz.pose_faults(pose_metrics.review(points)).data
+    assert "<td>none</td>" in viz.pose_faults(pose_metrics.review(points[:10])).data

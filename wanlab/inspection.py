@@ -224,6 +224,12 @@ def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
     return {"driving": seen.clip, "pose": clips.get("pose"), "face": clips.get("face")}
 
 
+def corrections(seen: Inspection) -> tuple[pose_edits.Entry, ...]:
+    """Return the corrections of the pose that the new inputs came by, none without new inputs."""
+    replayed = seen.folder / REPLAYED
+    return _read_edits(replayed, seen.parent).pose if seen.new and replayed.is_file() else ()
+
+
 def videos_before_and_after(seen: Inspection) -> tuple[dict[str, media.Clip], dict[str, media.Clip]]:
     """Return pose and face video of the inputs that were looked at and of the new ones, by short name."""
     before, after = (

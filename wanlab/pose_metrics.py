@@ -32,6 +32,20 @@ class Fault(NamedTuple):
     part: str | None
 
 
+class Review(NamedTuple):
+    """What there is to know about a pose before anybody looks at it.
+
+    sure: confidence of each part, float64; lost, jumps: where joints of a part are missing or jump, bool. Each is
+    [len(keypoints.PARTS) + 1, T]; the last row is the face crop's: sure where the frame has a face of its own.
+    faults: the worst first; neighbouring frames with the same fault are one entry.
+    """
+
+    sure: np.ndarray
+    lost: np.ndarray
+    jumps: np.ndarray
+    faults: list[Fault]
+
+
 def confidence(points: np.ndarray) -> np.ndarray:
     """Return the mean score of each part in each frame: [len(keypoints.PARTS), T], float64.
 
@@ -81,34 +95,13 @@ def share(joints: np.ndarray, rows: Sequence[int]) -> np.ndarray:
     return joints[:, list(rows)].mean(axis=1)
 
 
-def timeline(
+def review(
     points: np.ndarray,
     no_face: Collection[int] = (),
     cuts: Collection[int] = (),
     hidden: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what a timeline shows: confidence (float64), where a part is missing and where it jumps (bool).
-
-    Each is [len(keypoints.PARTS) + 1, T]; the last row is the face crop's: sure where the frame has a face of its own.
-    Arguments as in `faults`.
-    """
-    crop = ~np.isin(np.arange(len(points)), list(no_face))[None]
-    lost, jumps = (
-        np.stack([share(joints, rows) >= SHARE for rows in keypoints.PARTS.values()])
-        for joints in (missing(points, hidden), jumping(points, cuts))
-    )
-    rows = (confidence(points), crop), (lost, ~crop), (jumps, np.zeros_like(crop))
-    sure, is_lost, jumps = (np.concatenate(each) for each in rows)
-    return sure, is_lost, jumps
-
-
-def faults(
-    points: np.ndarray,
-    no_face: Collection[int] = (),
-    cuts: Collection[int] = (),
-    hidden: np.ndarray | None = None,
-) -> list[Fault]:
-    """Return what to look at, the worst first; neighbouring frames with the same fault are one entry.
+) -> Review:
+    """Return what a pose's timeline and its list of frames to look at show.
 
     Args:
         points, cuts: as in `jumping`.
@@ -116,17 +109,28 @@ def faults(
         hidden: as in `missing`.
     """
     lost, jumps = missing(points, hidden), jumping(points, cuts)
-    hidden_faces = set() if hidden is None else set(np.flatnonzero(hidden[:, keypoints.FACE].all(axis=1)))
+    crop = ~np.isin(np.arange(len(points)), list(no_face))[None]
+    of_parts = (
+        np.stack([share(joints, rows) >= SHARE for rows in keypoints.PARTS.values()]) for joints in (lost, jumps)
+    )
+    rows = zip((confidence(points), *of_parts), (crop, ~crop, np.zeros_like(crop)), strict=True)
     empty = set(np.flatnonzero(~pose_edits.seen(points).any(axis=1)))
+    hidden_faces = set() if hidden is None else set(np.flatnonzero(hidden[:, keypoints.FACE].all(axis=1)))
+    found = _faults(lost, jumps, empty, set(no_face) - hidden_faces)
+    sure, part_lost, part_jumps = (np.concatenate(each) for each in rows)
+    return Review(sure, part_lost, part_jumps, found)
+
+
+def _faults(lost: np.ndarray, jumps: np.ndarray, empty: set[int], no_face: set[int]) -> list[Fault]:
     of_parts = {"missing": _by_part(lost), "jumping": _by_part(jumps)}
     found = []
-    for t in range(len(points)):
+    for t in range(len(lost)):
         if t in empty:
             found.append(Fault(t, t, "no person", float(len(keypoints.PARTS)), None))
             continue
         wrong = [each for parts in of_parts.values() for each in parts[t]]
         words = [f"{', '.join(name for _, _, name in parts[t])} {word}" for word, parts in of_parts.items() if parts[t]]
-        if t in no_face and t not in hidden_faces:
+        if t in no_face:
             wrong.append((1.0, "face", "face"))
             words.append("no usable face")
         if wrong:

@@ -142,19 +142,15 @@ def keypoint_confidence(
     return _image(figure, "Mean key point score of each part over time")
 
 
-def pose_timeline(points: np.ndarray | None, no_face: Collection[int] = (), cuts: Collection[int] = ()) -> Image | None:
+def pose_timeline(review: pose_metrics.Review, cuts: Collection[int] = ()) -> Image:
     """Show how sure each part is over time, a strip a part; missing joints below in a strip, jumping ones above.
 
     Args:
-        points: [T, 133, 3], float32; None (a folder of other tools) shows nothing.
-        no_face: frames without a usable face of their own.
+        review: of the pose.
         cuts: first frames of new shots.
     """
-    if points is None:
-        print("these inputs hold no key points")
-        return None
     names = [*whole_body.PARTS, "face crop"]
-    sure, lost, jumps = pose_metrics.timeline(points, no_face, cuts)
+    sure, lost, jumps, _ = review
     wrong = (
         (0.5, MISSING_COLOUR, "joints missing, or no face crop", lost),
         (-0.17, JUMP_COLOUR, "joints jumping", jumps),
@@ -178,8 +174,9 @@ def pose_timeline(points: np.ndarray | None, no_face: Collection[int] = (), cuts
     return _image(figure, "How sure each part of the pose is over time, and where joints are missing or jump")
 
 
-def pose_faults(faults: Sequence[pose_metrics.Fault], most: int = 8) -> HTML:
+def pose_faults(review: pose_metrics.Review, most: int = 8) -> HTML:
     """Show the frames to look at and why, the worst first; `most` of them."""
+    faults = review.faults
     rows = [(f"{f.first}" if f.first == f.last else f"{f.first} to {f.last}", f.reason) for f in faults[:most]]
     return table(("frames, the worst first", f"{len(faults)} in all"), rows or [("none", "no fault found")])
 

@@ -170,11 +170,12 @@ class PoseReview(Stills):
         cuts = list(self._made.facts.get("cuts", ()))
         no_face = list(self._boxes.filled)
         hidden = pose_edits.hidden(self._entries, len(self._points))
-        strips = pose_metrics.timeline(self._points, no_face, cuts, hidden)
-        found = pose_metrics.faults(self._points, no_face, cuts, hidden)[:LISTED]
+        review = pose_metrics.review(self._points, no_face, cuts, hidden)
         self.tell(
             "overview",
-            faults=[{"first": f.first, "last": f.last, "reason": f.reason, "part": f.part} for f in found],
+            faults=[
+                {"first": f.first, "last": f.last, "reason": f.reason, "part": f.part} for f in review.faults[:LISTED]
+            ],
             corrections=list(pose_edits.describe(self._entries)),
             noFace=no_face,
             cuts=cuts,
@@ -184,7 +185,7 @@ class PoseReview(Stills):
                 f"{name} is your own and is kept as it is: corrections do not show in it"
                 for name in pose_inputs.own_videos(self._made)
             ],
-            buffers=[np.round(np.multiply(strip, 255)).astype(np.uint8).tobytes() for strip in strips],
+            buffers=[np.round(np.multiply(strip, 255)).astype(np.uint8).tobytes() for strip in review[:3]],
         )
 
 
@@ -196,10 +197,15 @@ def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
     """
     if config.headless():
         display(_sheet(seen))
-        points, facts = seen.made.keypoints(), seen.made.facts
-        if points is not None:
-            display(viz.pose_faults(pose_metrics.faults(points, facts.get("no_face", ()), facts.get("cuts", ()))))
-        return viz.pose_timeline(points, facts.get("no_face", ()), facts.get("cuts", ()))
+        points = seen.made.keypoints()
+        if points is None:
+            print("these inputs hold no key points")
+            return None
+        no_face, cuts = (seen.made.facts.get(name, ()) for name in ("no_face", "cuts"))
+        hidden = pose_edits.hidden(inspection.corrections(seen), len(points))
+        review = pose_metrics.review(points, no_face, cuts, hidden)
+        display(viz.pose_faults(review))
+        return viz.pose_timeline(review, cuts)
     try:
         return PoseReview(seen)
     except ValueError as error:
