@@ -86,13 +86,15 @@ class PoseReview(Stills):
             last = kept[len(kept) - groups[-1] :] if groups else ()
             if merge and [_place(entry) for entry in last] == [_place(entry) for entry in new]:
                 kept = kept[: len(kept) - groups.pop()]
+            if np.array_equal(pose_edits.apply(self._detected, (*kept, *new)), self._points):
+                return self.tell("said", text="nothing to change: it is so already", first=0, last=len(self._points))
             self._become((*kept, *new))
         except (ValueError, OSError):
             self._tell_poses(0, len(self._detected) - 1)  # the browser may have shown it already
             raise
         self._groups, self._undone = [*groups, len(new)], []
         self._say("", new)
-        self._tell_overview()
+        return self._tell_overview()
 
     def _undo(self) -> None:
         self._read()
