@@ -8,7 +8,7 @@
 #       format_version: '1.3'
 #       jupytext_version: 1.19.6
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -22,14 +22,15 @@
 inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one
 driving_video = None  # the film, for a folder of other tools; None: driving.mkv of the inputs
 points = None  # clicked points and boxes (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it
-sam_checkpoint = "auto"  # SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/, for clicks else nano), nano, none
-compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 400 frames or more
+sam_checkpoint = "auto"  # SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/), nano (bundled, for rendered people), none
+compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more
 mask_chain = None  # the chain that new inputs get; None: with points the one in use, else no new inputs are written
 compare = ["grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"]  # mask chains to look at side by side
 auto_keypoint = True  # look as well at the person that upstream's eight key points give (SAM2, else GrabCut)
 base = None  # variant that the others are compared with; None: the person's outline before any chain
 save_path = None  # folder that gets a copy of the new inputs
 fresh = False  # work anew even where a finished run with the same settings exists
+inputs = "/tmp/pytest-of-root/pytest-45/posed0/inputs"
 
 # %% [markdown]
 # ## Settings and work
