@@ -166,11 +166,12 @@ def mask_views(
 
 
 class Layer(NamedTuple):
-    """What a view paints over the frame: where (a word of REGIONS), in which RGB colour, how opaque (0 to 1)."""
+    """What a view paints over the frame: where (a word of REGIONS), in which RGB colour, how opaque (0 to 1), in words."""
 
     region: str
     colour: tuple[int, int, int]
     opacity: float
+    meaning: str
 
 
 class View(NamedTuple):
@@ -192,12 +193,30 @@ REGIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # of a m
     "leak": lambda mask, _: mask_metrics.leak(mask[None])[0],
 }
 MASK_VIEWS = {
-    "overlay": View(False, (Layer("mask", MASK_COLOUR, 0.5),), outlined=True),
+    "overlay": View(False, (Layer("mask", MASK_COLOUR, 0.5, "generated anew"),), outlined=True),
     "difference": View(
-        True, (Layer("both", (180, 180, 180), 0.5), Layer("more", MORE_COLOUR, 1.0), Layer("less", LESS_COLOUR, 1.0))
+        True,
+        (
+            Layer("both", (180, 180, 180), 0.5, "in both"),
+            Layer("more", MORE_COLOUR, 1.0, "only in this mask"),
+            Layer("less", LESS_COLOUR, 1.0, "only in the other"),
+        ),
     ),
-    "leak": View(True, (Layer("mask", (0, 0, 0), 0.5), Layer("leak", LEAK_COLOUR, 1.0))),
-    "background": View(False, (Layer("mask", (0, 0, 0), 1.0),)),
+    "leak": View(
+        True,
+        (
+            Layer("mask", (0, 0, 0), 0.5, "generated anew"),
+            Layer("leak", LEAK_COLOUR, 1.0, "black, though to be kept"),
+        ),
+    ),
+    "background": View(False, (Layer("mask", (0, 0, 0), 1.0, "generated anew"),)),
+}
+MASK_NUMBERS = {  # whether it compares with the base; which value is the worst one, apart: farthest from the base's
+    "area": (False, "apart"),
+    "IoU": (True, "least"),
+    "boundary F": (True, "least"),
+    "change": (False, "most"),
+    "leak": (False, "most"),
 }
 
 
@@ -242,7 +261,7 @@ def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> I
     for axis, kind in zip(axes, kinds, strict=True):
         for i, (name, row) in enumerate(numbers.items()):
             axis.plot(row[kind], label=name, color=LINE_COLOURS[i % 7], linestyle=LINE_STYLES[i % 3], linewidth=1.5)
-        axis.set_ylabel(f"{kind}\nwith {base}" if kind in ("IoU", "boundary F") else kind, fontsize=8)
+        axis.set_ylabel(f"{kind}\nwith {base}" if MASK_NUMBERS[kind][0] else kind, fontsize=8)
         _plain(axis)
     axes[-1].set_xlabel("frame", fontsize=8)
     axes[-1].xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
@@ -258,19 +277,15 @@ def mask_table(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> HT
     """
     if not numbers:
         return None
-    worst = {"area": None, "IoU": np.argmin, "boundary F": np.argmin, "change": np.argmax, "leak": np.argmax}
     rows = []
     for name, row in numbers.items():
         cells = [f"{name} (base)" if name == base else name]
         for kind, values in row.items():
-            number = f"{values.mean():.3f}" if kind in ("IoU", "boundary F") else f"{values.mean():.1%}"
-            pick = worst.get(kind)
-            at = (
-                ""
-                if pick is None or (name == base and kind in ("IoU", "boundary F"))
-                else f" (worst: {int(pick(values))})"
-            )
-            cells.append(number + at)
+            compares, worst = MASK_NUMBERS[kind]
+            number = f"{values.mean():.3f}" if compares else f"{values.mean():.1%}"
+            told = worst != "apart" and not (compares and name == base)
+            at = int(np.argmin(values) if worst == "least" else np.argmax(values))
+            cells.append(f"{number} (worst: {at})" if told else number)
         rows.append(cells)
     return table(("mask", *next(iter(numbers.values()))), rows)
 
@@ -489,7 +504,7 @@ def _spread(length: int, count: int) -> list[int]:
 def _painted(view: str, frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -> np.ndarray:
     dimmed, layers, outlined = MASK_VIEWS[view]
     out = _dimmed(frame) if dimmed else frame.copy()
-    for region, colour, opacity in layers:
+    for region, colour, opacity, _ in layers:
         where = REGIONS[region](mask, base)
         out[where] = ((1 - opacity) * out[where] + opacity * np.array(colour)).astype(np.uint8)
     if outlined:
