@@ -11,6 +11,7 @@ const HEIGHTS = { 1: 520, 2: 420, 4: 300 }; // CSS pixels of a picture at most, 
 const CORNERS = ["top: 0; left: 0", "top: 0; right: 0", "bottom: 0; left: 0", "bottom: 0; right: 0"];
 
 const LOOK = `
+.wl [hidden] { display: none; }
 .wl-panes { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
 .wl-panes.wl-one { grid-template-columns: minmax(0, 1fr); }
 .wl-heads { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 8px; }
@@ -235,14 +236,14 @@ class Comparison {
 
   text(kind, value) {
     if (value === undefined) return "–";
-    return this.facts.numbers[kind].share ? `${(100 * value).toFixed(1)} %` : value.toFixed(3);
+    return this.facts.numbers[kind].share ? `${(100 * value).toFixed(1)}\u00a0%` : value.toFixed(3);
   }
 
   captions() {
     this.parts.forEach(({ values }, i) => {
       const row = this.numbers[this.shown[i]];
       const of = (kind) => (row ? row[kind][this.frame] : this.here[this.shown[i]]?.[this.frame]?.[kind]);
-      values.textContent = Object.keys(this.facts.numbers).map((kind) => `${kind} ${this.text(kind, of(kind))}`).join(" · ");
+      values.textContent = Object.keys(this.facts.numbers).map((kind) => `${kind.replace(" ", "\u00a0")}\u00a0${this.text(kind, of(kind))}`).join(" · ");
     });
   }
 

@@ -78,9 +78,7 @@ class MaskComparison(stills.Stills):
         facts: what does not change: views, colours, numbers, the variant that they compare with.
     """
 
-    _esm = stills.module(
-        "parts.js", "frame_store.js", "clip_view.js", "mask_paint.js", "mask_store.js", "curves.js", "mask_comparison.js"
-    )
+    _esm = stills.module("mask_paint.js", "mask_store.js", "curves.js", "mask_comparison.js")
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     panes = traitlets.List(traitlets.Unicode(), minlen=4, maxlen=4).tag(sync=True)
     count = traitlets.Enum((2, 4), 2).tag(sync=True)
