@@ -45,6 +45,7 @@ class Comparison {
     this.working = false;
     this.unfollow = [];
     this.views = [];
+    this.tags = [];
     this.panel = root(el, "mask comparison");
     this.panel.node.append(make("style", { text: LOOK }));
     this.build();
@@ -138,37 +139,22 @@ class Comparison {
     this.link.tell("try", { chain: this.chain.value, t: this.frame });
   }
 
-  /** Build the panes anew: as many as are shown; the first one leads, the others follow. */
+  /** Put as many panes there as are shown; the first one leads, the others follow. */
   arrange() {
-    const [t, look] = [this.leader?.wanted ?? this.model.get("frame"), this.leader?.look];
-    this.leader?.close();
     const pictures = this.wiped ? 1 : this.count;
-    this.views = [];
-    for (let i = 0; i < pictures; i++) {
-      const label = this.wiped ? "frame with masks, drag to wipe" : `frame with mask ${i + 1}`;
-      const view = new ClipView(this.link, this.clip, { label, start: t, height: HEIGHTS[pictures], leader: this.views[0] });
-      view.ready = (frame) => this.masks.need(frame, this.keys());
-      view.on("paint", (context) => this.paint(context, view, i));
-      this.views.push(view);
-    }
-    const leader = (this.leader = this.views[0]);
-    if (look) Object.assign(leader.look, look);
-    leader.on("frame", () => {
-      this.curves.mark(this.frame);
-      this.captions();
-      if (!leader.playing) this.set("frame", this.frame);
-    });
-    leader.on("pause", () => this.set("frame", this.frame));
-    leader.on("down", (event) => this.wiped && event.button === 0 && this.drag(event));
-    leader.on("move", (event) => this.wiped && event.buttons & 1 && this.drag(event));
+    if (!this.leader) this.lead();
+    while (this.views.length > pictures) this.views.pop().close();
+    while (this.views.length < pictures) this.views.push(this.pane(this.views.length, { leader: this.leader }));
+    this.views.forEach((view) => (view.most = HEIGHTS[pictures]));
     this.layers = Array.from({ length: this.count }, () => new MaskLayer(this.clip.width, this.clip.height));
+    this.tags.forEach((tag) => tag.remove());
     this.tags = this.wiped ? CORNERS.slice(0, this.count).map((style) => make("span", { class: "wl-tag", style })) : [];
-    leader.stage.append(...this.tags);
+    this.leader.stage.append(...this.tags);
     this.parts = Array.from({ length: this.count }, (_, i) => this.head(i));
     this.heads.replaceChildren(...(this.wiped ? this.parts.map(({ node }) => node) : []));
     this.panes.classList.toggle("wl-one", pictures === 1);
     this.panes.replaceChildren(...this.views.map((view, i) => make("div", {}, this.wiped ? null : this.parts[i].node, view.node)));
-    this.bar.replaceChildren(leader.transport);
+    this.bar.replaceChildren(this.leader.transport);
     const slide = (label, axis) => make("label", { class: "wl-group" }, make("span", { text: label }), make("input", {
       type: "range", min: 0, max: 1, step: 0.01, "aria-label": label,
       on: { input: (event) => this.moveWipe(axis, Number(event.target.value)) },
@@ -177,6 +163,26 @@ class Comparison {
     this.wipes.replaceChildren(...(this.wiped ? slides.slice(0, this.count / 2) : []));
     this.layouts.forEach((each) => press(each, each.wanted[0] === this.count && each.wanted[1] === this.wiped));
     this.refresh();
+  }
+
+  lead() {
+    const leader = (this.leader = this.pane(0, { start: this.model.get("frame") }));
+    this.views.push(leader);
+    leader.on("frame", () => {
+      this.curves.mark(this.frame);
+      this.captions();
+      if (!leader.playing) this.set("frame", this.frame);
+    });
+    leader.on("pause", () => this.set("frame", this.frame));
+    leader.on("down", (event) => this.wiped && event.button === 0 && this.drag(event));
+    leader.on("move", (event) => this.wiped && event.buttons & 1 && this.drag(event));
+  }
+
+  pane(i, more) {
+    const view = new ClipView(this.link, this.clip, { label: `frame with mask ${i + 1}`, ...more });
+    view.ready = (t) => this.masks.need(t, this.keys());
+    view.on("paint", (context) => this.paint(context, view, i));
+    return view;
   }
 
   /** Return one pane's head: which variant, its numbers in this frame, the button that chooses it. */
