@@ -163,7 +163,11 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
         monkeypatch.setattr(widget, "send", send)
         traits = [name for name in widget.traits(sync=True) if not name.startswith("_")]
         widget.observe(follow, names=traits)
-        state = {name: value for name in traits if isinstance(value := getattr(widget, name), int | float | str | list | dict)}
+        state = {
+            name: value
+            for name in traits
+            if isinstance(value := getattr(widget, name), int | float | str | list | dict)
+        }
         page = browser.new_page(viewport={"width": width, "height": 900}, device_scale_factor=ratio)
         pages.append(page)
         page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))

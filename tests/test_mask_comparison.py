@@ -271,9 +271,7 @@ def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: Told, n
     assert again.made.folder == latest.folder
 
 
-def test_new_inputs_can_be_cancelled(
-    parent: inputs.AnimateInputs, told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_inputs_can_be_cancelled(parent: inputs.AnimateInputs, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {"inputs": str(parent.folder), "auto_keypoint": False, "compare": []}
     looked = inspection.work(inspection.start(config.InspectSettings.build(chosen)))
     assert looked.clip is not None

@@ -60,7 +60,9 @@ class Run:
         self.settings: Any = settings
         self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; a step says so
         self.news = news  # "new", "continued" or "reused", for the reader
-        self.watch: Callable[[str, int, int], None] | None = None  # is told what `tell` is told; what it raises ends the work
+        self.watch: Callable[[str, int, int], None] | None = (
+            None  # is told what `tell` is told; what it raises ends the work
+        )
         self.manifest: dict[str, Any] = read_manifest(folder)
         self._unfinished = False
         self._told = 0.0, "", 0.0  # when, of what, and since when `tell` speaks of that

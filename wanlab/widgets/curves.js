@@ -13,7 +13,7 @@ export class Curves {
     this.jump = jump;
     this.frame = 0;
     this.root = document.createElement("div");
-    this.root.className = "wanlab-curves";
+    this.root.className = "wl-curves";
     Object.assign(this.root, { tabIndex: 0, role: "slider" });
     this.svg = this.root.appendChild(node("svg", { height: HEIGHT, width: "100%", "aria-hidden": "true" }));
     this.root.addEventListener("pointerdown", (event) => {

@@ -7,7 +7,7 @@ import { MaskStore } from "./mask_store.js";
 import { Curves } from "./curves.js";
 
 const WORST = 12; // buttons of worst frames
-const HEIGHTS = { 1: 520, 2: 420, 4: 300 }; // CSS pixels of a picture at most, by how many there are
+const HEIGHTS = { 1: 520, 2: 420, 4: 340 }; // CSS pixels of a picture at most, by how many there are
 const CORNERS = ["top: 0; left: 0", "top: 0; right: 0", "bottom: 0; left: 0", "bottom: 0; right: 0"];
 
 const LOOK = `
@@ -23,12 +23,12 @@ const LOOK = `
 .wl-worst { flex-wrap: wrap; }
 .wl-worst button { font-variant-numeric: tabular-nums; }
 .wl-job progress { width: 220px; }
-.wanlab-curves { cursor: crosshair; margin: 4px 0; touch-action: none; }
-.wanlab-curves svg { display: block; font-size: 11px; }
-.wanlab-curves text { fill: var(--jp-ui-font-color1, CanvasText); }
-.wanlab-curves .grid { stroke: var(--jp-border-color2, #ccc); stroke-width: 1; }
-.wanlab-curves .hover { stroke: var(--jp-ui-font-color2, #666); stroke-dasharray: 2 2; }
-.wanlab-curves .cursor line { stroke: var(--jp-ui-font-color1, CanvasText); stroke-width: 1.5; }
+.wl-curves { cursor: crosshair; margin: 4px 0; touch-action: none; }
+.wl-curves svg { display: block; font-size: 11px; }
+.wl-curves text { fill: var(--jp-ui-font-color1, CanvasText); }
+.wl-curves .grid { stroke: var(--jp-border-color2, #ccc); stroke-width: 1; }
+.wl-curves .hover { stroke: var(--jp-ui-font-color2, #666); stroke-dasharray: 2 2; }
+.wl-curves .cursor line { stroke: var(--jp-ui-font-color1, CanvasText); stroke-width: 1.5; }
 `;
 
 class Comparison {

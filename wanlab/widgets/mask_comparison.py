@@ -112,7 +112,11 @@ class MaskComparison(stills.Stills):
             facts={
                 "views": {name: _plain(view) for name, view in viz.MASK_VIEWS.items()},
                 "numbers": {
-                    kind: {"title": f"{kind} with {seen.base}" if compares else kind, "share": not compares, "worst": worst}
+                    kind: {
+                        "title": f"{kind} with {seen.base}" if compares else kind,
+                        "share": not compares,
+                        "worst": worst,
+                    }
                     for kind, (compares, worst) in viz.MASK_NUMBERS.items()
                 },
                 "base": seen.base,
