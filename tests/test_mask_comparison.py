@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
@@ -68,7 +69,7 @@ def unpacked(message: tuple[dict[str, Any], list[bytes]]) -> np.ndarray:
     """Return the masks of a message, [n, H, W], bool."""
     content, (joined,) = message
     ends = np.cumsum([0, *content["sizes"]])
-    frames = [zlib.decompress(joined[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    frames = [zlib.decompress(joined[a:b]) for a, b in itertools.pairwise(ends)]
     packed = np.frombuffer(b"".join(frames), np.uint8).reshape(len(frames), HEIGHT, -1)
     return np.unpackbits(packed, axis=-1, count=WIDTH).astype(bool)
 
@@ -104,7 +105,7 @@ def test_numbers_travel_as_they_are(seen: inspection.Inspection, told: Told) -> 
     assert list(state["numbers"]) == list(CHAINS)
     for kind, values in seen.numbers["grow:3"].items():
         np.testing.assert_allclose(state["numbers"]["grow:3"][kind], values, atol=1e-5)
-    assert (state["chosen"], state["result"], state["running"]) == (None, "", False)
+    assert (state["chosen"], state["result"], state["working"]) == (None, "", False)
     assert list(state["unusable"]) == ["auto-keypoint"]
     assert '10_preprocess makes it with mask_source = "keypoints"' in state["unusable"]["auto-keypoint"]
 
@@ -206,6 +207,14 @@ def test_the_mask_in_use_needs_no_new_inputs(
     widget.use("in use")
     assert edits.read(seen.edits, FRAMES, HEIGHT, WIDTH).mask_chain is None
     assert told.last("state")[0]["result"].startswith(f"Chosen: the mask of these inputs, {seen.folder.name}")
+
+
+def test_a_choice_outlives_the_kernel(seen: inspection.Inspection, told: Told) -> None:
+    edits.update(seen.edits, mask_chain="square:2")
+    widget = MaskComparison(seen, seen.clip)
+    assert (widget.names, widget.panes[0]) == ([*CHAINS, "square:2"], "square:2")
+    ask(widget, "hello")
+    assert told.last("state")[0]["chosen"] == "square:2"
 
 
 def test_pictures_and_masks_are_not_saved_with_the_notebook(seen: inspection.Inspection, told: Told) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -210,6 +210,14 @@ def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> N
         )
 
 
+class Masks(Protocol):
+    """A mask of which stretches are taken: an array, or one that is kept packed."""
+
+    def __getitem__(self, frames: slice, /) -> np.ndarray:
+        """Return [n, H, W], bool."""
+        ...
+
+
 class _Verb(NamedTuple):
     """A word of a chain.
 
@@ -279,11 +287,11 @@ def apply_chain(mask: np.ndarray, chain: str) -> np.ndarray:
     return mask
 
 
-def apply_chain_between(mask: np.ndarray, chain: str, first: int, last: int) -> np.ndarray:
+def apply_chain_between(mask: Masks, chain: str, first: int, last: int) -> np.ndarray:
     """Return frames `first` to `last` (inclusive) of what `apply_chain` makes, without working on frames that do not matter.
 
     Args:
-        mask: [T, H, W], bool, all frames.
+        mask: [T, H, W], bool, all frames, or what unpacks a slice of them.
         chain: as `apply_chain`.
         first, last: 0 to T - 1.
 

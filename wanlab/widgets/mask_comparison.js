@@ -115,8 +115,8 @@ class Comparison {
     follow(["wipe"], () => { this.drawWipes(); this.leader.draw(); });
     follow(["number"], () => this.drawNumbers());
     follow(["frame"], () => this.model.get("frame") !== this.leader.wanted && this.goTo(this.model.get("frame")));
-    this.link.on("state", ({ numbers, unusable, chosen, result }) => {
-      Object.assign(this, { numbers, unusable, chosen });
+    this.link.on("state", ({ numbers, unusable, chosen, result, working }) => {
+      Object.assign(this, { numbers, unusable, chosen, working });
       this.result.textContent = result;
       this.refresh();
     });
@@ -345,16 +345,20 @@ class Comparison {
     context.drawImage(canvas, 0, 0, canvas.width * shrink, canvas.height * shrink);
   }
 
-  drawJob({ text, done, total, running, stops }) {
-    const parts = [make("span", { text: total ? `${text}: ${done} of ${total}` : text })];
-    if (total) parts.push(make("progress", { max: total, value: done, "aria-label": text }));
-    if (stops) parts.push(button("Cancel", `Cancel: ${text}`, () => this.link.tell("cancel")));
-    if (running && this.working && this.job.childElementCount === parts.length) { // the button keeps its focus
-      this.job.replaceChild(parts[0], this.job.children[0]);
-      if (total) this.job.children[1].value = done;
+  drawJob({ text, done, total, running }) {
+    const said = make("span", { text: total ? `${text}: ${done} of ${total}` : text });
+    const bar = make("progress", { "aria-label": text, ...(total ? { max: total, value: done } : {}) });
+    if (running && this.working && this.job.childElementCount) { // the button keeps its focus
+      this.job.children[0].replaceWith(said);
+      this.job.children[1].replaceWith(bar);
       return;
     }
-    this.job.replaceChildren(...(running ? parts : []));
+    const cancel = button("Cancel", `Cancel: ${text}`, () => {
+      cancel.disabled = true; // the work looks up now and then
+      cancel.textContent = "cancelling …";
+      this.link.tell("cancel");
+    });
+    this.job.replaceChildren(...(running ? [said, bar, cancel] : []));
     this.panel.say(running ? "" : text);
     if (running) this.panel.fail("");
     this.working = running;

@@ -9,6 +9,7 @@ import threading
 import traceback
 import zlib
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from wanlab import config, edits, inspection, mask, mask_metrics, media, viz
 from wanlab.widgets import stills
 
 CHUNK = 8  # frames between two looks at whether the work was cancelled: 0.2 s at 1280x720
+DASHES = {"-": "", "--": "6 3", ":": "2 2"}  # matplotlib's words, SVG's pixels drawn and left out
 STILL_VIEWS = (viz.overlay, viz.difference, viz.leak)
 
 
@@ -56,10 +58,6 @@ class Packed:
         found = b"".join(map(zlib.decompress, self.frames[frames]))
         packed = np.frombuffer(found, np.uint8).reshape(-1, self.height, -(-self.width // 8))
         return np.unpackbits(packed, axis=-1, count=self.width).astype(bool)
-
-
-class Cancelled(Exception):
-    """The reader asked that the work end."""
 
 
 class MaskComparison(stills.Stills):
@@ -102,11 +100,13 @@ class MaskComparison(stills.Stills):
         self._result = ""
         decided = edits.read(seen.edits, len(clip), clip.height, clip.width) if seen.edits.is_file() else edits.Edits()
         self._chain = decided.mask_chain
-        order = list(dict.fromkeys((inspection.OUTLINE, *seen.numbers)))
+        names = list(dict.fromkeys((*seen.names, *filter(None, [self._chain]))))
+        chosen = self._chosen() or seen.chosen
+        order = list(dict.fromkeys((*([chosen] if chosen else []), *names[1:], names[0])))
         super().__init__(
             clip,
-            names=list(seen.names),
-            panes=[order[(1 + i) % len(order)] for i in range(4)],
+            names=names,
+            panes=[order[i % len(order)] for i in range(4)],
             base=seen.base,
             frame=len(clip) // 2,
             facts={
@@ -121,7 +121,7 @@ class MaskComparison(stills.Stills):
                 },
                 "base": seen.base,
                 "colours": list(viz.LINE_COLOURS),
-                "dashes": ["", "6 3", "2 2"],  # as viz.LINE_STYLES
+                "dashes": [DASHES[style] for style in viz.LINE_STYLES],
                 "example": mask.DEFAULT_CHAIN,
             },
         )
@@ -202,7 +202,7 @@ class MaskComparison(stills.Stills):
     def _replay(self) -> str:
         made = inspection.replay(self.seen, watch=self._watch)
         self._result = f"New inputs with {'; '.join(made.by_hand)}: {_where(made.made.folder)}"
-        return "done"
+        return ""
 
     def _measure(self, name: str) -> str:
         outline, base = self._packed(inspection.OUTLINE), self._packed(self.seen.base)
@@ -270,7 +270,7 @@ class MaskComparison(stills.Stills):
         said = ""
         try:
             said = work()
-        except Cancelled:
+        except CancelledError:
             said = f"cancelled: {text}"
         except Exception as error:
             traceback.print_exc()
@@ -282,10 +282,10 @@ class MaskComparison(stills.Stills):
         """Tell how far the work is.
 
         Raises:
-            Cancelled: if it is to end.
+            CancelledError: if it is to end.
         """
         if self._cancel.is_set():
-            raise Cancelled
+            raise CancelledError
         self.tell("job", running=True, text=what, done=done, total=total)
 
     def _check_idle(self) -> None:
@@ -300,13 +300,21 @@ class MaskComparison(stills.Stills):
         how = f'another outline, no chain of this one: 10_preprocess makes it with mask_source = "keypoints", mask_chain = "{chain}"'
         return {inspection.AUTO_KEYPOINT: how}
 
+    def _chosen(self) -> str | None:
+        """Return the variant that was chosen, None without."""
+        return inspection.OUTLINE if self._chain == "" else self._chain
+
     def _tell_state(self) -> None:
         """Send the numbers, per variant and kind one a frame, and what was chosen."""
         numbers = {name: {kind: v.round(5).tolist() for kind, v in row.items()} for name, row in self._numbers.items()}
-        chosen = inspection.OUTLINE if self._chain == "" else self._chain
-        running = self._job is not None and self._job.is_alive() and self._job is not threading.current_thread()
+        working = self._job is not None and self._job.is_alive() and self._job is not threading.current_thread()
         self.tell(
-            "state", numbers=numbers, unusable=self._unusable(), chosen=chosen, result=self._result, running=running
+            "state",
+            numbers=numbers,
+            unusable=self._unusable(),
+            chosen=self._chosen(),
+            result=self._result,
+            working=working,
         )
 
 
