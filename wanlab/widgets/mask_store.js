@@ -77,8 +77,11 @@ export class MaskStore {
   async inflate(place, coded) {
     if (this.opening.has(place)) return;
     this.opening.add(place);
-    const stream = new Blob([coded]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const bits = new Uint8Array(await new Response(stream).arrayBuffer());
+    const inflater = new DecompressionStream("deflate");
+    const writer = inflater.writable.getWriter();
+    writer.write(coded);
+    writer.close();
+    const bits = new Uint8Array(await new Response(inflater.readable).arrayBuffer());
     this.opening.delete(place);
     this.inflated.set(place, bits);
     this.bytes += bits.length;
