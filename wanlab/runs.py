@@ -61,7 +61,7 @@ class Run:
         self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; a step says so
         self.news = news  # "new", "continued" or "reused", for the reader
         self.watch: Callable[[str, int, int], None] | None = (
-            None  # is told what `tell` is told; what it raises ends the work
+            None  # hears what `tell` is told; what it raises ends the work
         )
         self.manifest: dict[str, Any] = read_manifest(folder)
         self._unfinished = False

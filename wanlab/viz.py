@@ -192,6 +192,18 @@ def mask_changes(
     return _sheet(shown, frames, cell=MASK_CELL)
 
 
+def frame_sheet(rows: Mapping[str, Mapping[int, np.ndarray]], marks: Mapping[int, str] | None = None) -> Image:
+    """Show pictures of the same frames, a row per name, frame numbers on top.
+
+    Args:
+        rows: by name and frame number [H, W, 3], 0 to 255, uint8 RGB.
+        marks: the word beside the number of a frame.
+    """
+    frames = sorted(next(iter(rows.values())))
+    shown = {name: np.stack([pictures[t] for t in frames]) for name, pictures in rows.items()}
+    return _sheet(shown, frames, marks=marks, cell=MASK_CELL)
+
+
 class Layer(NamedTuple):
     """What a view paints over the frame: where (a word of REGIONS), in which RGB colour, how opaque (0 to 1), in words."""
 
