@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import zlib
 from collections.abc import Iterator
@@ -258,8 +259,10 @@ def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: Told, n
     chosen = {"inputs": str(parent.folder), "auto_keypoint": False, "compare": ["snap:16"]}
     looked = inspection.work(inspection.start(config.InspectSettings.build(chosen)))
     assert looked.clip is not None
+    asked = looked.asked.replaced(auto_keypoint=True)  # which new inputs do not need
+    looked = dataclasses.replace(looked, asked=asked)
     before = parent.sha256()
-    widget = MaskComparison(looked, looked.clip)
+    widget = MaskComparison(looked, media.open_clip(parent.folder / inputs.DRIVING))
     widget.attempt(name)
     ask(widget, "use", name=name)
     assert edits.read(looked.edits, 3, parent.height, parent.width).mask_chain == chain  # at once
@@ -278,13 +281,14 @@ def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: Told, n
     assert len(works) > 2  # it tells how far it is
     again = inspection.replay(looked)  # the notebook's cell finds them made
     assert again.made.folder == latest.folder
+    assert "auto-keypoint" not in again.names
 
 
 def test_new_inputs_can_be_cancelled(parent: inputs.AnimateInputs, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {"inputs": str(parent.folder), "auto_keypoint": False, "compare": []}
     looked = inspection.work(inspection.start(config.InspectSettings.build(chosen)))
     assert looked.clip is not None
-    widget = MaskComparison(looked, looked.clip)
+    widget = MaskComparison(looked, media.open_clip(parent.folder / inputs.DRIVING))
     widget.attempt("grow:7")
     known, _ = inputs.find("latest")
     blank = mask.blank_out

@@ -115,6 +115,11 @@ def test_panes_scrub_and_play_in_step(
     until(page, "document.querySelector('.wl-curves').getAttribute('aria-valuenow') === '11'")
     assert widget.frame == 11
     shoot(page, "mask_comparison_4")
+    page.evaluate("""() => { const slider = document.querySelector('.wl-line input');
+      for (const t of [3, 7, 20, 15]) { slider.value = t; slider.dispatchEvent(new Event('input')); } }""")
+    at_frame(page, 15)  # the frames on the way do not lead back
+    page.wait_for_timeout(300)
+    at_frame(page, 15)
     page.evaluate(
         """() => { window.frames_ = new Set(); window.apart = 0;
              const look = () => { const shown = [...document.querySelectorAll('.wl-view')].map((view) => view.dataset.frame);

@@ -66,6 +66,13 @@ class Comparison {
     this.model.save_changes();
   }
 
+  /** Tell the kernel which frame is shown. */
+  keep() {
+    this.mine = true; // what was wanted since may be another one
+    this.set("frame", this.frame);
+    this.mine = false;
+  }
+
   build() {
     const { node } = this.panel;
     const layouts = [[2, false, "2 side by side"], [4, false, "4 side by side"], [2, true, "wipe 2"], [4, true, "wipe 4"]];
@@ -114,7 +121,7 @@ class Comparison {
     follow(["panes", "names", "view", "base"], () => this.refresh());
     follow(["wipe"], () => { this.drawWipes(); this.leader.draw(); });
     follow(["number"], () => this.drawNumbers());
-    follow(["frame"], () => this.model.get("frame") !== this.leader.wanted && this.goTo(this.model.get("frame")));
+    follow(["frame"], () => this.mine || this.goTo(this.model.get("frame")));
     this.link.on("state", ({ numbers, unusable, chosen, result, working }) => {
       Object.assign(this, { numbers, unusable, chosen, working });
       this.result.textContent = result;
@@ -146,6 +153,7 @@ class Comparison {
     while (this.views.length > pictures) this.views.pop().close();
     while (this.views.length < pictures) this.views.push(this.pane(this.views.length, { leader: this.leader }));
     this.views.forEach((view) => (view.most = HEIGHTS[pictures]));
+    this.leader.stage.setAttribute("aria-label", this.wiped ? "frame with masks, drag to wipe" : "frame with mask 1");
     this.layers = Array.from({ length: this.count }, () => new MaskLayer(this.clip.width, this.clip.height));
     this.tags.forEach((tag) => tag.remove());
     this.tags = this.wiped ? CORNERS.slice(0, this.count).map((style) => make("span", { class: "wl-tag", style })) : [];
@@ -171,9 +179,9 @@ class Comparison {
     leader.on("frame", () => {
       this.curves.mark(this.frame);
       this.captions();
-      if (!leader.playing) this.set("frame", this.frame);
+      if (!leader.playing) this.keep();
     });
-    leader.on("pause", () => this.set("frame", this.frame));
+    leader.on("pause", () => this.keep());
     leader.on("down", (event) => this.wiped && event.button === 0 && this.drag(event));
     leader.on("move", (event) => this.wiped && event.buttons & 1 && this.drag(event));
   }
