@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import Lab, run_notebook
+from browsing import Lab, run_notebook, scroll_to
 
 from wanlab import inputs, mask
 
@@ -26,13 +26,7 @@ def test_a_mask_is_chosen_in_the_notebook(page: Any, lab: Lab, shoot: Callable[[
     """On the inputs of the test before: a tried chain is used, and new inputs with it are on the disk."""
     panel = run_notebook(page, lab, "20_inspect", "auto_keypoint = False; compare = ['snap:16']")
     comparison = panel.get_by_role("region", name="mask comparison")
-    panel.locator(".jp-Notebook").hover()
-    for _ in range(180):  # JupyterLab puts only those cells into the page that are near its view
-        page.mouse.wheel(0, 1000)
-        page.wait_for_timeout(500)
-        if comparison.count():
-            break
-    comparison.scroll_into_view_if_needed()
+    scroll_to(page, panel, comparison)
     comparison.get_by_label("mask chain to try").fill("grow:4,snap:8")
     comparison.get_by_role("button", name="Show this chain").click()
     comparison.get_by_role("button", name="Use this mask: grow:4,snap:8").click()
