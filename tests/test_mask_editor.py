@@ -174,7 +174,7 @@ def test_a_click_shows_its_mask_and_the_others_are_called_old_until_they_follow(
     disc = discs(editor.decided.points, 2)
     np.testing.assert_array_equal(editor.outline(2), disc)
     np.testing.assert_array_equal(editor.outline(3), square)  # as it was
-    np.testing.assert_array_equal(editor.picture(2, "mask")[..., 3] > 0, disc)
+    np.testing.assert_array_equal(editor.picture(2, "mask").mask, disc)
     worker = editor.propagate()
     assert worker is not None
     worker.join()

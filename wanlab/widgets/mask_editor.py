@@ -100,12 +100,12 @@ class MaskEditor(stills.Stills):
         strokes = [stroke._replace(frame=0) for stroke in decided.strokes if stroke.frame == t]
         return mask_edits.paint(base[None].copy(), strokes)[0]
 
-    def picture(self, t: int, layer: str) -> np.ndarray:
+    def picture(self, t: int, layer: str) -> np.ndarray | stills.Tint:
         """Return the frame, or on layer `mask` the outline as a tint."""
         if layer != "mask":
             return super().picture(t, layer)
         self._look(t)
-        return _tint(self.outline(t), viz.MASK_COLOUR)
+        return stills.Tint(self.outline(t), viz.MASK_COLOUR)
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Take an action, a wish to preview a click, or one of the buttons."""
@@ -312,7 +312,7 @@ class MaskEditor(stills.Stills):
             with self._state:
                 here = self._prompts_on(t)
                 here = self._placed(points.Prompts((*here.clicks, click), here.boxes), t)
-            picture = _tint(self.masks.mask(t, here), HOVER_COLOUR)
+            picture = stills.Tint(self.masks.mask(t, here), HOVER_COLOUR)
             self.tell("hover", buffers=[stills.encode(picture, int(content["width"]))], id=content["id"], t=t)
 
     def _propagate(self, frames: range, prompts: points.Prompts) -> None:
@@ -368,14 +368,6 @@ def _read(seen: inspection.Inspection, clip: media.Clip) -> edits.Edits:
     if not seen.edits.is_file():
         return edits.Edits()
     return edits.read(seen.edits, len(clip), clip.height, clip.width)
-
-
-def _tint(mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Return a mask as a half see-through colour with its outline: [H, W, 4], RGBA, uint8."""
-    out = np.zeros((*mask.shape, 4), np.uint8)
-    out[mask] = (*colour, 90)
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(out, contours, -1, (*colour, 255), max(1, round(mask.shape[0] / 400)))
 
 
 def _marked(picture: np.ndarray, decided: edits.Edits, t: int) -> np.ndarray:

@@ -3,8 +3,8 @@
     class Mine(Stills):
         _esm = module("mine.js")             # after parts.js, frame_store.js and clip_view.js, which it may import
 
-        def picture(self, t, layer):         # [H, W, 3] uint8 RGB travels as JPEG, [H, W, 4] RGBA as PNG
-            return self.frames[t] if layer == "clip" else …
+        def picture(self, t, layer):         # [H, W, 3] uint8 RGB travels as JPEG, [H, W, 4] RGBA and Tint as PNG
+            return self.frames[t] if layer == "clip" else Tint(mask, (0, 158, 115))
 
         def received(self, kind, content):   # each other message: what `link.tell(kind, {…})` sends in the browser
             …
@@ -18,25 +18,35 @@ subshell), so they are answered while a cell runs: what `picture` and `received`
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import traceback
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anywidget
 import cv2
 import numpy as np
 import traitlets
+from PIL import Image
 
 from wanlab import media
 
 FOLDER = Path(__file__).parent
 SHARED = ("parts.js", "frame_store.js", "clip_view.js")
 QUALITY = 85  # of JPEG: 60 kB for 960x540
+INSIDE = 90  # of 255, how much of a mask's colour covers the frame
 KEPT_BYTES = 96 * 2**20  # of coded pictures: 300 frames of 1280x720 and their masks at full size
+
+
+class Tint(NamedTuple):
+    """A mask, [H, W], bool, that lies over a frame as a half see-through colour (RGB) with its outline."""
+
+    mask: np.ndarray
+    colour: tuple[int, int, int]
 
 
 def module(*names: str) -> str:
@@ -66,8 +76,8 @@ class Stills(anywidget.AnyWidget):
         super().__init__(clip=facts, **traits)
         self.on_msg(self._receive)
 
-    def picture(self, t: int, layer: str) -> np.ndarray:
-        """Return what `layer` shows on frame `t`: [H, W, 3] RGB or [H, W, 4] RGBA, 0 to 255, uint8."""
+    def picture(self, t: int, layer: str) -> np.ndarray | Tint:
+        """Return what `layer` shows on frame `t`: [H, W, 3] RGB or [H, W, 4] RGBA, 0 to 255, uint8, or a mask."""
         if layer != "clip":
             raise ValueError(f"layer must be clip, got {layer!r}; use clip")
         return self.frames[t]
@@ -120,13 +130,30 @@ class Stills(anywidget.AnyWidget):
             self.tell("error", text=f"{error}" or type(error).__name__, id=content.get("id"))
 
 
-def encode(picture: np.ndarray, width: int) -> bytes:
-    """Return [H, W, 3] RGB as JPEG or [H, W, 4] RGBA as PNG, uint8, shrunk to `width` pixels if it is wider."""
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    if width < picture.shape[1]:
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+def encode(picture: np.ndarray | Tint, width: int) -> bytes:
+    """Return [H, W, 3] RGB, 0 to 255, uint8, as JPEG, [H, W, 4] RGBA or a mask as PNG, shrunk to `width` pixels if wider."""
+    if isinstance(picture, Tint):
+        return _tinted(_shrunk(picture.mask.astype(np.uint8) * 255, width) > 127, picture.colour)
+    picture = _shrunk(picture, width)
     if picture.shape[2] == 4:
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
         return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA), options)[1].tobytes()
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def _shrunk(picture: np.ndarray, width: int) -> np.ndarray:
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) if width < picture.shape[1] else picture
+
+
+def _tinted(mask: np.ndarray, colour: tuple[int, int, int]) -> bytes:
+    """Return a PNG of three colours (nothing, the inside, the outline): a seventh of the work of one with four channels."""
+    kinds = mask.astype(np.uint8)
+    contours, _ = cv2.findContours(kinds, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(kinds, contours, -1, 2, max(1, round(mask.shape[0] / 400)))  # type: ignore[call-overload]
+    made = Image.frombytes("P", mask.shape[::-1], kinds.tobytes())
+    made.putpalette((0, 0, 0, *colour, *colour))
+    file = io.BytesIO()
+    made.save(file, "PNG", compress_level=1, transparency=bytes((0, INSIDE, 255)))
+    return file.getvalue()
