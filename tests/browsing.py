@@ -102,10 +102,10 @@ def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
 def scroll_to(page: Any, panel: Any, what: Any) -> None:
     """Scroll a notebook until something is in it: JupyterLab puts only those cells into the page that are near its view."""
     panel.locator(".jp-Notebook").hover()
-    for _ in range(300):
+    for step in range(300):
         if what.count():
             break
-        page.mouse.wheel(0, 1500)
+        page.mouse.wheel(0, 800 if step // 15 % 2 == 0 else -800)  # down and up again: it may not be there yet
         page.wait_for_timeout(300)
     what.scroll_into_view_if_needed()
 
