@@ -70,7 +70,7 @@ def main() -> None:
     options.add_argument("--max_frames", type=int, default=None)
     args = options.parse_args()
     setting = args.sam_checkpoint if args.sam_checkpoint in ("auto", "nano", "none") else Path(args.sam_checkpoint)
-    weights, _ = sam_models.choose(setting, clicks=True)
+    weights, _ = sam_models.choose(setting)
     print("| clip | source | chain | IoU | least IoU | boundary F | flicker | leak | person left out | s/frame |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in args.clips:

@@ -88,6 +88,8 @@ def page(lab: Lab, browser: Any) -> Iterator[Any]:
 
 def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
     """Open a notebook of the project, add lines to its `parameters` cell and run all cells; return its panel."""
+    # JupyterLab saves by itself every two minutes: not into the project's notebook
+    page.route("**/api/contents/**", lambda route: route.abort() if route.request.method == "PUT" else route.fallback())
     page.goto(f"{lab.base}/lab/tree/notebooks/{name}.ipynb?token={lab.token}")
     panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")  # those opened before are still in the page
     panel.get_by_role("heading", name=name.replace("_", " ").title()).wait_for(timeout=60000)

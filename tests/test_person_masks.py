@@ -61,7 +61,6 @@ def tracked(monkeypatch: pytest.MonkeyPatch) -> list[list[sam_video.Pass]]:
 def full_size(nano_sam2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `auto` find the tiny network as if it were full-size weights."""
     monkeypatch.setattr(sam_models, "_best", lambda _: (sam_models.read(sam_models.NANO), ()))
-    monkeypatch.setattr(sam_models.Weights, "full_size", True)
 
 
 @pytest.fixture
@@ -97,18 +96,18 @@ def test_another_chain_never_runs_sam2_again(
 def test_other_prompts_or_weights_are_another_question(
     outputs: Path, sample: Path, nano_sam2: Path, tracked: list, points_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preprocessed(sample, mask_source=points_file)
+    preprocessed(sample, mask_source=points_file, sam_checkpoint="nano")
     points_file.write_text(json.dumps({"positive": [{**NOSE, "x": 97}]}))
-    preprocessed(sample, mask_source=points_file)
+    preprocessed(sample, mask_source=points_file, sam_checkpoint="nano")
     assert len(tracked) == 2
     assert [each.first for each in tracked[0]] == [2]
     monkeypatch.setattr(sam_models.Weights, "sha256", lambda _: "of other weights")
-    preprocessed(sample, mask_source=points_file)
+    preprocessed(sample, mask_source=points_file, sam_checkpoint="nano")
     assert len(tracked) == 3
     assert len(list((outputs / person_masks.KEPT).iterdir())) == 3
 
 
-def test_the_miniature_serves_clicks_and_whoever_names_it(
+def test_the_miniature_serves_whoever_names_it(
     outputs: Path, sample: Path, nano_sam2: Path, tracked: list, points_file: Path
 ) -> None:
     ways = {
@@ -118,14 +117,15 @@ def test_the_miniature_serves_clicks_and_whoever_names_it(
             {"mask_source": points_file, "sam_checkpoint": "none"},
             "GrabCut with 1 point on 1 frame (points.json)",
         ),
-        "clicks": ({"mask_source": points_file}, "SAM2 nano"),
+        "clicks": ({"mask_source": points_file}, "GrabCut with 1 point on 1 frame (points.json)"),
+        "clicks by name": ({"mask_source": points_file, "sam_checkpoint": "nano"}, "SAM2 nano"),
         "by name": ({"sam_checkpoint": "nano"}, "with 8 points on 1 frame (keypoints)"),
         "official": ({"mask_source": "official", "sam_checkpoint": "nano"}, "(official)"),
     }
     for name, (more, words) in ways.items():
         _, run = preprocessed(sample, **more)
         assert any(words in note for note in run.manifest["notes"]), name
-        assert ("SAM2 nano" in run.manifest["models"]) == (name in ("clicks", "by name", "official"))
+        assert ("SAM2 nano" in run.manifest["models"]) == (name in ("clicks by name", "by name", "official"))
     assert [each[0].backwards for each in tracked] == [True, True, False]
 
 
@@ -178,10 +178,10 @@ def test_a_stopped_pass_leaves_no_masks_behind(
 
     monkeypatch.setattr(sam_video.Predictor, "follow", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        preprocessed(sample, mask_source=points_file)
+        preprocessed(sample, mask_source=points_file, sam_checkpoint="nano")
     assert not (outputs / person_masks.KEPT).exists()
     assert runs.list_runs()[0].manifest["error"]["text"] == "interrupted"
-    made, _ = preprocessed(sample, mask_source=points_file)
+    made, _ = preprocessed(sample, mask_source=points_file, sam_checkpoint="nano")
     assert made.person_mask() is not None
 
 

@@ -58,7 +58,7 @@ def test_every_published_model_is_told_by_its_keys(path: Path) -> None:
 def test_both_layouts_are_read_and_built(published: dict[str, Path]) -> None:
     for file, name in (("sam2_hiera_tiny.pt", "SAM2 tiny"), ("sam2.1_hiera_tiny-fp16.safetensors", "SAM2.1 tiny")):
         weights = sam_models.read(published[file])
-        assert (weights.name, weights.full_size, weights.config.is_file()) == (name, True, True)
+        assert (weights.name, weights.config.is_file()) == (name, True)
         made = sam_models.build(weights, SAM2Base, "cpu")
         assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
         assert not made.training
@@ -125,29 +125,25 @@ def place(file: Path, target: Path) -> Path:
 
 
 def test_auto_finds_the_best_that_is_here(project: Path, published: dict[str, Path], nano_sam2: Path) -> None:
-    assert sam_models.choose("auto", clicks=False) == (None, ())
-    by_clicks, _ = sam_models.choose("auto", clicks=True)
-    assert by_clicks is not None
-    assert (by_clicks.file, by_clicks.full_size) == (nano_sam2, False)
+    assert sam_models.choose("auto") == (None, ())
     old = place(
         published["sam2_hiera_tiny.pt"], project / "Wan2.2-Animate-14B/process_checkpoint/sam2/sam2_hiera_tiny.pt"
     )
-    for clicks in (False, True):
-        found, _ = sam_models.choose("auto", clicks=clicks)
-        assert found is not None
-        assert (found.file, found.name) == (old, "SAM2 tiny")
+    found, _ = sam_models.choose("auto")
+    assert found is not None
+    assert (found.file, found.name) == (old, "SAM2 tiny")
     new = place(published["sam2.1_hiera_tiny-fp16.safetensors"], project / "ComfyUI/models/sam2/sam2.1_hiera_tiny-fp16.safetensors")  # fmt: skip
-    found, _ = sam_models.choose("auto", clicks=False)
+    found, _ = sam_models.choose("auto")
     assert found is not None
     assert (found.file, found.name) == (new, "SAM2.1 tiny")
     (project / "ComfyUI/models/sams").mkdir()
     save_file({"image_encoder.blocks.0.w": torch.zeros(1)}, project / "ComfyUI/models/sams/sam2_fake.safetensors")
-    found, notes = sam_models.choose("auto", clicks=False)
+    found, notes = sam_models.choose("auto")
     assert found is not None
     assert found.file == new
     assert "passed over: sam2_fake.safetensors must hold SAM2" in notes[0]
-    assert sam_models.choose("none", clicks=True) == (None, ())
-    by_name, _ = sam_models.choose("nano", clicks=False)
+    assert sam_models.choose("none") == (None, ())
+    by_name, _ = sam_models.choose("nano")
     assert by_name is not None
     assert by_name.name == "SAM2 nano"
     assert dict(sam_models.overview())["SAM2"].startswith("SAM2.1 tiny in ComfyUI/models")
@@ -157,12 +153,12 @@ def test_a_named_folder_is_looked_into(project: Path, published: dict[str, Path]
     other = project / "elsewhere"
     other.mkdir()
     with pytest.raises(FileNotFoundError, match="must be a file or a folder with SAM2's weights, got elsewhere, which holds none"):  # fmt: skip
-        sam_models.choose(other, clicks=False)
+        sam_models.choose(other)
     file = place(published["sam2_hiera_tiny.pt"], other / "models/sams/sam2_hiera_tiny.pt")
-    found, _ = sam_models.choose(other, clicks=False)
+    found, _ = sam_models.choose(other)
     assert found is not None
     assert found.file == file
-    found, _ = sam_models.choose("auto", clicks=False, checkpoint=other)
+    found, _ = sam_models.choose("auto", checkpoint=other)
     assert found is not None
     assert found.file == file
 

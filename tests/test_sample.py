@@ -71,6 +71,7 @@ def test_what_is_bundled_stays_small() -> None:
     assert size("sample") <= 10
     assert size("nano") <= 30
     assert size("networks") <= 31
+    assert size("sam2_nano") <= 15
 
 
 def test_every_network_has_its_sum() -> None:

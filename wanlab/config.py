@@ -176,9 +176,9 @@ def _convenience(default: Any, description: str, **rules: Any) -> Any:
 _SAM_CHECKPOINT: Any = Field(
     "auto",
     union_mode="left_to_right",
-    description="SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/, for clicks else nano), nano, none",
+    description="SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/), nano (bundled, for rendered people), none",
 )
-_COMPILE_SAM: Any = _convenience("auto", "compile SAM2's image encoder; auto: on a GPU, for 400 frames or more")
+_COMPILE_SAM: Any = _convenience("auto", "compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more")
 
 
 def _of_wan22(default: Any, description: str, mark: str, **rules: Any) -> Any:

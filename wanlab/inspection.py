@@ -117,13 +117,12 @@ def start(settings: config.InspectSettings) -> runs.Run:
     clicked = settings.points is not None or (decided is not None and _looks_anew(decided, made))
     weights, passed_over = None, ()
     if made.mode == "replace" and (clicked or settings.auto_keypoint):
-        weights, passed_over = sam_models.choose(settings.sam_checkpoint, clicks=clicked)
-    by_name = settings.sam_checkpoint == "nano"
+        weights, passed_over = sam_models.choose(settings.sam_checkpoint)
     resolved = settings.replaced(
         inputs=made.folder,
         mask_chain=chain,
         driving_video=files.get("driving_video"),
-        sam_checkpoint="nano" if by_name else weights.file if weights else "none",
+        sam_checkpoint=weights.file if weights else "none",
     )
     try:
         for text in (*resolved.compare, chain or ""):
@@ -310,10 +309,9 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     clicked = settings.points is not None or _looks_anew(decided, made)
     if found is None and (clicked or settings.auto_keypoint):
         found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
-    weights, _ = sam_models.choose(settings.sam_checkpoint, clicks=True)
-    of_upstream = weights if weights and (weights.full_size or settings.sam_checkpoint == "nano") else None
+    weights, _ = sam_models.choose(settings.sam_checkpoint)
     chances = None
-    if found is not None and ((clicked and not weights) or (settings.auto_keypoint and not of_upstream)):
+    if found is not None and not weights and (clicked or settings.auto_keypoint):
         chances = list(person_masks.probabilities(run, clip, found))  # both ways through GrabCut begin with them
     if settings.points and found is not None:
         outline = person_masks.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
@@ -328,7 +326,7 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
         upstream = person_masks.find(
-            run, "keypoints", clip, found, of_upstream, chances, settings.compile_sam, f"the variant {AUTO_KEYPOINT}"
+            run, "keypoints", clip, found, weights, chances, settings.compile_sam, f"the variant {AUTO_KEYPOINT}"
         )
         variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
     return variants

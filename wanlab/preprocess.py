@@ -172,7 +172,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             if "mask_video" in own:
                 person = final = inputs.read_mask(own["mask_video"].info.path)
             else:
-                weights, _ = sam_models.choose(settings.sam_checkpoint, clicks=True)
+                weights, _ = sam_models.choose(settings.sam_checkpoint)
                 person = person_masks.find(
                     run, settings.mask_source, clip, found.keypoints, weights, compile_sam=settings.compile_sam
                 )
@@ -255,8 +255,7 @@ def _mask_source(
     source = settings.mask_source
     if settings.mode != "replace" or settings.mask_video is not None or not person_masks.takes_sam2(source):
         return source, None, ()
-    clicks = isinstance(source, Path)
-    weights, notes = sam_models.choose(settings.sam_checkpoint, clicks=clicks, checkpoint=checkpoint)
+    weights, notes = sam_models.choose(settings.sam_checkpoint, checkpoint=checkpoint)
     if source == "official" and weights is None:
         raise config.SettingsError(
             f"mask_source official needs SAM2's weights, which are not here; use keypoints, or get them: {sam_models.DOWNLOAD}"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Network = TypeVar("Network", bound=SAM2Base)
 
 NANO = config.ASSETS / "sam2_nano" / "model.safetensors"  # the bundled miniature, its config.yaml beside it
-NANO_SERVES_CLICKS = True  # what "auto" takes the miniature for where no full-size weights are: clicks, nothing else
 PLACES = ("process_checkpoint/sam2", "models/sams", "models/sam2", ".")  # upstream's, ComfyUI's two, the folder itself
 FOLDERS = (*checkpoints.DEFAULT_FOLDERS, "ComfyUI")  # of the project
 SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -62,11 +61,6 @@ class Weights:
     name: str
     config: Path
 
-    @property
-    def full_size(self) -> bool:
-        """Whether it is one of Meta's models, not the bundled miniature."""
-        return self.file != NANO
-
     def sha256(self) -> str:
         """Return the SHA-256 of the file; hashed once while it does not change."""
         facts = self.file.stat()
@@ -78,16 +72,16 @@ class Weights:
 
 
 def choose(
-    setting: Path | Literal["auto", "nano", "none"], *, clicks: bool, checkpoint: Path | None = None
+    setting: Path | Literal["auto", "nano", "none"], *, checkpoint: Path | None = None
 ) -> tuple[Weights | None, tuple[str, ...]]:
     """Return the weights that `sam_checkpoint` means, None for none, and sentences about files that were passed over.
 
     `auto` is the best that is here: full-size weights below the checkpoint's folder, Wan2.2-Animate-14B/ or ComfyUI/ of
-    the project, the largest first and SAM2.1 before SAM2; without them, for clicks only, the bundled miniature.
+    the project, the largest first and SAM2.1 before SAM2. It is never the bundled miniature, which knows rendered people:
+    on real films GrabCut is better.
 
     Args:
         setting: auto, nano, none, a file, or a folder that holds one (a checkpoint's, ComfyUI's, or the file's own).
-        clicks: whether a person clicked the prompts.
         checkpoint: another folder to look into.
 
     Raises:
@@ -111,10 +105,7 @@ def choose(
             )
         return found, notes
     folders = [*([checkpoint] if checkpoint else []), *(config.project_root() / name for name in FOLDERS)]
-    found, notes = _best(list(dict.fromkeys(file for folder in folders for file in _files(folder))))
-    if found is None and clicks and NANO_SERVES_CLICKS and NANO.is_file():
-        found = read(NANO)
-    return found, notes
+    return _best(list(dict.fromkeys(file for folder in folders for file in _files(folder))))
 
 
 def read(file: Path) -> Weights:
@@ -191,14 +182,14 @@ def build(weights: Weights, network: type[Network], device: str) -> Network:
 
 def overview() -> Iterator[tuple[str, str]]:
     """Yield a row (name, what is known of it): the weights that `auto` takes, and the miniature."""
-    found, notes = choose("auto", clicks=False)
+    found, notes = choose("auto")
     yield (
         "SAM2",
         "; ".join(
             [f"{found.name} in {config.shown(found.file)}" if found else f"not here; get it: {DOWNLOAD}", *notes]
         ),
     )
-    yield "SAM2 nano", f"bundled, SHA-256 {read(NANO).sha256()[:12]}…" if NANO.is_file() else "not bundled here"
+    yield "SAM2 nano", f"bundled, SHA-256 {read(NANO).sha256()[:12]}…"
 
 
 def _best(files: list[Path]) -> tuple[Weights | None, tuple[str, ...]]:

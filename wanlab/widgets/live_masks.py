@@ -87,7 +87,7 @@ class LiveMasks:
     def __init__(self, seen: inspection.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
         """Take what is looked at, its working clip and the clip's frames."""
         self._seen, self._clip, self._frames = seen, clip, frames
-        self._weights, _ = sam_models.choose(seen.asked.sam_checkpoint, clicks=True)
+        self._weights, _ = sam_models.choose(seen.asked.sam_checkpoint)
         self.before = Packed(inspection.outline_of(seen.parent))
         self.name = self._weights.name if self._weights else "GrabCut"
         self._keypoints: np.ndarray | None = None
