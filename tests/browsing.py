@@ -105,10 +105,10 @@ def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
 def scroll_to(page: Any, panel: Any, what: Any) -> None:
     """Scroll a notebook until something is in it: JupyterLab puts only those cells into the page that are near its view."""
     panel.locator(".jp-Notebook").hover()
-    for _ in range(300):
+    for step in range(300):
         if what.count():
             break
-        page.mouse.wheel(0, 1500)
+        page.mouse.wheel(0, 800 if step // 15 % 2 == 0 else -800)  # down and up again: it may not be there yet
         page.wait_for_timeout(300)
     what.scroll_into_view_if_needed()
 
@@ -121,11 +121,22 @@ async ([code, state, dark]) => {
     : { 'layout-color1': '#fff', 'layout-color2': '#eee', 'ui-font-color1': '#212121', 'ui-font-color2': '#666', 'border-color1': '#bdbdbd' };
   for (const [name, value] of Object.entries(colours)) document.body.style.setProperty(`--jp-${name}`, value);
   const handlers = new Set();
+  const followers = {};
+  const changed = (name, value) => { state[name] = value; (followers[name] ?? []).forEach((follow) => follow()); };
   const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  const deliver = (answers) => answers.forEach(([content, buffers]) => handlers.forEach((h) => h(content, buffers.map(bytes))));
+  const deliver = (answers) => answers.forEach(([content, buffers]) => {
+    if (content.kind === 'trait') changed(content.name, content.value);
+    else handlers.forEach((h) => h(content, buffers.map(bytes)));
+  });
   const model = {
-    get: (name) => state[name], set: () => {}, save_changes: () => {},
-    on: (name, handler) => name === 'msg:custom' && handlers.add(handler), off: (_, handler) => handlers.delete(handler),
+    get: (name) => state[name], save_changes: () => {},
+    set: (name, value) => {
+      if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
+      changed(name, value);
+      window.tell({ kind: 'trait', name, value }).then(deliver);
+    },
+    on: (name, handler) => name === 'msg:custom' ? handlers.add(handler) : (followers[name.slice(7)] ??= []).push(handler),
+    off: (_, handler) => handlers.delete(handler),
     send: async (content) => deliver(await window.tell(content)),
   };
   const poll = async () => { deliver(await window.tell(null)); setTimeout(poll, 30); };
@@ -154,18 +165,25 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
             said.put((content, [base64.b64encode(buffer).decode() for buffer in buffers or ()]))
 
         def tell(_: Any, content: Any) -> list[Any]:
-            if content is not None:
+            if content is not None and content["kind"] == "trait":
+                setattr(widget, content["name"], content["value"])
+            elif content is not None:
                 widget._handle_custom_msg(content, [])
             return [said.get() for _ in range(said.qsize())]
 
+        def follow(change: Any) -> None:
+            said.put(({"kind": "trait", "name": change.name, "value": change.new}, []))
+
         monkeypatch.setattr(widget, "send", send)
+        own = set(widget.traits(sync=True)) - set(anywidget.AnyWidget.class_traits(sync=True))
+        traits = [name for name in own if not name.startswith("_")]
+        widget.observe(follow, names=traits)
+        state = {name: getattr(widget, name) for name in traits}
         page = browser.new_page(viewport={"width": width, "height": 900}, device_scale_factor=ratio)
         pages.append(page)
         page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
         page.expose_binding("tell", tell)
         page.goto("about:blank")
-        own = set(widget.traits(sync=True)) - set(anywidget.AnyWidget.class_traits(sync=True))
-        state = {name: getattr(widget, name) for name in own if not name.startswith("_")}
         page.evaluate(MOUNT, [widget._esm, state, dark])
         return page
 

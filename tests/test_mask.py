@@ -114,6 +114,16 @@ def test_a_chain_is_its_steps() -> None:
     assert mask.upstream_chain(iterations=0) == ""
 
 
+@pytest.mark.parametrize("chain", ["", "grow:2", "hold:8", "median:5", "hold:8,median:7", "median:3,hold:8,hold:16"])
+def test_a_stretch_of_a_chain_is_what_the_whole_chain_gives(chain: str) -> None:
+    source = np.random.default_rng(0).random((14, 24, 24)) > 0.7
+    whole = mask.apply_chain(source, chain)
+    for first in range(14):
+        for last in range(first, 14):
+            found = mask.apply_chain_between(source, chain, first, last)
+            np.testing.assert_array_equal(found, whole[first : last + 1])
+
+
 @pytest.mark.parametrize(
     ("chain", "message"),
     [

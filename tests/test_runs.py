@@ -41,6 +41,22 @@ def test_a_completed_run_is_reused_and_its_manifest_tells_everything(outputs: Pa
     assert set(saved["seconds"]) == {"think"}
 
 
+def test_who_watches_hears_how_far_the_work_is_and_may_end_it(outputs: Path, capsys: pytest.CaptureFixture) -> None:
+    run, heard = open_run(), []
+
+    def watch(what: str, done: int, total: int) -> None:
+        heard.append((what, done, total))
+        if done == 2:
+            raise InterruptedError("enough")
+
+    run.watch = watch
+    with pytest.raises(InterruptedError, match="enough"), run.working():
+        list(run.progress(range(5), "think", 5))
+    assert heard == [("think", 0, 5), ("think", 1, 5), ("think", 2, 5)]
+    assert (run.status, run.manifest["error"]["text"]) == ("failed", "enough")
+    assert "think" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -77,8 +77,12 @@ class Inspection:
 
     def masks(self, name: str) -> np.ndarray:
         """Return a variant: [T, H, W], bool, True where the picture is generated anew."""
+        return np.unpackbits(self.packed(name), axis=-1, count=self.made.width).astype(bool)
+
+    def packed(self, name: str) -> np.ndarray:
+        """Return a variant as bits: [T, H, ceil(W / 8)], uint8, as np.packbits makes them."""
         with np.load(self.folder / VARIANTS, allow_pickle=False) as saved:
-            return np.unpackbits(saved[str(self.names.index(name))], axis=-1)[..., : self.made.width].astype(bool)
+            return saved[str(self.names.index(name))]
 
 
 def start(settings: config.InspectSettings) -> runs.Run:
@@ -194,10 +198,15 @@ def work(run: runs.Run) -> Inspection:
     )
 
 
-def replay(seen: Inspection) -> Inspection:
+def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = None) -> Inspection:
     """Make new inputs from the decisions in `seen.edits`, as `wanlab inspect --edits` does; `seen` itself without any.
 
-    Headless nothing is made beyond what the settings ask for: a replay is asked for by `edits`.
+    Headless nothing is made beyond what the settings ask for: a replay is asked for by `edits`. The slow variant
+    auto-keypoint is left out, for new inputs do not need it.
+
+    Args:
+        seen: what was looked at.
+        watch: is told what is done, how much of it and of how much; what it raises ends the work. None: a line of text.
 
     Raises:
         SettingsError: if what was decided is not finished, e.g. negative points alone.
@@ -214,7 +223,25 @@ def replay(seen: Inspection) -> Inspection:
     if config.headless():
         print(f"{where} holds decisions; to replay them: --edits {where}")
         return seen
-    return work(start(seen.asked.replaced(inputs=seen.parent.folder, edits=seen.edits)))
+    slow = seen.asked.auto_keypoint and seen.asked.base == AUTO_KEYPOINT
+    run = start(seen.asked.replaced(inputs=seen.parent.folder, edits=seen.edits, auto_keypoint=slow))
+    run.watch = watch
+    return work(run)
+
+
+def measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the numbers about a mask by name, [T], float64 each.
+
+    Args:
+        masks, base: [T, H, W], bool; IoU and boundary F compare with the base.
+    """
+    return {
+        "area": mask_metrics.area(masks),
+        "IoU": mask_metrics.iou(masks, base),
+        "boundary F": mask_metrics.boundary_f(masks, base),
+        "change": mask_metrics.change(masks),
+        "leak": mask_metrics.leak_share(masks),
+    }
 
 
 def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
@@ -268,7 +295,10 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
         base = settings.base or OUTLINE
         if base == IN_USE and IN_USE not in variants:
             base = str(made.facts["mask_chain"])
-        numbers = {name: _measure(masks, variants[base]) for name, masks in variants.items()}
+        numbers = {}
+        for i, (name, masks) in enumerate(variants.items()):
+            run.tell("measure", i, len(variants))
+            numbers[name] = measure(masks, variants[base])
         packed = {str(i): np.packbits(masks, axis=-1) for i, masks in enumerate(variants.values())}
         np.savez_compressed(run.path(VARIANTS), **packed)  # type: ignore[arg-type]
         runs.write_json(
@@ -305,7 +335,9 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
         outline = person_masks.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
     outline = mask_edits.outline(decided, outline, finder(run, clip, found, weights, chances, settings.compile_sam))
     variants = {OUTLINE: outline, IN_USE: in_use}
-    for chain in filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))):
+    chains = list(filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))))
+    for i, chain in enumerate(chains):
+        run.tell("mask chains", i, len(chains))
         variants[chain] = mask.apply_chain(outline, chain)
     chain = made.facts.get("mask_chain")
     if chain in variants and np.array_equal(variants[chain], in_use) and _chosen(settings) != IN_USE:
@@ -316,16 +348,6 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
         )
         variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
     return variants
-
-
-def _measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "area": mask_metrics.area(masks),
-        "IoU": mask_metrics.iou(masks, base),
-        "boundary F": mask_metrics.boundary_f(masks, base),
-        "change": mask_metrics.change(masks),
-        "leak": mask_metrics.leak_share(masks),
-    }
 
 
 def _write_inputs(
@@ -352,8 +374,7 @@ def _write_inputs(
         outline, chosen = masks
         mask.check("the mask", chosen, made.keypoints())
         inputs.write_masks(run, outline, chosen, made.fps)
-        blank = (mask.blank_out(frame, m) for frame, m in zip(clip, chosen, strict=True))
-        inputs.write_pair(run, "background_video", blank, made.fps)
+        inputs.write_pair(run, "background_video", _blanked(run, clip, chosen), made.fps)
     inputs.write_facts(
         run.folder,
         mode=made.mode,
@@ -436,6 +457,13 @@ def _read_edits(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
 def _looks_anew(decided: edits.Edits, made: inputs.AnimateInputs) -> bool:
     """Return whether decisions ask for masks to be found anew: clicks, or strokes that other frames follow."""
     return made.mode == "replace" and any(mask_edits.to_find(decided, outline_of(made))[1])
+
+
+def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the background video's frames, [H, W, 3], uint8 RGB."""
+    for t, (frame, hidden) in enumerate(zip(clip, chosen, strict=True)):
+        run.tell("background", t, len(clip))
+        yield mask.blank_out(frame, hidden)
 
 
 def _existing(name: str, path: Path) -> Path:

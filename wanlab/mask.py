@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -210,13 +210,26 @@ def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> N
         )
 
 
+class Masks(Protocol):
+    """A mask of which stretches are taken: an array, or one that is kept packed."""
+
+    def __getitem__(self, frames: slice, /) -> np.ndarray:
+        """Return [n, H, W], bool."""
+        ...
+
+
 class _Verb(NamedTuple):
-    """A word of a chain: how many numbers it takes (least, most), the least value of each, what it does."""
+    """A word of a chain.
+
+    counts: how many numbers it takes (least, most). least: the least value of each. run: what it does.
+    reach: how many frames before and after decide a frame, for those numbers.
+    """
 
     counts: tuple[int, int]
     least: int
     usage: str
     run: Callable[..., np.ndarray]
+    reach: Callable[..., int] = lambda *_: 0
 
 
 VERBS = {
@@ -226,10 +239,10 @@ VERBS = {
     "cells": _Verb((2, 2), 1, "cells:1x1", cells),
     "blockify": _Verb((1, 1), 1, "blockify:32", blockify),
     "snap": _Verb((1, 1), 2, "snap:16", snap),
-    "hold": _Verb((1, 1), 2, "hold:16", lambda m, n: snap(m, n, hold=True)),
+    "hold": _Verb((1, 1), 2, "hold:16", lambda m, n: snap(m, n, hold=True), lambda _: TEMPORAL_STRIDE),
     "fill": _Verb((0, 0), 0, "fill", fill_holes),
     "largest": _Verb((0, 0), 0, "largest", keep_largest),
-    "median": _Verb((1, 1), 1, "median:5", median),
+    "median": _Verb((1, 1), 1, "median:5", median, lambda n: n // 2),
 }
 
 
@@ -272,6 +285,23 @@ def apply_chain(mask: np.ndarray, chain: str) -> np.ndarray:
     for word, numbers in parse_chain(chain):
         mask = VERBS[word].run(mask, *numbers)
     return mask
+
+
+def apply_chain_between(mask: Masks, chain: str, first: int, last: int) -> np.ndarray:
+    """Return frames `first` to `last` (inclusive) of what `apply_chain` makes, without working on frames that do not matter.
+
+    Args:
+        mask: [T, H, W], bool, all frames, or what unpacks a slice of them.
+        chain: as `apply_chain`.
+        first, last: 0 to T - 1.
+
+    Returns:
+        [last - first + 1, H, W], bool.
+    """
+    reach = sum(VERBS[word].reach(*numbers) for word, numbers in parse_chain(chain))
+    start = max(0, first - reach) // TEMPORAL_STRIDE * TEMPORAL_STRIDE  # frames that share a latent: 0, then 1 to 4, …
+    done = apply_chain(mask[start : last + 1 + reach], chain)
+    return done[first - start : last + 1 - start]
 
 
 def upstream_chain(k: int = 7, iterations: int = 3, w_len: int = 1, h_len: int = 1) -> str:

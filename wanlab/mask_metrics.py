@@ -76,6 +76,9 @@ def _f_measure(ours: np.ndarray, theirs: np.ndarray, reach: float) -> float:
         return 1.0
     if not ours.any() or not theirs.any():
         return 0.0
+    rows, columns = (np.flatnonzero((ours | theirs).any(axis=axis)) for axis in (1, 0))
+    held = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    ours, theirs = ours[held], theirs[held]  # every outline pixel is inside, so distances stay
     shares = []
     for one, other in ((ours, theirs), (theirs, ours)):
         distance = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -24,7 +24,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -60,6 +60,9 @@ class Run:
         self.settings: Any = settings
         self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; a step says so
         self.news = news  # "new", "continued" or "reused", for the reader
+        self.watch: Callable[[str, int, int], None] | None = (
+            None  # hears what `tell` is told; what it raises ends the work
+        )
         self.manifest: dict[str, Any] = read_manifest(folder)
         self._unfinished = False
         self._told = 0.0, "", 0.0  # when, of what, and since when `tell` speaks of that
@@ -133,14 +136,19 @@ class Run:
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 3)
 
     def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """Yield `items`, a line of progress now and then; on stdout, for stderr turns pink in reports."""
-        bar = tqdm(items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame")
+        """Yield `items`, a line of progress now and then, if nobody watches; on stdout, for stderr turns pink in reports."""
+        bar = tqdm(
+            items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame",
+            disable=self.watch is not None,
+        )  # fmt: skip
         for done, item in enumerate(bar):
             self.tell(what, done, total)
             yield item
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Leave word for other processes of how far the run is; at most every second."""
+        """Tell who watches how far the run is, and leave word for other processes, at most every second."""
+        if self.watch is not None:
+            self.watch(what, done, total)
         now = time.time()
         if now - self._told[0] < 1 and what == self._told[1]:
             return

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -279,6 +279,61 @@ def frame_sheet(rows: Mapping[str, Mapping[int, np.ndarray]], marks: Mapping[int
     return _sheet(shown, frames, marks=marks, cell=MASK_CELL)
 
 
+class Layer(NamedTuple):
+    """What a view paints over the frame: where (a word of REGIONS), in which RGB colour, how opaque (0 to 1), in words."""
+
+    region: str
+    colour: tuple[int, int, int]
+    opacity: float
+    meaning: str
+
+
+class View(NamedTuple):
+    """A way to look at a mask: a greyed frame or the frame itself, layers over it, the mask's outline drawn or not.
+
+    A layer that lies on an earlier one is opaque, so that the last one alone decides a pixel's paint.
+    """
+
+    dimmed: bool
+    layers: tuple[Layer, ...]
+    outlined: bool = False
+
+
+REGIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # of a mask and a base, [H, W], bool each
+    "mask": lambda mask, _: mask,
+    "both": lambda mask, base: mask & base,
+    "more": lambda mask, base: mask & ~base,
+    "less": lambda mask, base: base & ~mask,
+    "leak": lambda mask, _: mask_metrics.leak(mask[None])[0],
+}
+MASK_VIEWS = {
+    "overlay": View(False, (Layer("mask", MASK_COLOUR, 0.5, "generated anew"),), outlined=True),
+    "difference": View(
+        True,
+        (
+            Layer("both", (180, 180, 180), 0.5, "in both"),
+            Layer("more", MORE_COLOUR, 1.0, "only in this mask"),
+            Layer("less", LESS_COLOUR, 1.0, "only in the other"),
+        ),
+    ),
+    "leak": View(
+        True,
+        (
+            Layer("mask", (0, 0, 0), 0.5, "generated anew"),
+            Layer("leak", LEAK_COLOUR, 1.0, "black, though to be kept"),
+        ),
+    ),
+    "background": View(False, (Layer("mask", (0, 0, 0), 1.0, "generated anew"),)),
+}
+MASK_NUMBERS = {  # whether it compares with the base; which value is the worst one, apart: farthest from the base's
+    "area": (False, "apart"),
+    "IoU": (True, "least"),
+    "boundary F": (True, "least"),
+    "change": (False, "most"),
+    "leak": (False, "most"),
+}
+
+
 def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
     """Tint what is generated anew and draw its outline: [H, W, 3], uint8 RGB.
 
@@ -287,31 +342,22 @@ def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None)
         mask: [H, W], bool, True where the picture is generated anew.
         base: not looked at; the views take the same arguments.
     """
-    out = frame.copy()
-    out[mask] = (0.5 * frame[mask] + 0.5 * np.array(MASK_COLOUR)).astype(np.uint8)
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(out, contours, -1, MASK_COLOUR, max(1, round(frame.shape[0] / 300)))
+    return _painted("overlay", frame, mask, mask)
 
 
 def difference(frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -> np.ndarray:
     """Paint what only the mask has in orange and what only `base` has in blue, both in grey; as `overlay`."""
-    out = _dimmed(frame)
-    out[mask & base] = (0.5 * out[mask & base] + 90).astype(np.uint8)
-    out[mask & ~base], out[base & ~mask] = MORE_COLOUR, LESS_COLOUR
-    return out
+    return _painted("difference", frame, mask, base)
 
 
 def leak(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
     """Paint the pixels that are black in the background though the model is told to keep them; as `overlay`."""
-    out = _dimmed(frame)
-    out[mask] //= 2
-    out[mask_metrics.leak(mask[None])[0]] = LEAK_COLOUR
-    return out
+    return _painted("leak", frame, mask, mask)
 
 
 def background(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
     """Black out what is generated anew, as the model sees it; as `overlay`."""
-    return frame * ~mask[..., None]
+    return _painted("background", frame, mask, mask)
 
 
 def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> Image | None:
@@ -329,7 +375,7 @@ def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> I
     for axis, kind in zip(axes, kinds, strict=True):
         for i, (name, row) in enumerate(numbers.items()):
             axis.plot(row[kind], label=name, color=LINE_COLOURS[i % 7], linestyle=LINE_STYLES[i % 3], linewidth=1.5)
-        axis.set_ylabel(f"{kind}\nwith {base}" if kind in ("IoU", "boundary F") else kind, fontsize=8)
+        axis.set_ylabel(f"{kind}\nwith {base}" if MASK_NUMBERS[kind][0] else kind, fontsize=8)
         _plain(axis)
     axes[-1].set_xlabel("frame", fontsize=8)
     axes[-1].xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
@@ -345,19 +391,15 @@ def mask_table(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> HT
     """
     if not numbers:
         return None
-    worst = {"area": None, "IoU": np.argmin, "boundary F": np.argmin, "change": np.argmax, "leak": np.argmax}
     rows = []
     for name, row in numbers.items():
         cells = [f"{name} (base)" if name == base else name]
         for kind, values in row.items():
-            number = f"{values.mean():.3f}" if kind in ("IoU", "boundary F") else f"{values.mean():.1%}"
-            pick = worst.get(kind)
-            at = (
-                ""
-                if pick is None or (name == base and kind in ("IoU", "boundary F"))
-                else f" (worst: {int(pick(values))})"
-            )
-            cells.append(number + at)
+            compares, worst = MASK_NUMBERS[kind]
+            number = f"{values.mean():.3f}" if compares else f"{values.mean():.1%}"
+            told = worst != "apart" and not (compares and name == base)
+            at = int(np.argmin(values) if worst == "least" else np.argmax(values))
+            cells.append(f"{number} (worst: {at})" if told else number)
         rows.append(cells)
     return table(("mask", *next(iter(numbers.values()))), rows)
 
@@ -571,6 +613,18 @@ def _frames(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
 
 def _spread(length: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist() if length else []
+
+
+def _painted(view: str, frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -> np.ndarray:
+    dimmed, layers, outlined = MASK_VIEWS[view]
+    out = _dimmed(frame) if dimmed else frame.copy()
+    for region, colour, opacity, _ in layers:
+        where = REGIONS[region](mask, base)
+        out[where] = ((1 - opacity) * out[where] + opacity * np.array(colour)).astype(np.uint8)
+    if outlined:
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(out, contours, -1, MASK_COLOUR, max(1, round(frame.shape[0] / 300)))
+    return out
 
 
 def _dimmed(frame: np.ndarray) -> np.ndarray:

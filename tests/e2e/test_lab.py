@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
-from browsing import Lab, run_notebook
+from browsing import Lab, run_notebook, scroll_to
+
+from wanlab import inputs, mask
 
 pytestmark = pytest.mark.browser
 
@@ -18,23 +22,24 @@ def test_lab_opens_at_the_readme_and_runs_a_notebook(page: Any, lab: Lab) -> Non
     assert panel.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
 
 
-def test_masks_are_browsed_frame_by_frame(page: Any, lab: Lab, shoot: Callable[[Any, str], None]) -> None:
-    """On the inputs of the test before: slider, mask and view change the picture."""
-    panel = run_notebook(page, lab, "20_inspect", "auto_keypoint = False")
-    image = panel.locator(".jp-OutputArea img.widget-image")
-    panel.locator(".jp-Notebook").hover()
-    for _ in range(180):  # JupyterLab puts only those cells into the page that are near its view
-        page.mouse.wheel(0, 2000)
-        page.wait_for_timeout(500)
-        if image.count():
-            break
-    image.scroll_into_view_if_needed()
-    choices = panel.locator(".jp-OutputArea .widget-dropdown select")
-    changes = [(0, "snap:16"), (1, "background"), (1, "leak"), (1, "difference")]
-    for box, choice in changes:
-        before = image.get_attribute("src")
-        choices.nth(box).select_option(choice)
-        page.wait_for_function("before => document.querySelector('img.widget-image').src !== before", arg=before)
-    panel.locator(".widget-slider .noUi-handle").first.press("ArrowRight")
-    panel.locator(".widget-readout").get_by_text("2", exact=True).wait_for()
-    shoot(page, "mask_browser")
+def test_a_mask_is_chosen_in_the_notebook(page: Any, lab: Lab, shoot: Callable[[Any, str], None]) -> None:
+    """On the inputs of the test before: a tried chain is used, and new inputs with it are on the disk."""
+    panel = run_notebook(page, lab, "20_inspect", "auto_keypoint = False; compare = ['snap:16']")
+    comparison = panel.get_by_role("region", name="mask comparison")
+    scroll_to(page, panel, comparison)
+    comparison.get_by_label("mask chain to try").fill("grow:4,snap:8")
+    comparison.get_by_role("button", name="Show this chain").click()
+    comparison.get_by_role("button", name="Use this mask: grow:4,snap:8").click()
+    comparison.get_by_text("New inputs with mask chain grow:4,snap:8: outputs/").wait_for(timeout=60000)
+    shoot(page, "mask_comparison_lab")
+    (decided,) = lab.outputs.glob("*_preprocess_*/edits.json")
+    assert json.loads(decided.read_text(encoding="utf-8"))["mask_chain"] == "grow:4,snap:8"
+    newest = max(lab.outputs.glob("*_inspect_*/inputs.json"))
+    assert json.loads(newest.read_text(encoding="utf-8"))["mask_chain"] == "grow:4,snap:8"
+    assert newest.parent.name in comparison.locator(".wl-result").inner_text()
+    made = inputs.read(newest.parent)
+    np.testing.assert_array_equal(made.mask(), mask.apply_chain(made.person_mask(), "grow:4,snap:8"))
+    changed = comparison.get_by_label("view")
+    changed.select_option("leak")
+    comparison.get_by_text("black, though to be kept").wait_for()
+    decided.unlink()

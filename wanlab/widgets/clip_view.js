@@ -12,6 +12,8 @@
    view.keys["Shift+x"] = () => …        more keys, while the focus is in the view; view.key(event) takes one from elsewhere
    view.transport                        the row of the slider, to add to
    view.setMarks([{ t, colour }])        ticks under the slider
+   view.ready = (t) => …                 whether what is drawn over frame t has come too; call view.draw() when it has
+   view.on("pause", () => …)             playing has ended
    leader: another ClipView whose frame, zoom and pan this one follows; it has no slider of its own. view.close() */
 
 import { button, make, press } from "./parts.js";
@@ -76,6 +78,7 @@ export class ClipView {
     this.playing = false;
     press(this.player, false);
     this.player.textContent = "▶";
+    this.emit("pause");
   }
 
   setLayers(layers) {
@@ -144,8 +147,10 @@ export class ClipView {
     this.playing = false;
     cancelAnimationFrame(this.pending);
     this.observer.disconnect();
-    this.followers.forEach((view) => view.close());
-    if (!this.leader) this.store.close();
+    [...this.followers].forEach((view) => view.close());
+    if (!this.leader) return this.store.close();
+    this.leader.followers = this.leader.followers.filter((view) => view !== this);
+    this.store.leave(this);
   }
 
   #place() {
@@ -168,7 +173,7 @@ export class ClipView {
   }
 
   #there(t) {
-    return this.layers.every((layer) => this.store.has(t, layer));
+    return (this.ready?.(t) ?? true) && this.layers.every((layer) => this.store.has(t, layer));
   }
 
   #arrived() {
@@ -215,10 +220,11 @@ export class ClipView {
     if (!this.playing) return;
     const ready = [this, ...this.followers].every((view) => view.t === view.wanted);
     const now = performance.now();
-    if (ready && now - last >= 1000 / this.clip.fps) {
+    const pace = 1000 / this.clip.fps;
+    if (ready && now - last >= pace) {
       const [first, end] = this.stretch ?? [0, this.clip.frames - 1];
       this.goTo(this.wanted >= end || this.wanted < first ? first : this.wanted + 1);
-      last = now;
+      last = Math.max(last + pace, now - pace); // the screen's own rhythm does not add up; what is late stays late
     }
     requestAnimationFrame(() => this.#tick(last));
   }

@@ -159,6 +159,10 @@ export class FrameStore {
     }
   }
 
+  leave(owner) {
+    this.wishes.delete(owner);
+  }
+
   close() {
     this.asked.forEach(({ timer }) => clearTimeout(timer));
     this.bitmaps.forEach(({ bitmap }) => bitmap.close());

@@ -1,17 +1,328 @@
-"""Compare the variants of a mask."""
+"""Compare the variants of a mask: in step or wiped over each other, with curves that lead to frames; choose one.
+
+mask_comparison(seen)  # in JupyterLab the widget, headless contact sheets
+"""
 
 from __future__ import annotations
 
-import ipywidgets
-from IPython.display import Image, display
+import threading
+import traceback
+import zlib
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any
 
-from wanlab import inspection, viz
-from wanlab.widgets.mask_browser import mask_browser
+import numpy as np
+import traitlets
+from IPython.display import display
+
+from wanlab import config, edits, inspection, mask, mask_metrics, media, viz
+from wanlab.widgets import stills
+
+CHUNK = 8  # frames between two looks at whether the work was cancelled: 0.2 s at 1280x720
+DASHES = {"-": "", "--": "6 3", ":": "2 2"}  # matplotlib's words, SVG's pixels drawn and left out
+STILL_VIEWS = (viz.overlay, viz.difference, viz.leak)
 
 
-def mask_comparison(seen: inspection.Inspection) -> ipywidgets.Widget | Image | None:
-    """Show every variant in the same frames, what differs and what leaks; return the browser of single frames."""
+def mask_comparison(seen: inspection.Inspection) -> MaskComparison | None:
+    """Return the comparison of an inspection's variants; headless show contact sheets of overlay, difference and leak.
+
+    Args:
+        seen: what `inspection.work` returned; without masks (animate) a sentence is printed instead.
+    """
+    if seen.clip is None or not seen.names:
+        print("these inputs hold no mask")
+        return None
+    if not config.headless():
+        return MaskComparison(seen, seen.clip)
     masks = {name: seen.masks(name) for name in seen.names}
-    for view in (viz.overlay, viz.difference, viz.leak) if masks else ():
+    for view in STILL_VIEWS:
         display(viz.mask_views(seen.clip, masks, view, seen.base))
-    return mask_browser(seen)
+    return None
+
+
+class Packed:
+    """A mask, [T, H, W] bool, as deflated bits (3 kB a frame of 1280x720); a slice of frames comes unpacked."""
+
+    def __init__(self, height: int, width: int) -> None:
+        """Begin without frames."""
+        self.height, self.width = height, width
+        self.frames: list[bytes] = []
+
+    def add(self, packed: np.ndarray) -> None:
+        """Take the next frames: [n, H, ceil(W / 8)], uint8, as np.packbits makes them."""
+        self.frames += [zlib.compress(frame.tobytes(), 1) for frame in packed]  # 1: the quickest
+
+    def __getitem__(self, frames: slice) -> np.ndarray:
+        """Return the frames of a slice: [n, H, W], bool."""
+        found = b"".join(map(zlib.decompress, self.frames[frames]))
+        packed = np.frombuffer(found, np.uint8).reshape(-1, self.height, -(-self.width // 8))
+        return np.unpackbits(packed, axis=-1, count=self.width).astype(bool)
+
+
+class MaskComparison(stills.Stills):
+    """Panes that show variants of a mask in the same frame.
+
+    Attributes:
+        names: the variants, tried chains at the end.
+        panes: the variants of the four panes.
+        count: how many panes are shown, 2 or 4.
+        wiped: whether they lie over each other, each in its part of one picture, rather than side by side.
+        wipe: where the parts meet: shares of the picture's width and height, 0 to 1.
+        view: what is shown of a mask, a name of `viz.MASK_VIEWS`.
+        base: the variant that the view "difference" compares with.
+        number: the metric of the curves and of the worst frames, a name of `viz.MASK_NUMBERS`.
+        frame: the one that is shown.
+        facts: what does not change: views, colours, numbers, the variant that they compare with.
+    """
+
+    _esm = stills.module("mask_paint.js", "mask_store.js", "curves.js", "mask_comparison.js")
+    names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    panes = traitlets.List(traitlets.Unicode(), minlen=4, maxlen=4).tag(sync=True)
+    count = traitlets.Enum((2, 4), 2).tag(sync=True)
+    wiped = traitlets.Bool(False).tag(sync=True)
+    wipe = traitlets.List(traitlets.Float(min=0, max=1), [0.5, 0.5], minlen=2, maxlen=2).tag(sync=True)
+    view = traitlets.Enum(tuple(viz.MASK_VIEWS), "overlay").tag(sync=True)
+    base = traitlets.Unicode().tag(sync=True)
+    number = traitlets.Enum(tuple(viz.MASK_NUMBERS), "IoU").tag(sync=True)
+    frame = traitlets.Int(0).tag(sync=True)
+    facts = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, seen: inspection.Inspection, clip: media.Clip) -> None:
+        """Show the variants of an inspection over the clip that it looked at."""
+        self.seen = seen
+        self._numbers = {name: dict(row) for name, row in seen.numbers.items()}
+        self._masks: dict[str, Packed] = {}
+        self._leaks: dict[str, Packed] = {}
+        self._load = threading.RLock()
+        self._cancel = threading.Event()
+        self._job: threading.Thread | None = None
+        self._result = ""
+        decided = edits.read(seen.edits, len(clip), clip.height, clip.width) if seen.edits.is_file() else edits.Edits()
+        self._chain = decided.mask_chain
+        names = list(dict.fromkeys((*seen.names, *filter(None, [self._chain]))))
+        chosen = self._chosen() or seen.chosen
+        order = list(dict.fromkeys((*([chosen] if chosen else []), *names[1:], names[0])))
+        super().__init__(
+            clip,
+            names=names,
+            panes=[order[i % len(order)] for i in range(4)],
+            base=seen.base,
+            frame=len(clip) // 2,
+            facts={
+                "views": {name: _plain(view) for name, view in viz.MASK_VIEWS.items()},
+                "numbers": {
+                    kind: {
+                        "title": f"{kind} with {seen.base}" if compares else kind,
+                        "share": not compares,
+                        "worst": worst,
+                    }
+                    for kind, (compares, worst) in viz.MASK_NUMBERS.items()
+                },
+                "base": seen.base,
+                "colours": list(viz.LINE_COLOURS),
+                "dashes": [DASHES[style] for style in viz.LINE_STYLES],
+                "example": mask.DEFAULT_CHAIN,
+            },
+        )
+
+    @traitlets.validate("panes", "base")
+    def _known(self, proposal: Any) -> Any:
+        value = proposal["value"]
+        unknown = [name for name in ([value] if isinstance(value, str) else value) if name not in self.names]
+        if unknown:
+            raise traitlets.TraitError(config.unknown_choice(proposal["trait"].name, unknown[0], self.names))
+        return value
+
+    @traitlets.validate("frame")
+    def _inside(self, proposal: Any) -> int:
+        if not 0 <= proposal["value"] < len(self.frames):
+            raise traitlets.TraitError(f"frame must be 0 to {len(self.frames) - 1}, got {proposal['value']}")
+        return proposal["value"]
+
+    def received(self, kind: str, content: dict[str, Any]) -> None:
+        """Do what the browser asks for."""
+        if kind == "hello":
+            self._tell_state()
+        elif kind == "masks":
+            self._send_masks(str(content["what"]), str(content["name"]), int(content["t"]))
+        elif kind == "try":
+            self.attempt(str(content["chain"]))
+        elif kind == "measure":
+            self.measure(str(content["name"]))
+        elif kind == "use":
+            self.use(str(content["name"]))
+        elif kind == "cancel":
+            self._cancel.set()
+        else:
+            super().received(kind, content)
+
+    def attempt(self, chain: str) -> None:
+        """Show another chain of the outline in the last pane, frame by frame; what is wrong with it is told."""
+        try:
+            mask.parse_chain(chain)
+        except ValueError as error:
+            self.tell("trial", wrong=str(error))
+            return
+        name = ",".join(filter(None, "".join(chain.split()).split(","))) or inspection.OUTLINE
+        if name not in self.names:
+            self.names = [*self.names, name]
+        self.panes = [name if i == self.count - 1 else shown for i, shown in enumerate(self.panes)]
+        self.tell("trial", wrong="")
+
+    def measure(self, name: str) -> None:
+        """Work a tried chain out in all frames, in a thread, so that it has numbers."""
+        if name not in self._numbers:
+            self._begin(f"{name} in all frames", lambda: self._measure(name))
+
+    def use(self, name: str) -> None:
+        """Write a variant's chain into the decisions at once and make new inputs in a thread.
+
+        Raises:
+            ValueError: a variant that is no chain of the outline.
+            RuntimeError: if other work is under way.
+        """
+        if name in self._unusable():
+            raise ValueError(f"{name} cannot be used: {self._unusable()[name]}")
+        self._check_idle()
+        self._chain = None if name == inspection.IN_USE else "" if name == inspection.OUTLINE else name
+        edits.update(self.seen.edits, mask_chain=self._chain)
+        if self._chain is None:
+            self._result = f"Chosen: the mask of these inputs, {_where(self.seen.parent.folder)}"
+            self._tell_state()
+        else:
+            self._result = ""
+            self._begin(f"new inputs with {name}", self._replay)
+
+    def wait(self) -> None:
+        """Return when the work in the thread is done."""
+        if self._job is not None:
+            self._job.join()
+
+    def _replay(self) -> str:
+        made = inspection.replay(self.seen, watch=self._watch)
+        self._result = f"New inputs with {'; '.join(made.by_hand)}: {_where(made.made.folder)}"
+        return ""
+
+    def _measure(self, name: str) -> str:
+        outline, base = self._packed(inspection.OUTLINE), self._packed(self.seen.base)
+        found, rows = Packed(outline.height, outline.width), []
+        for first in range(0, len(self.frames), CHUNK):
+            last = min(first + CHUNK, len(self.frames)) - 1
+            masks, row = self._stretch(name, outline, base, first, last)
+            found.add(np.packbits(masks, axis=-1))
+            rows.append(row)
+            self._watch(f"{name} in all frames", last + 1, len(self.frames))
+        self._masks[name] = found
+        self._numbers[name] = {kind: np.concatenate([row[kind] for row in rows]) for kind in rows[0]}
+        return f"{name} is worked out in all frames"
+
+    def _stretch(
+        self, chain: str, outline: Packed, base: Packed, first: int, last: int
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return a chain's frames `first` to `last`, [n, H, W], bool, and their numbers, [n] each."""
+        before = max(first - 1, 0)  # the change is one from the frame before
+        masks = mask.apply_chain_between(outline, chain, before, last)
+        row = inspection.measure(masks, base[before : last + 1])
+        return masks[first - before :], {kind: values[first - before :] for kind, values in row.items()}
+
+    def _send_masks(self, what: str, name: str, t: int) -> None:
+        """Send a variant's mask, or what leaks of it, in all frames; of a chain that is only tried, in one."""
+        if name in self._numbers:
+            sent = self._packed(name) if what == "mask" else self._leak(name)
+            buffers, more = sent.frames, {"first": 0}
+        else:
+            outline, base = self._packed(inspection.OUTLINE), self._packed(self.seen.base)
+            found, row = self._stretch(name, outline, base, t, t)
+            one = Packed(outline.height, outline.width)
+            one.add(np.packbits(mask_metrics.leak(found) if what == "leak" else found, axis=-1))
+            buffers, more = one.frames, {"first": t, "numbers": {kind: float(v[0]) for kind, v in row.items()}}
+        self.tell("masks", what=what, name=name, sizes=[*map(len, buffers)], buffers=[b"".join(buffers)], **more)
+
+    def _packed(self, name: str) -> Packed:
+        """Return a variant, unpacked from the run's folder when it is first needed."""
+        with self._load:
+            if name not in self._masks:
+                self._masks[name] = Packed(self.seen.made.height, self.seen.made.width)
+                self._masks[name].add(self.seen.packed(name))
+            return self._masks[name]
+
+    def _leak(self, name: str) -> Packed:
+        """Return what leaks of a variant, worked out when it is first needed."""
+        with self._load:
+            if name not in self._leaks:
+                masks = self._packed(name)
+                self._leaks[name] = Packed(masks.height, masks.width)
+                for first in range(0, len(masks.frames), CHUNK):
+                    leaking = mask_metrics.leak(masks[first : first + CHUNK])
+                    self._leaks[name].add(np.packbits(leaking, axis=-1))
+            return self._leaks[name]
+
+    def _begin(self, text: str, work: Callable[[], str]) -> None:
+        """Do work in a thread: it tells how far it is, and can be cancelled."""
+        self._check_idle()
+        self._cancel.clear()
+        self.tell("job", running=True, text=text, done=0, total=0)
+        self._job = threading.Thread(target=self._run, args=(text, work), daemon=True)
+        self._job.start()
+
+    def _run(self, text: str, work: Callable[[], str]) -> None:
+        said = ""
+        try:
+            said = work()
+        except CancelledError:
+            said = f"cancelled: {text}"
+        except Exception as error:
+            traceback.print_exc()
+            self.tell("error", text=f"{text}: {error or type(error).__name__}")
+        self.tell("job", running=False, text=said, done=0, total=0)
+        self._tell_state()
+
+    def _watch(self, what: str, done: int, total: int) -> None:
+        """Tell how far the work is.
+
+        Raises:
+            CancelledError: if it is to end.
+        """
+        if self._cancel.is_set():
+            raise CancelledError
+        self.tell("job", running=True, text=what, done=done, total=total)
+
+    def _check_idle(self) -> None:
+        if self._job is not None and self._job.is_alive():
+            raise RuntimeError("other work is under way; wait for it or cancel it")
+
+    def _unusable(self) -> dict[str, str]:
+        """Return the variants that cannot be chosen here, and why."""
+        if inspection.AUTO_KEYPOINT not in self.names:
+            return {}
+        chain = self.seen.parent.facts.get("mask_chain") or mask.DEFAULT_CHAIN
+        how = f'another outline, no chain of this one: 10_preprocess makes it with mask_source = "keypoints", mask_chain = "{chain}"'
+        return {inspection.AUTO_KEYPOINT: how}
+
+    def _chosen(self) -> str | None:
+        """Return the variant that was chosen, None without."""
+        return inspection.OUTLINE if self._chain == "" else self._chain
+
+    def _tell_state(self) -> None:
+        """Send the numbers, per variant and kind one a frame, and what was chosen."""
+        numbers = {name: {kind: v.round(5).tolist() for kind, v in row.items()} for name, row in self._numbers.items()}
+        working = self._job is not None and self._job.is_alive() and self._job is not threading.current_thread()
+        self.tell(
+            "state",
+            numbers=numbers,
+            unusable=self._unusable(),
+            chosen=self._chosen(),
+            result=self._result,
+            working=working,
+        )
+
+
+def _where(folder: Any) -> str:
+    where = config.shown(folder)
+    return f'{where}. 30_generate takes the newest inputs by itself; these with inputs = "{where}"'
+
+
+def _plain(view: viz.View) -> dict[str, Any]:
+    """Return a view as JSON holds it."""
+    return {**view._asdict(), "layers": [layer._asdict() for layer in view.layers]}

@@ -23,7 +23,7 @@ const STYLE = `
   background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color1, #999); border-radius: 3px;
   min-height: 26px; padding: 1px 8px; }
 .wl button { cursor: pointer; }
-.wl button:hover:not(:disabled) { background: var(--jp-layout-color2, #eee); }
+.wl button:hover:not(:disabled, [aria-pressed=true]) { background: var(--jp-layout-color2, #eee); }
 .wl button:disabled { opacity: 0.45; cursor: default; }
 .wl button[aria-pressed=true] { background: var(--jp-brand-color1, #0072b2); border-color: var(--jp-brand-color1, #0072b2);
   color: var(--jp-ui-inverse-font-color1, #fff); }
