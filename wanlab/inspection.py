@@ -111,6 +111,7 @@ def start(settings: config.InspectSettings) -> runs.Run:
         models=keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
         result_version=RESULT_VERSION,
         parents=(parent,) if parent else (),
+        preview=made.preview,
         fresh=settings.fresh,
     )
     run.add_notes(*made.notes, *passed_over)
@@ -248,7 +249,7 @@ def _write_inputs(
     inputs.write_masks(run, outline, chosen, made.fps)
     blank = (mask.blank_out(frame, m) for frame, m in zip(clip, chosen, strict=True))
     inputs.write_pair(run, "background_video", blank, made.fps)
-    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts") if name in made.facts}
+    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "preview") if name in made.facts}
     inputs.write_facts(
         run.folder,
         mode="replace",

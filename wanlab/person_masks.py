@@ -50,7 +50,7 @@ def find(
     """
     if _is_video(source):
         run.add_notes(f"{name} comes from {Path(source).name}")
-        return inputs.read_mask(config.absolute(source))
+        return inputs.read_mask(config.absolute(source))[: len(clip)]
     if source == "segmenter":
         run.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
         return np.stack(list(run.progress(sam.segment(clip, keypoints), "mask", len(clip))))

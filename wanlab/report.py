@@ -18,7 +18,7 @@ from typing import Any
 
 from IPython.display import HTML
 
-from wanlab import comparison, config, inputs, media, player, runs, viz
+from wanlab import comparison, config, inputs, media, player, quick_look, runs, viz
 from wanlab.comparison import RESULT
 
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
@@ -75,9 +75,11 @@ def start(settings: config.ReportSettings) -> runs.Run:
     title = f"{first['settings']['mode'] or first['step']} · {first['hash']}"
     if len(entries) > 1:
         title = f"{len(entries)} generations over {', '.join(comparison.varied(entries)) or 'nothing'}"
+    previews = comparison.previews(entries)
+    title = f"{'preview · ' if previews else ''}{settings.title or title}"
     return runs.open_run(
         "report",
-        settings.replaced(run=tuple(run.folder for run in chosen), title=settings.title or title),
+        settings.replaced(run=tuple(run.folder for run in chosen), title=title),
         inputs={
             run.id: {
                 "sha256": config.digest({key: run.manifest.get(key) for key in ("id", "ended", "artefacts", "points")})
@@ -87,6 +89,7 @@ def start(settings: config.ReportSettings) -> runs.Run:
         models={},
         result_version=RESULT_VERSION,
         parents=tuple(run.id for run in chosen),
+        preview=previews,
     )
 
 
@@ -98,16 +101,17 @@ def gather(run: runs.Run) -> Story:
         results = comparison.finished(entries)
         first = next(iter(results.values()))
         before = _ancestors(first)
-        made = inputs.read(before[-1].folder if before else config.absolute(first.manifest["settings"]["inputs"]))
+        made = quick_look.inputs_of(
+            first, before[-1].folder if before else config.absolute(first.manifest["settings"]["inputs"])
+        )
         return Story(run.settings.title, run.folder, chosen, entries, results, before, made)
 
 
 def _latest() -> runs.Run:
     """Return the generation or sweep that ended last; a sweep ends after its points."""
     ended = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
-    if not ended:
-        return runs.find_run("latest", "generate")  # which says that there is none, and what makes one
-    return max(ended, key=lambda run: (run.manifest["ended"], run.manifest["step"] == "sweep"))
+    ended.sort(key=lambda run: (run.manifest["ended"], run.manifest["step"] == "sweep"), reverse=True)
+    return runs.newest(ended, "generate")
 
 
 def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:

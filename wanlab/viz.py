@@ -252,8 +252,10 @@ def metric_table(overall: Mapping[str, float | None]) -> HTML:
     """Show a result's numbers with their units, and what each cannot tell.
 
     Args:
-        overall: value by name, as `evaluation.evaluate` gives them; None where it cannot be measured.
+        overall: value by name, as `evaluation.evaluate` gives them; None where it cannot be measured; empty of a preview.
     """
+    if not overall:
+        return HTML("<p>A preview is not measured: its numbers would not compare with a result's.</p>")
     rows = []
     for name, value in overall.items():
         meaning = metrics.MEANINGS[name]
