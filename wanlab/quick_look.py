@@ -134,7 +134,8 @@ def _skeletons(made: inputs.AnimateInputs, count: int, size: tuple[int, int]) ->
     meta = pose.to_meta(points[:count], *clip_size)
 
     def drawn(height: int, width: int) -> Iterator[np.ndarray]:
-        return pose.draw(pose.letterbox_meta(meta, *clip_size, height, width), height, width)
+        placed = pose.letterbox_meta(meta, clip_size[0], clip_size[1], height, width)
+        return pose.draw(placed, height, width)
 
     theirs = _first(made.video("pose_video"), count)
     return drawn(*size) if all(map(np.array_equal, drawn(made.height, made.width), theirs)) else None
