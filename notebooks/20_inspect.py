@@ -15,16 +15,17 @@
 
 # %% [markdown]
 # # 20 Inspect
-# The inputs that 10_preprocess made go in; you see masks, poses and face crops. A mask that you choose (`mask_chain`) or
-# cut out anew with clicked points (`points`) comes out as new inputs; the old ones stay as they are.
+# The inputs that 10_preprocess made go in; you see and correct poses and masks. What you decide is kept at once in
+# `edits.json` beside the inputs, and comes out as new inputs; the old ones stay as they are.
 
 # %% tags=["parameters"]
 inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one
 driving_video = None  # the film, for a folder of other tools; None: driving.mkv of the inputs
 points = None  # clicked points and boxes (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it
+edits = None  # file of decisions to replay: the edits.json that this notebook's editors write beside the inputs; None: none
 sam_checkpoint = "auto"  # SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/, for clicks else nano), nano, none
 compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 400 frames or more
-mask_chain = None  # the chain that new inputs get; None: with points the one in use, else no new inputs are written
+mask_chain = None  # the chain that new inputs get; None: that of the edits, with points the one in use, else no new inputs are written
 compare = ["grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"]  # mask chains to look at side by side
 auto_keypoint = True  # look as well at the person that upstream's eight key points give (SAM2, else GrabCut)
 base = None  # variant that the others are compared with; None: the person's outline before any chain
@@ -33,13 +34,15 @@ fresh = False  # work anew even where a finished run with the same settings exis
 
 # %% [markdown]
 # ## Settings and work
-# A chain or points that do not fit stop here, before anything is worked on.
+# A chain, points or edits that do not fit stop here, before anything is worked on.
 
 # %%
 from IPython.display import display
 
 from wanlab import config, inspection, viz
-from wanlab.widgets.mask_browser import mask_browser
+from wanlab.widgets.mask_comparison import mask_comparison
+from wanlab.widgets.mask_editor import mask_editor
+from wanlab.widgets.pose_review import pose_review
 
 settings = config.from_notebook(config.InspectSettings)
 run = inspection.start(settings)
@@ -47,43 +50,44 @@ display(run.settings, run)
 seen = inspection.work(run)
 
 # %% [markdown]
-# ## Pose beside face crops
+# ## Poses and face crops
 # The skeleton should sit on the person, the crop should hold the whole face. Frames without a person or a usable face
 # are always among those shown, and marked.
 
 # %%
-viz.contact_sheet(inspection.poses_and_faces(seen), marks=inspection.marks(seen))
+pose_review(seen)
 
 # %% [markdown]
 # ## Masks side by side
 # Green is generated anew. It must hold the whole person with hair and clothes, and little else: what a box covers beyond
-# the person is invented.
+# the person is invented. Orange: more than the base; blue: less. Pink: black in the background although the model is told
+# to keep it, and fringes there become dark halos; `snap` has none.
 
 # %%
-masks = {name: seen.masks(name) for name in seen.names}
-viz.mask_views(seen.clip, masks, viz.overlay, seen.base)
+mask_comparison(seen)
 
 # %% [markdown]
-# ## What differs, and what leaks
-# Orange: more than the base; blue: less. Then in pink what is black in the background although the model is told to keep
-# it: fringes there become dark halos. `snap` has none.
+# ## Correct the mask
+# Click on what is missing, shift-click on what is too much; or paint. *Propagate* has the other frames follow. Every
+# action is in `edits.json` at once.
 
 # %%
-display(viz.mask_views(seen.clip, masks, viz.difference, seen.base))
-viz.mask_views(seen.clip, masks, viz.leak, seen.base)
+mask_editor(seen)
+
+# %% [markdown]
+# ## Apply
+# Makes new inputs of what you decided above; run this cell again after every change. `30_generate` takes the newest
+# inputs by itself. `wanlab inspect --inputs … --edits edits.json` does the same without a browser.
+
+# %%
+corrected = inspection.replay(seen)
+print(f"inputs: {config.shown(corrected.made.folder)}", *corrected.by_hand, sep="\n")
+viz.mask_changes(corrected.clip, *inspection.before_and_after(corrected))
 
 # %% [markdown]
 # ## Numbers
 # *change* is 1 - IoU with the frame before: of two masks of one clip the higher one flickers more.
 
 # %%
-display(viz.mask_table(seen.numbers, seen.base))
-viz.mask_curves(seen.numbers, seen.base)
-
-# %% [markdown]
-# ## Frame by frame
-# In JupyterLab: slider, mask and view. To choose a mask set `mask_chain` to it and run again: the new inputs lie in the
-# folder named above, and `30_generate` takes the newest by itself.
-
-# %%
-mask_browser(seen)
+display(viz.mask_table(corrected.numbers, corrected.base))
+viz.mask_curves(corrected.numbers, corrected.base)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from browsing import browser, lab, mount, page, shoot  # noqa: F401  # fixtures
 
 from wanlab import config, media, official_setup, sam_models
 

@@ -187,5 +187,6 @@ def test_inputs_of_animate_have_no_mask_to_choose(outputs: Path, sample: Path, c
 def test_marks_name_what_is_missing_where(parent: inputs.AnimateInputs) -> None:
     facts = {**parent.facts, "no_face": [0, 2], "no_person": [2]}
     made = inputs.AnimateInputs(**{**vars(parent), "facts": facts})
-    seen = inspection.Inspection(parent.folder, made, False, None, "", None, {})
+    asked = config.InspectSettings.build({})
+    seen = inspection.Inspection(parent.folder, made, False, None, "", None, {}, made, Path("edits.json"), (), asked)
     assert inspection.marks(seen) == {0: "no face", 2: "no person"}

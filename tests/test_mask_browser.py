@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from IPython.display import Image
 
-from wanlab import inputs, inspection, media
+from wanlab import config, inputs, inspection, media
 from wanlab.widgets.mask_browser import mask_browser
 
 
@@ -24,8 +24,9 @@ def seen(tmp_path: Path) -> inspection.Inspection:
     np.savez(tmp_path / inspection.VARIANTS, **{str(i): np.packbits(mask, axis=-1) for i, mask in enumerate(masks)})
     made = inputs.AnimateInputs(tmp_path, "replace", {}, 10, 64, 96, Fraction(16), {}, ())
     numbers = {name: {"area": mask.mean(axis=(1, 2))} for name, mask in zip(("none", "box"), masks, strict=True)}
+    clip, asked = media.open_clip(tmp_path / "driving.mkv"), config.InspectSettings.build({})
     return inspection.Inspection(
-        tmp_path, made, False, media.open_clip(tmp_path / "driving.mkv"), "none", None, numbers
+        tmp_path, made, False, clip, "none", None, numbers, made, tmp_path / "edits.json", (), asked
     )
 
 

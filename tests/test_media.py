@@ -353,6 +353,47 @@ def test_any_frame_of_a_clip_is_had_by_its_index(sample: Path, monkeypatch: pyte
     np.testing.assert_array_equal(media.Frames(expected)[3], expected[3])
 
 
+@pytest.mark.parametrize("kind", ["lossless", "old lossless", "mp4"])
+def test_single_frames_are_found_in_any_order(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (40, 16, 32, 3), np.uint8)
+    path = tmp_path / ("film.mp4" if kind == "mp4" else "film.mkv")
+    if kind == "old lossless":  # as wanlab wrote them before: a key frame now and then
+        made = media._video_stream
+
+        def as_before(*arguments: object) -> object:
+            stream = made(*arguments)
+            stream.options = {name: value for name, value in stream.options.items() if name != "g"}
+            return stream
+
+        monkeypatch.setattr(media, "_video_stream", as_before)
+    media.write_video(path, frames, Fraction(30000, 1001), lossless=kind != "mp4")
+    clip = media.open_clip(path, start_s=0.2, max_frames=30)
+    whole = clip.read()
+    monkeypatch.setattr(media.Clip, "__iter__", lambda _: pytest.fail("was decoded from its start"))
+    single = media.Seeker(clip)
+    assert len(single) == 30
+    for t in (0, 29, 28, 3, 4, 5, 17, 17, 1, 0, *range(0, 30, 7)):
+        np.testing.assert_array_equal(single[t], whole[t])
+
+
+def test_a_frame_of_a_film_whose_times_lead_nowhere_is_counted(tmp_path: Path) -> None:
+    frames = [grey(5 * n) for n in range(30)]
+    media.write_video(tmp_path / "film.mkv", frames, FPS, lossless=True)
+    clip = media.open_clip(tmp_path / "film.mkv")
+    info = clip.info._replace(start_s=100.0)
+    single = media.Seeker(media.Clip(info, clip.fps, clip.source_indices, ()))
+    assert [int(single[t][0, 0, 0]) for t in (20, 3)] == [100, 15]
+
+
+def test_equal_films_are_equal_files(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), np.uint8)
+    for name in ("a", "b"):
+        for suffix in (".mkv", ".mp4"):
+            media.write_video(tmp_path / f"{name}{suffix}", frames, FPS, lossless=suffix == ".mkv", comment="same")
+    for suffix in (".mkv", ".mp4"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
 @pytest.mark.parametrize("fps", [Fraction(16), Fraction(30000, 1001), Fraction(60)])
 def test_remux_changes_the_rate_and_no_pixel(tmp_path: Path, fps: Fraction) -> None:
     moving = [np.full((64, 96, 3), 5 * n, np.uint8) for n in range(40)]  # enough for B-frames

@@ -115,7 +115,7 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
 
     Args:
         given: settings by name; each step takes those that it has.
-        inspecting: run 20_inspect though no points are given.
+        inspecting: run 20_inspect though neither points nor edits are given.
 
     Returns:
         the exit status, and the run folders by step.
@@ -126,15 +126,16 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
     for step in PIPELINE:
         _check_step(step, values[step])
-    if given.get("backend") == "wan22" and given.get("points"):
+    corrections = [name for name in ("points", "edits") if given.get(name)]
+    if given.get("backend") == "wan22" and corrections:
         raise SettingsError(
-            "points must be left out of the pipeline with backend wan22, whose script takes none; give them to wanlab inspect, "
-            "between wanlab preprocess and wanlab generate"
+            f"{corrections[0]} must be left out of the pipeline with backend wan22, whose script takes none; give them to "
+            "wanlab inspect, between wanlab preprocess and wanlab generate"
         )
     folder: Path | None = None
     folders: dict[str, Path] = {}
     for step in PIPELINE:
-        if step == "inspect" and not (inspecting or given.get("points")):
+        if step == "inspect" and not (inspecting or corrections):
             continue
         handed = {HANDED_ON[step]: folder.name} if folder else {}
         status, made = run_step(step, {**values[step], **handed})

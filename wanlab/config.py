@@ -330,11 +330,16 @@ class InspectSettings(Settings):
         None,
         description="clicked points and boxes (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it",
     )
+    edits: Path | None = Field(
+        None,
+        description="file of decisions to replay: the edits.json that this notebook's editors write beside the inputs; None: none",
+        json_schema_extra={"later": True},
+    )
     sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
     compile_sam: Literal["auto"] | bool = _COMPILE_SAM
     mask_chain: str | None = Field(
         None,
-        description="the chain that new inputs get; None: with points the one in use, else no new inputs are written",
+        description="the chain that new inputs get; None: that of the edits, with points the one in use, else no new inputs are written",
     )
     compare: tuple[str, ...] = Field(
         ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"), description="mask chains to look at side by side"

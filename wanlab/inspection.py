@@ -1,7 +1,8 @@
 """Step 20: look at masks, poses and face crops; a chosen mask becomes new inputs, the old ones stay as they are.
 
-run = inspection.start(settings)     # inputs, chains, points; nothing is worked on yet
-seen = inspection.work(run)          # the variants of the mask, numbers about each, the new inputs if one was chosen
+run = inspection.start(settings)       # inputs, chains, points, edits; nothing is worked on yet
+seen = inspection.work(run)            # the variants of the mask, numbers about each, the new inputs if one was chosen
+corrected = inspection.replay(seen)    # the new inputs that the decisions beside the inputs lead to
 """
 
 from __future__ import annotations
@@ -9,17 +10,32 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from wanlab import config, inputs, keypoints, mask, mask_metrics, media, person_masks, points, runs, sam_models
+from wanlab import (
+    config,
+    edits,
+    inputs,
+    keypoints,
+    mask,
+    mask_edits,
+    mask_metrics,
+    media,
+    person_masks,
+    points,
+    runs,
+    sam_models,
+)
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 VARIANTS = "variants.npz"
 NUMBERS = "variants.json"
+REPLAYED = "replayed_edits.json"  # the decisions as they were when the run was begun
 OUTLINE, IN_USE, AUTO_KEYPOINT = "outline", "in use", "auto-keypoint"
 
 
@@ -34,6 +50,10 @@ class Inspection:
         base: the variant that the others are compared with.
         chosen: the variant that the new inputs hold, None without.
         numbers: per variant and metric one value per frame, [T], float64; empty in animate.
+        parent: the inputs that were looked at; `made` may be new ones.
+        edits: the file of decisions about them, which editors write and `replay` reads; it may not be there yet.
+        by_hand: what was changed by hand, a few words each.
+        asked: the settings as they were given.
     """
 
     folder: Path
@@ -43,6 +63,10 @@ class Inspection:
     base: str
     chosen: str | None
     numbers: Mapping[str, Mapping[str, np.ndarray]]
+    parent: inputs.AnimateInputs
+    edits: Path
+    by_hand: tuple[str, ...]
+    asked: config.InspectSettings
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,15 +83,19 @@ def start(settings: config.InspectSettings) -> runs.Run:
     """Find the inputs, check what was asked for, and find or make the run folder.
 
     Raises:
-        SettingsError: a chain, points or a film that do not fit, or a mask setting for inputs of animate.
-        FileNotFoundError: if the inputs, the film or the points are missing; the message names the option.
+        SettingsError: a chain, points, edits or a film that do not fit, or a mask setting for inputs of animate.
+        FileNotFoundError: if the inputs, the film, the points or the edits are missing; the message names the option.
     """
     made, parent = inputs.find(settings.inputs)
+    if settings.points and settings.edits:
+        raise config.SettingsError(
+            "points must be left out with edits, which hold points themselves; import them in the editor of 20_inspect"
+        )
     if made.mode == "animate" and (settings.points or settings.mask_chain is not None):
         raise config.SettingsError(
             "points and mask_chain must be left out for inputs of animate, which have no mask; preprocess with mode replace"
         )
-    files = {"points": settings.points}
+    files = {"points": settings.points, "edits": settings.edits}
     if made.driving() is None:
         files["driving_video"] = settings.driving_video
         if made.mode == "replace" and settings.driving_video is None:
@@ -75,12 +103,17 @@ def start(settings: config.InspectSettings) -> runs.Run:
                 f"{inputs.DRIVING} is missing in {config.shown(made.folder)}, as in folders of other tools; name the film "
                 "that the inputs were made from: --driving_video film.mp4"
             )
+    given = {name: _existing(name, path) for name, path in files.items() if path is not None}
+    decided = _decided(given["edits"], made) if "edits" in given else None
     chain = settings.mask_chain
-    if chain is None and settings.points:
+    if chain is None and decided is not None:
+        chain = decided.mask_chain
+    if chain is None and (settings.points or (decided is not None and decided.of_the_mask)):
         chain = made.facts.get("mask_chain") or mask.DEFAULT_CHAIN
+    clicked = settings.points is not None or (decided is not None and _looks_anew(decided, made))
     weights, passed_over = None, ()
-    if made.mode == "replace" and (settings.points or settings.auto_keypoint):
-        weights, passed_over = sam_models.choose(settings.sam_checkpoint, clicks=settings.points is not None)
+    if made.mode == "replace" and (clicked or settings.auto_keypoint):
+        weights, passed_over = sam_models.choose(settings.sam_checkpoint, clicks=clicked)
     by_name = settings.sam_checkpoint == "nano"
     resolved = settings.replaced(
         inputs=made.folder,
@@ -88,7 +121,6 @@ def start(settings: config.InspectSettings) -> runs.Run:
         driving_video=files.get("driving_video"),
         sam_checkpoint="nano" if by_name else weights.file if weights else "none",
     )
-    given = {name: _existing(name, path) for name, path in files.items() if path is not None}
     try:
         for text in (*resolved.compare, chain or ""):
             mask.parse_chain(text)
@@ -114,7 +146,19 @@ def start(settings: config.InspectSettings) -> runs.Run:
         preview=made.preview,
         fresh=settings.fresh,
     )
+    run.asked = settings
     run.add_notes(*made.notes, *passed_over)
+    if decided is not None:
+        runs.copy_whole(given["edits"], run.path(REPLAYED))
+        run.save(by_hand=list(decided.describe()))
+        run.add_notes(f"changed by hand: {'; '.join(decided.describe())}")
+        unused = mask_edits.unused(decided)
+        if unused:
+            run.add_notes(f"{unused} of the points and boxes lie outside the stretch and do not count")
+        if settings.mask_chain is not None and decided.mask_chain not in (None, settings.mask_chain):
+            run.add_notes(
+                f"mask_chain is {settings.mask_chain}: that of the edits, {decided.mask_chain}, does not count"
+            )
     return run
 
 
@@ -141,15 +185,49 @@ def work(run: runs.Run) -> Inspection:
         new=new,
         clip=_clip(run, looked_at),
         base=run.manifest["artefacts"]["variants"]["base"],
-        chosen=settings.mask_chain or OUTLINE if new else None,
+        chosen=_chosen(settings) if new else None,
         numbers={name: {metric: np.array(values) for metric, values in row.items()} for name, row in numbers.items()},
+        parent=looked_at,
+        edits=config.absolute(settings.edits) if settings.edits else looked_at.folder / edits.EDITS,
+        by_hand=tuple(run.manifest.get("by_hand", ())),
+        asked=run.asked,
     )
+
+
+def replay(seen: Inspection) -> Inspection:
+    """Make new inputs from the decisions in `seen.edits`, as `wanlab inspect --edits` does; `seen` itself without any.
+
+    Headless nothing is made beyond what the settings ask for: a replay is asked for by `edits`.
+
+    Raises:
+        SettingsError: if what was decided is not finished, e.g. negative points alone.
+    """
+    if seen.asked.edits is not None and config.headless():
+        return seen
+    if not seen.edits.is_file() or _read_edits(seen.edits, seen.parent).empty:
+        print("nothing was changed by hand")
+        return seen
+    where = config.shown(seen.edits)
+    if seen.asked.points is not None:
+        print(f"{where} does not count, for points were given")
+        return seen
+    if config.headless():
+        print(f"{where} holds decisions; to replay them: --edits {where}")
+        return seen
+    return work(start(seen.asked.replaced(inputs=seen.parent.folder, edits=seen.edits)))
 
 
 def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
     """Return the clips that show whether pose and face are right, by name."""
     clips = seen.made.clips()
     return {"driving": seen.clip, "pose": clips.get("pose"), "face": clips.get("face")}
+
+
+def before_and_after(seen: Inspection) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the masks in use of the inputs that were looked at and of the new ones, [T, H, W], bool; None without."""
+    if not seen.new or seen.made.mode == "animate":
+        return None, None
+    return seen.parent.mask(), seen.made.mask()
 
 
 def marks(seen: Inspection) -> dict[int, str]:
@@ -184,36 +262,38 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
         run.add_artefact("variants", VARIANTS, names=list(variants), base=base)
         run.add_artefact("numbers", NUMBERS)
         run.save(metrics={n: {m: round(float(v.mean()), 5) for m, v in row.items()} for n, row in numbers.items()})
-    if settings.mask_chain is not None and clip is not None:
+    chosen = _chosen(settings)
+    if chosen is not None and clip is not None:
         with run.stage("inputs"):
-            chosen = variants[settings.mask_chain or OUTLINE]
-            _write_inputs(run, made, clip, variants[OUTLINE], chosen)
+            _write_inputs(run, made, clip, variants[OUTLINE], variants[chosen])
 
 
 def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
     """Return the masks to compare by name, [T, H, W] bool each: outline, the one in use, one per chain, auto-keypoint."""
     settings: config.InspectSettings = run.settings
-    in_use, outline = made.mask(), made.person_mask()
-    if outline is None or made.files["mask_video"].suffix == ".mp4":
+    in_use, outline = made.mask(), _outline(made)
+    if made.files["mask_video"].suffix == ".mp4":
         run.add_notes(
             "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
         )
-        outline = in_use
     found = made.keypoints()
-    if found is None and (settings.points or settings.auto_keypoint):
+    decided = _read_edits(run.path(REPLAYED), made) if settings.edits else edits.Edits()
+    clicked = settings.points is not None or _looks_anew(decided, made)
+    if found is None and (clicked or settings.auto_keypoint):
         found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
     weights, _ = sam_models.choose(settings.sam_checkpoint, clicks=True)
     of_upstream = weights if weights and (weights.full_size or settings.sam_checkpoint == "nano") else None
     chances = None
-    if found is not None and ((settings.points and not weights) or (settings.auto_keypoint and not of_upstream)):
+    if found is not None and ((clicked and not weights) or (settings.auto_keypoint and not of_upstream)):
         chances = person_masks.probabilities(run, clip, found)  # both ways through GrabCut begin with them
     if settings.points and found is not None:
         outline = person_masks.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
+    outline = mask_edits.outline(decided, outline, finder(run, clip, found, weights, chances, settings.compile_sam))
     variants = {OUTLINE: outline, IN_USE: in_use}
     for chain in filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))):
         variants[chain] = mask.apply_chain(outline, chain)
     chain = made.facts.get("mask_chain")
-    if chain in variants and np.array_equal(variants[chain], in_use):
+    if chain in variants and np.array_equal(variants[chain], in_use) and _chosen(settings) != IN_USE:
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
         upstream = person_masks.find(
@@ -257,10 +337,76 @@ def _write_inputs(
         clip_width=clip.width,
         run=run.id,
         parent=made.facts.get("run"),
-        mask_chain=run.settings.mask_chain,
+        mask_chain=made.facts.get("mask_chain") if run.settings.mask_chain is None else run.settings.mask_chain,
+        by_hand=[*made.facts.get("by_hand", ()), *run.manifest.get("by_hand", ())],
         **kept,
     )
     run.add_artefact("inputs", inputs.FACTS)
+
+
+def finder(
+    run: person_masks.Listener,
+    clip: media.Clip,
+    found: np.ndarray | None,
+    weights: sam_models.Weights | None,
+    chances: Sequence[np.ndarray] | None,
+    compile_sam: Literal["auto"] | bool,
+) -> mask_edits.Find:
+    """Return what finds the mask of clicks in a stretch of the clip; arguments as those of `person_masks.find`."""
+
+    def find(frames: range, prompts: points.Prompts) -> np.ndarray:
+        assert found is not None  # they are looked for wherever something was clicked
+        here, stretch = found[frames.start : frames.stop], mask_edits.part(clip, frames)
+        likely = None if chances is None else chances[frames.start : frames.stop]
+        return person_masks.find(run, prompts, stretch, here, weights, likely, compile_sam)
+
+    return find
+
+
+def _chosen(settings: config.InspectSettings) -> str | None:
+    """Return the variant that new inputs hold, None where none are written."""
+    if settings.mask_chain is not None:
+        return settings.mask_chain or OUTLINE
+    return IN_USE if settings.edits is not None else None
+
+
+def _decided(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
+    """Return decisions that can be replayed.
+
+    Raises:
+        SettingsError: decisions that do not fit the inputs, are not finished, or none.
+    """
+    try:
+        decided = _read_edits(path, made)
+        if decided.empty:
+            raise ValueError(f"edits must hold a decision, got none in {path.name}; make one in 20_inspect")
+        if made.mode == "animate" and decided.of_the_mask:
+            raise ValueError(
+                f"edits must change the pose only for inputs of animate, which have no mask, got {decided.describe()[0]}"
+            )
+        if decided.pose:
+            raise ValueError("edits must change the mask only, got a correction of the pose; that is not built yet")
+        if made.mode == "replace":
+            points.check_finished(mask_edits.to_find(decided, _outline(made))[1], path.name)
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+    return decided
+
+
+def _read_edits(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
+    height, width = (int(made.facts.get(f"clip_{side}", getattr(made, side))) for side in ("height", "width"))
+    return edits.read(path, made.num_frames, height, width)
+
+
+def _outline(made: inputs.AnimateInputs) -> np.ndarray:
+    """Return the person's mask from before the chain, the one in use where there is no other: [T, H, W], bool."""
+    outline = made.person_mask()
+    return made.mask() if outline is None or made.files["mask_video"].suffix == ".mp4" else outline
+
+
+def _looks_anew(decided: edits.Edits, made: inputs.AnimateInputs) -> bool:
+    """Return whether decisions ask for masks to be found anew: clicks, or strokes that other frames follow."""
+    return made.mode == "replace" and any(mask_edits.to_find(decided, _outline(made))[1])
 
 
 def _existing(name: str, path: Path) -> Path:

@@ -7,15 +7,28 @@ the same clicks in another run, never run it again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
 from wanlab import config, inputs, media, points, runs, sam, sam_models
 
+T = TypeVar("T")
 KEPT = "masks"  # folder of the outputs; may be deleted at any time
+
+
+class Listener(Protocol):
+    """Who is told how far the work is and what a reader must know: a run, or a widget."""
+
+    def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
+        """Yield `items` and tell how many of `total` are done."""
+        ...
+
+    def add_notes(self, *notes: str) -> None:
+        """Take sentences."""
+        ...
 
 
 def takes_sam2(source: str | Path) -> bool:
@@ -24,8 +37,8 @@ def takes_sam2(source: str | Path) -> bool:
 
 
 def find(
-    run: runs.Run,
-    source: str | Path,
+    run: Listener,
+    source: str | Path | points.Prompts,
     clip: media.Clip,
     keypoints: np.ndarray,
     weights: sam_models.Weights | None,
@@ -37,7 +50,7 @@ def find(
 
     Args:
         run: that is told.
-        source: segmenter, keypoints, official, centre, a points file or a mask video.
+        source: segmenter, keypoints, official, centre, a points file, a mask video, or clicked points and boxes.
         clip: the working clip.
         keypoints: [T, 133, 3], x, y in pixels of the clip, score.
         weights: SAM2's; None: points and boxes go through GrabCut.
@@ -48,37 +61,41 @@ def find(
     Raises:
         ValueError: if nothing says where the person is.
     """
-    if _is_video(source):
-        run.add_notes(f"{name} comes from {Path(source).name}")
+    if isinstance(source, Path) and _is_video(source):
+        run.add_notes(f"{name} comes from {source.name}")
         return inputs.read_mask(config.absolute(source))[: len(clip)]
     if source == "segmenter":
         run.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
         return np.stack(list(run.progress(sam.segment(clip, keypoints), "mask", len(clip))))
     size = clip.height, clip.width
-    if isinstance(source, Path):
+    by_hand = isinstance(source, Path | points.Prompts)
+    if isinstance(source, points.Prompts):
+        prompts = source
+    elif isinstance(source, Path):
         prompts = points.read(config.absolute(source), len(clip), *size)
     elif source == "centre":
         prompts = sam.centre_clicks(keypoints, *size)
     else:
         prompts = (sam.keypoint_prompts if weights else sam.keypoint_clicks)(keypoints, *size)
-    said = f"with {prompts.describe()} ({source.name if isinstance(source, Path) else source})"
+    origin = source if isinstance(source, str) else "by hand" if isinstance(source, points.Prompts) else source.name
+    said = f"with {prompts.describe()} ({origin})"
     if weights is not None:
         run.add_notes(f"{name} comes from {weights.describe()} {said}")
         return _by_sam2(run, clip, prompts, weights, source == "official", compile_sam)
     run.add_notes(f"{name} comes from the bundled segmenter and GrabCut {said}, not from SAM2")
     likely = None if chances is None else (np.divide(chance, 255, dtype=np.float32) for chance in chances)
-    cut = sam.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path))
+    cut = sam.grabcut(clip, keypoints, prompts, likely, spread=by_hand)
     return np.stack(list(run.progress(cut, "mask", len(clip))))
 
 
-def probabilities(run: runs.Run, clip: media.Clip, keypoints: np.ndarray) -> list[np.ndarray]:
+def probabilities(run: Listener, clip: media.Clip, keypoints: np.ndarray) -> list[np.ndarray]:
     """Return how likely each pixel shows the person: [H, W], 0 to 255, uint8, a frame."""
     looked = zip(run.progress(clip, "segment", len(clip)), keypoints, strict=True)
     return [(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked]
 
 
 def _by_sam2(
-    run: runs.Run,
+    run: Listener,
     clip: media.Clip,
     prompts: points.Prompts,
     weights: sam_models.Weights,

@@ -73,8 +73,26 @@ def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool
     return parse(content, path.name, num_frames, height, width, as_kijai=as_kijai)
 
 
-def parse(content: Any, name: str, num_frames: int, height: int, width: int, *, as_kijai: bool = False) -> Prompts:
-    """Return the prompts that the content of a points file means; `name` is what messages call it, the rest as `read`."""
+def parse(
+    content: Any,
+    name: str,
+    num_frames: int,
+    height: int,
+    width: int,
+    *,
+    as_kijai: bool = False,
+    unfinished: bool = False,
+) -> Prompts:
+    """Return the prompts that the content of a points file means.
+
+    Args:
+        content, name: the JSON value, and what messages call it.
+        num_frames, height, width, as_kijai: as in `read`.
+        unfinished: take what someone is still clicking at: no point at all, an object without a positive one.
+
+    Raises:
+        ValueError: as `read`.
+    """
     if isinstance(content, list):
         content = {"positive": content}
     if not isinstance(content, dict):
@@ -84,7 +102,7 @@ def parse(content: Any, name: str, num_frames: int, height: int, width: int, *, 
     negative = stored.get("negative", _part(content, "neg_coordinates", [], name))
     boxes = [box for box in _part(content, "bboxes", [], name) if box]  # an empty editor keeps [{}]
     boxes = boxes or [box for box in _part(content, "bbox_store", [], name) if box]
-    if not positive and not boxes:
+    if not positive and not boxes and not unfinished:
         raise ValueError(f"{name} must hold at least one positive point or box, got none; use {FORM}")
     shares = bool(content.get("normalize")) and _are_shares([*positive, *(negative or []), *boxes])
     across, down = (1, 1) if shares else (content.get("width", width), content.get("height", height))
@@ -104,7 +122,21 @@ def parse(content: Any, name: str, num_frames: int, height: int, width: int, *, 
             tuple(box._replace(frame=0, object=1) for box in prompts.boxes),
         )
     _check(prompts, num_frames, height, width, name)
+    if not unfinished:
+        check_finished(prompts, name)
     return prompts
+
+
+def check_finished(prompts: Prompts, name: str) -> None:
+    """Refuse prompts of which nothing says where an object is.
+
+    Raises:
+        ValueError: if an object has no positive point and no box; `name` is what the message calls the prompts.
+    """
+    known = {box.object for box in prompts.boxes} | {click.object for click in prompts.clicks if click.positive}
+    lost = next((click.object for click in prompts.clicks if click.object not in known), None)
+    if lost is not None:
+        raise ValueError(f"{name} must have a positive point or a box for object {lost}, got negative points only")
 
 
 def write(path: Path, prompts: Prompts, height: int, width: int) -> None:
@@ -112,6 +144,15 @@ def write(path: Path, prompts: Prompts, height: int, width: int) -> None:
 
     Args:
         path: the JSON file.
+        prompts, height, width: as `content`.
+    """
+    runs.write_json(path, content(prompts, height, width))
+
+
+def content(prompts: Prompts, height: int, width: int) -> dict[str, Any]:
+    """Return prompts as what a points file holds.
+
+    Args:
         prompts: in pixels of the working clip.
         height, width: of the working clip in pixels, written as the canvas.
     """
@@ -123,7 +164,7 @@ def write(path: Path, prompts: Prompts, height: int, width: int) -> None:
         {"startX": b.x0, "startY": b.y0, "endX": b.x1, "endY": b.y1, "frame": b.frame, "object": b.object}
         for b in prompts.boxes
     ]
-    runs.write_json(path, {"width": width, "height": height, **kinds, "bboxes": boxes})
+    return {"width": width, "height": height, **kinds, "bboxes": boxes}
 
 
 def _are_shares(places: list[Any]) -> bool:
@@ -176,7 +217,7 @@ def _box(box: Any, scale: tuple[float, float], name: str) -> Box:
 
 
 def _check(prompts: Prompts, num_frames: int, height: int, width: int, name: str) -> None:
-    """Refuse prompts outside the clip, empty and doubled boxes, and objects of which nothing says where they are."""
+    """Refuse prompts outside the clip, and empty and doubled boxes."""
     for click in prompts.clicks:
         if not (0 <= click.frame < num_frames and 0 <= click.x < width and 0 <= click.y < height):
             raise ValueError(
@@ -197,7 +238,3 @@ def _check(prompts: Prompts, num_frames: int, height: int, width: int, name: str
         raise ValueError(
             f'{name} must have one box of an object on a frame, got two of object {twice[1]} on frame {twice[0]}; add "object": 2'
         )
-    known = {box.object for box in prompts.boxes} | {click.object for click in prompts.clicks if click.positive}
-    lost = next((click.object for click in prompts.clicks if click.object not in known), None)
-    if lost is not None:
-        raise ValueError(f"{name} must have a positive point or a box for object {lost}, got negative points only")

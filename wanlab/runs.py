@@ -60,6 +60,7 @@ class Run:
     def __init__(self, folder: Path, settings: config.Settings | None = None, news: str = "") -> None:
         self.folder = folder
         self.settings: Any = settings
+        self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; a step says so
         self.news = news  # "new", "continued" or "reused", for the reader
         self.manifest: dict[str, Any] = read_manifest(folder)
         self._unfinished = False

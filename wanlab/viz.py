@@ -165,6 +165,33 @@ def mask_views(
     return _sheet(rows, frames, cell=MASK_CELL)
 
 
+def mask_changes(
+    clip: media.Clip | None, before: np.ndarray | None, after: np.ndarray | None, columns: int = 6
+) -> Image | None:
+    """Show the frames in which a mask changed most, before and after, and what is more and less; None without a change.
+
+    Args:
+        clip: the working clip.
+        before, after: [T, H, W], bool.
+        columns: frames to show.
+    """
+    if clip is None or before is None or after is None or np.array_equal(before, after):
+        return None
+    share = (before != after).mean(axis=(1, 2))
+    frames = sorted(t for t in np.argsort(-share, kind="stable")[:columns].tolist() if share[t])
+    pictures = _frames(clip, frames)
+    rows = {
+        "before": (overlay, before, before),
+        "after": (overlay, after, after),
+        "change": (difference, after, before),
+    }
+    shown = {
+        name: np.stack([view(*each) for each in zip(pictures, mask[frames], base[frames], strict=True)])
+        for name, (view, mask, base) in rows.items()
+    }
+    return _sheet(shown, frames, cell=MASK_CELL)
+
+
 def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
     """Tint what is generated anew and draw its outline: [H, W, 3], uint8 RGB.
 

@@ -1,0 +1,170 @@
+"""JupyterLab as `make lab` starts it, and Chromium, for all tests that look at a real page.
+
+`lab` and `page` are JupyterLab; `mount` puts one widget into an empty page, its kernel's side in this process: quick,
+and its Python object is at hand.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import queue
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+PORT = os.environ.get("WANLAB_TEST_PORT", "8911")
+
+
+class Lab(NamedTuple):
+    """A running server: its address with the token, its outputs folder, and the folder that it was started in."""
+
+    address: str
+    outputs: Path
+    place: Path
+
+    @property
+    def base(self) -> str:
+        """The address without the path."""
+        return self.address.split("/lab")[0]
+
+    @property
+    def token(self) -> str:
+        """What the server asks a browser for."""
+        return self.address.split("token=")[1]
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Start the server from another folder, with outputs of its own."""
+    if not CHROMIUM.is_file():
+        pytest.skip("needs Debian's chromium; .ci/run installs it")
+    place = tmp_path_factory.mktemp("lab")
+    command = [str(Path(sys.executable).with_name("wanlab")), "lab", "--no-browser", "--port", PORT]
+    env = {**os.environ, "WANLAB_OUTPUTS": str(place / "outputs")}
+    with subprocess.Popen(
+        command, cwd=place, env=env, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as server:
+        assert server.stderr is not None
+        found = None
+        for line in server.stderr:
+            found = re.search(r"http://127\.0\.0\.1:\d+/lab\S*token=\S+", line)
+            if found:
+                break
+        assert found, "the server did not start"
+        yield Lab(found.group(), place / "outputs", place)
+        server.terminate()
+        server.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Start Chromium."""
+    if not CHROMIUM.is_file():
+        pytest.skip("needs Debian's chromium; .ci/run installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(lab: Lab, browser: Any) -> Iterator[Any]:
+    """Open JupyterLab, 1500 pixels wide; yield the page."""
+    page = browser.new_page(viewport={"width": 1500, "height": 1100})
+    page.goto(lab.address)
+    page.get_by_text("A Jupyter research workbench").first.wait_for(timeout=60000)
+    yield page
+    page.close()
+
+
+def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
+    """Open a notebook of the project, add lines to its `parameters` cell and run all cells; return its panel."""
+    page.goto(f"{lab.base}/lab/tree/notebooks/{name}.ipynb?token={lab.token}")
+    panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")  # those opened before are still in the page
+    panel.get_by_role("heading", name=name.replace("_", " ").title()).wait_for(timeout=60000)
+    panel.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type(f"\n{more}")
+    page.get_by_text("Run", exact=True).first.click()
+    page.get_by_text("Run All Cells", exact=True).first.click()
+    return panel
+
+
+MOUNT = """
+async ([code, state, dark]) => {
+  document.body.style.background = dark ? '#111' : '#fff';
+  const colours = dark
+    ? { 'layout-color1': '#111', 'layout-color2': '#333', 'ui-font-color1': '#eee', 'ui-font-color2': '#bbb', 'border-color1': '#666' }
+    : { 'layout-color1': '#fff', 'layout-color2': '#eee', 'ui-font-color1': '#212121', 'ui-font-color2': '#666', 'border-color1': '#bdbdbd' };
+  for (const [name, value] of Object.entries(colours)) document.body.style.setProperty(`--jp-${name}`, value);
+  const handlers = new Set();
+  const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const deliver = (answers) => answers.forEach(([content, buffers]) => handlers.forEach((h) => h(content, buffers.map(bytes))));
+  const model = {
+    get: (name) => state[name], set: () => {}, save_changes: () => {},
+    on: (name, handler) => name === 'msg:custom' && handlers.add(handler), off: (_, handler) => handlers.delete(handler),
+    send: async (content) => deliver(await window.tell(content)),
+  };
+  const poll = async () => { deliver(await window.tell(null)); setTimeout(poll, 30); };
+  const url = URL.createObjectURL(new Blob([code], { type: 'text/javascript' }));
+  const { default: widget } = await import(url);
+  const el = document.createElement('div');
+  document.body.append(el);
+  await widget.render({ model, el });
+  poll();
+}
+"""
+
+
+@pytest.fixture
+def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Return what shows a widget in an empty page of its own and returns the page.
+
+    Its arguments: the widget; width (CSS pixels), ratio (device pixels per CSS pixel), dark (a dark page).
+    """
+    pages = []
+
+    def show(widget: Any, width: int = 1280, ratio: float = 1, dark: bool = False) -> Any:
+        said: queue.Queue[tuple[Any, list[str]]] = queue.Queue()
+
+        def send(content: Any, buffers: Any = None) -> None:
+            said.put((content, [base64.b64encode(buffer).decode() for buffer in buffers or ()]))
+
+        def tell(_: Any, content: Any) -> list[Any]:
+            if content is not None:
+                widget._handle_custom_msg(content, [])
+            return [said.get() for _ in range(said.qsize())]
+
+        monkeypatch.setattr(widget, "send", send)
+        page = browser.new_page(viewport={"width": width, "height": 900}, device_scale_factor=ratio)
+        pages.append(page)
+        page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
+        page.expose_binding("tell", tell)
+        page.goto("about:blank")
+        page.evaluate(MOUNT, [widget._esm, {"clip": widget.clip}, dark])
+        return page
+
+    yield show
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def shoot() -> Callable[[Any, str], None]:
+    """Return what keeps a picture of a page or a part of it in the folder WANLAB_SCREENSHOTS, for someone to look at."""
+    folder = os.environ.get("WANLAB_SCREENSHOTS")
+
+    def keep(what: Any, name: str) -> None:
+        if folder:
+            what.screenshot(path=Path(folder) / f"{name}.png")
+
+    return keep

@@ -1,0 +1,214 @@
+"""Decisions about inputs as a file, `edits.json` beside the inputs that they are about; replayed they make new inputs.
+
+{"schema": 1,
+ "stretch": [12, 40],             frames first to last, inclusive, in which clicked masks are worked on; null: all
+ "points": {…},                   clicked points and boxes, the form of a points file (module points); null: none
+ "strokes": [{"frame": 12, "add": true, "radius": 14.0, "path": [[80.5, 41.0], …], "carried": false}, …],
+ "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      in the order in which they were made
+ "mask_chain": "snap:16"}         the chosen chain; null: the one in use
+
+Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes its section at every
+change, so nothing is lost with a kernel; a section may hold what is not finished, such as a negative point alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wanlab import mask, media, points, runs
+
+EDITS = "edits.json"
+SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
+NO_POINTS = points.Prompts(())
+
+_lock = threading.Lock()  # several widgets of a kernel write one file
+
+
+class Stroke(NamedTuple):
+    """A brush stroke on frame `frame`: what lies within `radius` pixels of the path is added or erased.
+
+    path: x, y in pixels of the working clip; it may lead out of the picture. carried: whether other frames follow it.
+    """
+
+    frame: int
+    add: bool
+    radius: float
+    path: tuple[tuple[float, float], ...]
+    carried: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Edits:
+    """All decisions about one folder of inputs.
+
+    Attributes:
+        stretch: first and last frame, inclusive, in which clicked masks are worked on; None: all.
+        points: clicked points and boxes.
+        strokes: in the order in which they were painted.
+        pose: corrections of key points, in the order in which they were made.
+        mask_chain: the chosen chain; None: the one in use.
+    """
+
+    stretch: tuple[int, int] | None = None
+    points: points.Prompts = NO_POINTS
+    strokes: tuple[Stroke, ...] = ()
+    pose: tuple[Mapping[str, Any], ...] = ()
+    mask_chain: str | None = None
+
+    @property
+    def of_the_mask(self) -> bool:
+        """Whether anything here changes the mask."""
+        return any(self.points) or bool(self.strokes) or self.mask_chain is not None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was decided; a stretch alone decides nothing."""
+        return not self.of_the_mask and not self.pose
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what was decided, a few words each."""
+        said = []
+        if any(self.points):
+            said.append(self.points.describe())
+        for carried, what in ((False, "brush stroke"), (True, "carried brush stroke")):
+            frames = [stroke.frame for stroke in self.strokes if stroke.carried == carried]
+            if frames:
+                said.append(f"{_count(len(frames), what)} on {_count(len(set(frames)), 'frame')}")
+        if self.stretch is not None and said:
+            said.append("frames {} to {} only".format(*self.stretch))
+        said += [_describe_pose(entry) for entry in self.pose]
+        if self.mask_chain is not None:
+            said.append(f"mask chain {self.mask_chain or 'none'}")
+        return tuple(said)
+
+
+def read(path: Path, num_frames: int, height: int, width: int) -> Edits:
+    """Read and check a file of decisions.
+
+    Args:
+        path: the file.
+        num_frames, height, width: of the working clip.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: not JSON of this form, or a decision outside the clip.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"edits {path.name} does not exist; 20_inspect writes {EDITS} beside the inputs")
+    return parse(_load(path), path.name, num_frames, height, width)
+
+
+def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, width: int) -> Edits:
+    """Return the decisions that the content of a file means; `name` is what messages call it, the rest as `read`."""
+    unknown = [key for key in content if key not in (*SECTIONS, "schema")]
+    if unknown:
+        raise ValueError(f"{name} must hold {', '.join(SECTIONS)} only, got {unknown[0]!r}; take it out")
+    value = {name: empty if content.get(name) is None else content[name] for name, empty in SECTIONS.items()}
+    if value["mask_chain"] is not None:
+        mask.parse_chain(value["mask_chain"])
+    clicked = NO_POINTS
+    if value["points"] is not None:
+        clicked = points.parse(value["points"], name, num_frames, height, width, unfinished=True)
+    return Edits(
+        _stretch(value["stretch"], num_frames, name),
+        clicked,
+        tuple(_stroke(stroke, num_frames, name) for stroke in _list(value["strokes"], "strokes", name)),
+        tuple(_pose(entry, num_frames, name) for entry in _list(value["pose"], "pose", name)),
+        value["mask_chain"],
+    )
+
+
+def update(path: Path, **sections: Any) -> None:
+    """Put sections into the file of decisions at once and whole; the others stay as they are.
+
+    Args:
+        path: the file; made where there is none.
+        sections: by name (SECTIONS), ready for JSON.
+
+    Raises:
+        ValueError: an unknown section, or a file that is no file of decisions: it is not written over.
+        OSError: if it cannot be written.
+    """
+    unknown = [name for name in sections if name not in SECTIONS]
+    if unknown:
+        raise ValueError(f"section must be one of {', '.join(SECTIONS)}, got {unknown[0]}")
+    with _lock:
+        content = _load(path) if path.is_file() else {}
+        runs.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
+
+
+def as_json(stroke: Stroke) -> dict[str, Any]:
+    """Return a stroke as the file holds it."""
+    return {**stroke._asdict(), "path": [list(place) for place in stroke.path]}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("schema") != 1:
+        raise ValueError(f'{path.name} must hold decisions with "schema": 1, got other content; move it away')
+    return content
+
+
+def _list(value: Any, section: str, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must have a list as {section}, got {type(value).__name__}")
+    return value
+
+
+def _stretch(value: Any, num_frames: int, name: str) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    try:
+        first, last = (int(frame) for frame in value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must have a stretch in the form [12, 40], got {value!r}") from None
+    if not 0 <= first <= last < num_frames:
+        raise ValueError(
+            f"{name} must have its stretch inside the clip ({num_frames} frames), first to last, got {first} to {last}"
+        )
+    return first, last
+
+
+def _stroke(value: Any, num_frames: int, name: str) -> Stroke:
+    try:
+        path = tuple((float(x), float(y)) for x, y in value["path"])
+        stroke = Stroke(
+            int(value["frame"]), bool(value["add"]), float(value["radius"]), path, bool(value.get("carried"))
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f'{name} must have strokes in the form {{"frame": 12, "add": true, "radius": 14, "path": [[80, 41]]}}, got {value!r}'
+        ) from None
+    if not (0 <= stroke.frame < num_frames and stroke.radius > 0 and path):
+        raise ValueError(
+            f"{name} must have its strokes inside the clip ({num_frames} frames), with a radius above 0 and a path, got "
+            f"radius {stroke.radius:g} and {len(path)} places on frame {stroke.frame}"
+        )
+    return stroke
+
+
+def _pose(value: Any, num_frames: int, name: str) -> Mapping[str, Any]:
+    frames = [value.get(key, 0) for key in ("frame", "first", "last")] if isinstance(value, dict) else [None]
+    if not all(isinstance(frame, int) and 0 <= frame < num_frames for frame in frames) or "do" not in value:
+        raise ValueError(f"{name} must have pose entries with a do and frames inside the clip, got {value!r}")
+    return value
+
+
+def _describe_pose(entry: Mapping[str, Any]) -> str:
+    what = str(entry.get("part", entry.get("joint", "hands")))
+    frames: Iterable[int] = range(
+        entry.get("first", entry.get("frame", 0)), entry.get("last", entry.get("frame", 0)) + 1
+    )
+    return f"{entry['do']} {what} in {media.describe_frames(frames)}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,107 @@
+/* Small parts that the bench's widgets share: elements, buttons, colours, the link to the kernel.
+
+   make("div", { class: "wl-row", text, title, on: { click: act }, …attributes }, …children) -> element
+   button(text, title, act, key) -> button; `key` is named in its title. press(button, on) sets aria-pressed
+   choice(label, options, act) -> label with a select; options: [value, …] or [[value, text], …]
+   root(el, label) -> { node, say(text), fail(text) }: the widget's frame, a polite status line, an alert line
+   new Link(model): tell(kind, content), on(kind, handler(message, buffers)), close()
+   OKABE: colours that the colour-blind can tell apart; OBJECTS: those of objects 1, 2, … in order */
+
+export const OKABE = {
+  black: "#000000", orange: "#e69f00", sky: "#56b4e9", green: "#009e73",
+  yellow: "#f0e442", blue: "#0072b2", red: "#d55e00", pink: "#cc79a7",
+};
+export const OBJECTS = [OKABE.sky, OKABE.orange, OKABE.pink, OKABE.yellow, OKABE.green, OKABE.red, OKABE.blue];
+
+const STYLE = `
+.wl { font: var(--jp-ui-font-size1, 13px)/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
+  color: var(--jp-ui-font-color1, CanvasText); max-width: 100%; }
+.wl *, .wl *::before { box-sizing: border-box; }
+.wl-row { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; margin: 4px 0; }
+.wl-group { display: inline-flex; gap: 2px; align-items: center; }
+.wl button, .wl select, .wl input[type=number], .wl input[type=text], .wl textarea { font: inherit; color: inherit;
+  background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color1, #999); border-radius: 3px;
+  min-height: 26px; padding: 1px 8px; }
+.wl button { cursor: pointer; }
+.wl button:hover:not(:disabled) { background: var(--jp-layout-color2, #eee); }
+.wl button:disabled { opacity: 0.45; cursor: default; }
+.wl button[aria-pressed=true] { background: var(--jp-brand-color1, #0072b2); border-color: var(--jp-brand-color1, #0072b2);
+  color: var(--jp-ui-inverse-font-color1, #fff); }
+.wl :focus-visible { outline: 3px solid ${OKABE.orange}; outline-offset: 1px; }
+.wl-stage { position: relative; width: fit-content; max-width: 100%; line-height: 0; }
+.wl-stage canvas { display: block; touch-action: none; background: #222; }
+.wl-line { flex: 1 1 220px; min-width: 140px; }
+.wl-line input { display: block; width: 100%; margin: 0; }
+.wl-line canvas { display: block; width: 100%; height: 8px; }
+.wl-number { font-variant-numeric: tabular-nums; min-width: 7.5em; }
+.wl-quiet { color: var(--jp-ui-font-color2, GrayText); }
+.wl-alert:not(:empty) { border-left: 4px solid ${OKABE.red}; padding: 4px 8px; margin: 4px 0;
+  background: var(--jp-layout-color2, #eee); }
+.wl-status { min-height: 1.4em; }
+`;
+
+export function make(tag, { text, on = {}, class: names, ...attributes } = {}, ...children) {
+  const node = document.createElement(tag);
+  if (names) node.className = names;
+  if (text !== undefined) node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  for (const [name, act] of Object.entries(on)) node.addEventListener(name, act);
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export function button(text, title, act, key) {
+  const hint = key ? `${title} (${key})` : title;
+  return make("button", { text, type: "button", title: hint, "aria-label": title, on: { click: act } });
+}
+
+export function press(node, on) {
+  node.setAttribute("aria-pressed", String(Boolean(on)));
+}
+
+export function choice(label, options, act) {
+  const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));
+  const select = make("select", { "aria-label": label, on: { change: () => act(select.value) } },
+    ...pairs.map(([value, text]) => make("option", { value, text })));
+  return Object.assign(make("label", { class: "wl-group" }, make("span", { text: label }), select), { select });
+}
+
+export function root(el, label) {
+  const alert = make("div", { class: "wl-alert", role: "alert" });
+  const status = make("div", { class: "wl-status wl-quiet", role: "status" });
+  // suppress: JupyterLab would take "x" for cutting the cell, and a right click for its own menu
+  const node = make("section", {
+    class: "wl", "aria-label": label, "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true",
+  }, make("style", { text: STYLE }));
+  el.append(node);
+  return {
+    node, alert, status,
+    say: (text) => { if (status.textContent !== text) status.textContent = text; },
+    fail: (text) => { alert.textContent = text; },
+  };
+}
+
+export class Link {
+  constructor(model) {
+    this.model = model;
+    this.handlers = {};
+    this.receive = (message, buffers) => {
+      for (const handler of this.handlers[message.kind] ?? []) handler(message, buffers);
+    };
+    model.on("msg:custom", this.receive);
+  }
+
+  on(kind, handler) {
+    (this.handlers[kind] ??= []).push(handler);
+  }
+
+  tell(kind, content = {}) {
+    this.model.send({ kind, ...content });
+  }
+
+  close() {
+    this.model.off("msg:custom", this.receive);
+  }
+}

@@ -1,0 +1,133 @@
+"""What the bench's widgets share on the kernel's side: pictures of a clip for the browser, on demand, and messages.
+
+    class Mine(Stills):
+        _esm = module("mine.js")             # after parts.js, frame_store.js and clip_view.js, which it may import
+
+        def picture(self, t, layer):         # [H, W, 3] uint8 RGB travels as JPEG, [H, W, 4] RGBA as PNG
+            return self.frames[t] if layer == "clip" else …
+
+        def received(self, kind, content):   # each other message: what `link.tell(kind, {…})` sends in the browser
+            …
+
+    self.tell("kind", buffers=[…], key=…)    # to every view (`link.on("kind", …)`), from any thread
+    self.stale("mask")                       # pictures of that layer have changed: the views ask anew
+
+Pictures never become traits, which are saved into the notebook. In JupyterLab messages come in a thread of their own (a
+subshell), so they are answered while a cell runs: what `picture` and `received` touch needs a lock where it changes.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import cv2
+import numpy as np
+import traitlets
+
+from wanlab import media
+
+FOLDER = Path(__file__).parent
+SHARED = ("parts.js", "frame_store.js", "clip_view.js")
+QUALITY = 85  # of JPEG: 60 kB for 960x540
+KEPT_BYTES = 96 * 2**20  # of coded pictures: 300 frames of 1280x720 and their masks at full size
+
+
+def module(*names: str) -> str:
+    """Return one ES module made of the shared files and those named: the last exports, the others are what it imports."""
+    texts = [(FOLDER / name).read_text(encoding="utf-8") for name in (*SHARED, *names)]
+    joined = "\n".join((*(re.sub(r"^export ", "", text, flags=re.M) for text in texts[:-1]), texts[-1]))
+    return re.sub(r'^import [^;]*? from "\./[^"]+";\n', "", joined, flags=re.M)
+
+
+class Stills(anywidget.AnyWidget):
+    """A widget that shows frames of a clip.
+
+    Attributes:
+        clip: frames, height, width (pixels) and fps of the working clip, for the browser.
+        frames: the clip's frames by index, [H, W, 3] uint8 RGB each, from any thread.
+    """
+
+    clip = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, clip: media.Clip, **traits: Any) -> None:
+        """Take the working clip and the traits of the widget."""
+        facts = {"frames": len(clip), "height": clip.height, "width": clip.width, "fps": float(clip.fps)}
+        self.frames = media.Seeker(clip)
+        self._lock = threading.Lock()
+        self._coded: OrderedDict[tuple[int, str, int], bytes] = OrderedDict()
+        self._versions: dict[str, int] = {}
+        super().__init__(clip=facts, **traits)
+        self.on_msg(self._receive)
+
+    def picture(self, t: int, layer: str) -> np.ndarray:
+        """Return what `layer` shows on frame `t`: [H, W, 3] RGB or [H, W, 4] RGBA, 0 to 255, uint8."""
+        if layer != "clip":
+            raise ValueError(f"layer must be clip, got {layer!r}; use clip")
+        return self.frames[t]
+
+    def received(self, kind: str, content: dict[str, Any]) -> None:
+        """Do what the browser asks for beside pictures."""
+        raise ValueError(f"the kernel's side knows no message {kind!r}; run the cell again")
+
+    def tell(self, kind: str, *, buffers: Sequence[bytes] = (), **content: Any) -> None:
+        """Send a message to every view."""
+        self.send({"kind": kind, **content}, list(buffers))
+
+    def stale(self, *layers: str) -> None:
+        """Forget the pictures of these layers and have the views ask anew."""
+        with self._lock:
+            for layer in layers:
+                self._versions[layer] = self._versions.get(layer, 0) + 1
+            for key in [key for key in self._coded if key[1] in layers]:
+                del self._coded[key]
+        self.tell("stale", layers=list(layers))
+
+    def coded(self, t: int, layer: str, width: int) -> bytes:
+        """Return a picture as JPEG or, with see-through pixels, PNG, `width` pixels wide at most."""
+        key = t, layer, width
+        with self._lock:
+            version = self._versions.get(layer, 0)
+            if key in self._coded:
+                self._coded.move_to_end(key)
+                return self._coded[key]
+        made = encode(self.picture(t, layer), width)
+        with self._lock:
+            if version == self._versions.get(layer, 0):
+                self._coded[key] = made
+                size = sum(map(len, self._coded.values()))
+                while size > KEPT_BYTES:
+                    size -= len(self._coded.popitem(last=False)[1])
+        return made
+
+    def _receive(self, _: Any, content: dict[str, Any], __: Any) -> None:
+        """Answer one message; a fault is shown in the widget and is no silence."""
+        try:
+            if content["kind"] == "frames":
+                t, layers = int(content["t"]), [str(layer) for layer in content["layers"]]
+                made = [self.coded(t, layer, int(content["width"])) for layer in layers]
+                answer = {name: content[name] for name in ("id", "t", "layers", "width")}
+                self.tell("frames", buffers=[] if content.get("warm") else made, **answer)
+            else:
+                self.received(content["kind"], content)
+        except Exception as error:
+            traceback.print_exc()
+            self.tell("error", text=f"{error}" or type(error).__name__, id=content.get("id"))
+
+
+def encode(picture: np.ndarray, width: int) -> bytes:
+    """Return [H, W, 3] RGB as JPEG or [H, W, 4] RGBA as PNG, uint8, shrunk to `width` pixels if it is wider."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    if width < picture.shape[1]:
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    if picture.shape[2] == 4:
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA), options)[1].tobytes()
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
