@@ -29,6 +29,8 @@ MASK_CELL = 2.0  # inches, the height of a picture where masks are judged
 MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (0, 158, 115), (230, 159, 0), (86, 180, 233), (255, 0, 144)
 LABEL_GAP = 8  # pixels of a plot within which two labels would lie on each other
 LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
+COMPACT = "font-size: 12px"  # a sweep's table beside JupyterLab's file browser in a window of 1280 pixels
+RUN_LINE = "text-align: left; white-space: normal; opacity: .75; padding-top: 0"
 LINE_STYLES = ("-", "--", ":")
 PART_COLOURS = ("#1f4e79", "#e08a1e", "#2e8b57", "#8e44ad")
 
@@ -355,29 +357,30 @@ def pareto(cost: np.ndarray, value: np.ndarray, higher_is_better: bool) -> np.nd
 
 
 def number_table(numbers: pd.DataFrame) -> HTML:
-    """Show a table of runs, numbers to three digits; it scrolls sideways where it is wider than the page.
+    """Show a table of runs, numbers to three digits, each run's id (or error) on a line of its own below them.
+
+    As a column the id would be the widest. A table wider than the page scrolls sideways.
 
     Args:
         numbers: `comparison.table`, sorted as you like.
     """
-    rows = [
-        [
-            index,
-            *("–" if _is_missing(value) else f"{value:.3g}" if isinstance(value, float) else value for value in row),
-        ]
-        for index, row in zip(numbers.index, numbers.itertuples(index=False, name=None), strict=True)
-    ]
-    head = [str(numbers.index.name), *(str(name).replace("_", " ") for name in numbers.columns)]
-    return HTML(f'<div style="overflow-x: auto">{table(head, rows).data}</div>')
+    shown = numbers.drop(columns="run")
+    head = [str(shown.index.name), *(str(name).replace("_", " ") for name in shown.columns)]
+    lines = zip(shown.index, shown.itertuples(index=False, name=None), numbers["run"], strict=True)
+    body = []
+    for index, row, run in lines:
+        cells = ("–" if _is_missing(v) else f"{v:.3g}" if isinstance(v, float) else v for v in row)
+        body.append(f"<tr>{_cells([index, *cells])}</tr>")
+        body.append(f'<tr><td colspan="{len(head)}" style="{RUN_LINE}">{escape(run)}</td></tr>')
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return HTML(
+        f'<div style="overflow-x: auto"><table style="{COMPACT}"><tr>{names}</tr>{"".join(body)}</table></div>'
+    )
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:
     """Show rows under a head; everything is escaped, and long names may break after `_`."""
-
-    def cells(row: Iterable[Any]) -> str:
-        return "".join(f"<td>{escape(str(cell)).replace('_', '_<wbr>')}</td>" for cell in row)
-
-    body = "".join(f"<tr>{cells(row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{_cells(row)}</tr>" for row in rows)
     return HTML("<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + f"</tr>{body}</table>")
 
 
@@ -490,6 +493,10 @@ def _spread(length: int, count: int) -> list[int]:
 
 def _dimmed(frame: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 3 * 2
+
+
+def _cells(row: Iterable[Any]) -> str:
+    return "".join(f"<td>{escape(str(cell)).replace('_', '_<wbr>')}</td>" for cell in row)
 
 
 def _is_missing(value: Any) -> bool:
