@@ -424,7 +424,8 @@ class _Generation(_Backed):
             yield f"solver must be unipc with backend wanlab, got {self.solver}; use unipc, or backend wan22"
 
     def _faults_of_wan22(self) -> Iterable[str]:
-        for name in self.given("max_frames", "device", "preview"):
+        only_ours = [name for name in ("max_frames", "device", "preview") if name in type(self).model_fields]
+        for name in self.given(*only_ours):
             yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
         if self.nproc_per_node is not None and not self.multi_gpu:
             yield f"nproc_per_node must be left out without multi_gpu, got {self.nproc_per_node}; use multi_gpu true"
