@@ -51,8 +51,8 @@ seen = inspection.work(run)
 
 # %% [markdown]
 # ## Poses and face crops
-# The skeleton should sit on the person, the crop should hold the whole face. Frames without a person or a usable face
-# are always among those shown, and marked.
+# The skeleton should sit on the person, the crop should hold the whole face. Begin with the worst frames: drag a joint,
+# interpolate a gap, swap hands that changed sides, hide a hand that is none. Every action is in `edits.json` at once.
 
 # %%
 pose_review(seen)
@@ -82,7 +82,11 @@ mask_editor(seen)
 # %%
 corrected = inspection.replay(seen)
 print(f"inputs: {config.shown(corrected.made.folder)}", *corrected.by_hand, sep="\n")
-viz.mask_changes(corrected.clip, *inspection.before_and_after(corrected))
+changes = (
+    viz.video_changes(corrected.clip, *inspection.videos_before_and_after(corrected)),
+    viz.mask_changes(corrected.clip, *inspection.before_and_after(corrected)),
+)
+display(*filter(None, changes))
 
 # %% [markdown]
 # ## Numbers

@@ -150,7 +150,8 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
         page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
         page.expose_binding("tell", tell)
         page.goto("about:blank")
-        page.evaluate(MOUNT, [widget._esm, {"clip": widget.clip}, dark])
+        state = {name: getattr(widget, name) for name in ("clip", *type(widget).class_own_traits(sync=True))}
+        page.evaluate(MOUNT, [widget._esm, state, dark])
         return page
 
     yield show

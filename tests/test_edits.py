@@ -36,7 +36,7 @@ def test_what_was_decided_is_said_in_words() -> None:
         "2 brush strokes on 1 frame",
         "1 carried brush stroke on 1 frame",
         "frames 1 to 4 only",
-        "hide left hand in frames 2-4",
+        "left hand hidden in frames 2 to 4",
         "mask chain snap:16",
     )
     assert not decided.empty
@@ -55,7 +55,7 @@ def test_what_was_decided_is_said_in_words() -> None:
         ({"strokes": [{**STROKE, "radius": 0}]}, "a radius above 0"),
         ({"strokes": [{"frame": 1}]}, "strokes in the form"),
         ({"points": {**POINTS, "positive": [{**CLICK, "x": 64}]}}, "points inside the clip"),
-        ({"pose": [{"do": "hide", "part": "face", "first": 2, "last": 6}]}, "frames inside the clip"),
+        ({"pose": [{"do": "hide", "part": "face", "first": 2, "last": 6}]}, "must have a last from 0 to 5, got 6"),
         ({"mask_chain": "gorw:3"}, "mask_chain must be made of"),
         ({"brush": []}, "must hold stretch, points, strokes, pose, mask_chain only, got 'brush'"),
     ],

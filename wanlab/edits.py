@@ -4,7 +4,7 @@
  "stretch": [12, 40],             frames first to last, inclusive, in which clicked masks are worked on; null: all
  "points": {…},                   clicked points and boxes, the form of a points file (module points); null: none
  "strokes": [{"frame": 12, "add": true, "radius": 14.0, "path": [[80.5, 41.0], …], "carried": false}, …],
- "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      in the order in which they were made
+ "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of module pose_edits, in order
  "mask_chain": "snap:16"}         the chosen chain; null: the one in use
 
 Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes its section at every
@@ -16,11 +16,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import mask, media, points, runs
+from wanlab import mask, points, pose_edits, runs
 
 EDITS = "edits.json"
 SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
@@ -57,7 +57,7 @@ class Edits:
     stretch: tuple[int, int] | None = None
     points: points.Prompts = NO_POINTS
     strokes: tuple[Stroke, ...] = ()
-    pose: tuple[Mapping[str, Any], ...] = ()
+    pose: tuple[pose_edits.Entry, ...] = ()
     mask_chain: str | None = None
 
     @property
@@ -81,7 +81,7 @@ class Edits:
                 said.append(f"{_count(len(frames), what)} on {_count(len(set(frames)), 'frame')}")
         if self.stretch is not None and said:
             said.append("frames {} to {} only".format(*self.stretch))
-        said += [_describe_pose(entry) for entry in self.pose]
+        said += pose_edits.describe(self.pose)
         if self.mask_chain is not None:
             said.append(f"mask chain {self.mask_chain or 'none'}")
         return tuple(said)
@@ -118,7 +118,7 @@ def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, w
         _stretch(value["stretch"], num_frames, name),
         clicked,
         tuple(_stroke(stroke, num_frames, name) for stroke in _list(value["strokes"], "strokes", name)),
-        tuple(_pose(entry, num_frames, name) for entry in _list(value["pose"], "pose", name)),
+        pose_edits.parse(_list(value["pose"], "pose", name), f"pose of {name}", num_frames, height, width),
         value["mask_chain"],
     )
 
@@ -193,21 +193,6 @@ def _stroke(value: Any, num_frames: int, name: str) -> Stroke:
             f"radius {stroke.radius:g} and {len(path)} places on frame {stroke.frame}"
         )
     return stroke
-
-
-def _pose(value: Any, num_frames: int, name: str) -> Mapping[str, Any]:
-    frames = [value.get(key, 0) for key in ("frame", "first", "last")] if isinstance(value, dict) else [None]
-    if not all(isinstance(frame, int) and 0 <= frame < num_frames for frame in frames) or "do" not in value:
-        raise ValueError(f"{name} must have pose entries with a do and frames inside the clip, got {value!r}")
-    return value
-
-
-def _describe_pose(entry: Mapping[str, Any]) -> str:
-    what = str(entry.get("part", entry.get("joint", "hands")))
-    frames: Iterable[int] = range(
-        entry.get("first", entry.get("frame", 0)), entry.get("last", entry.get("frame", 0)) + 1
-    )
-    return f"{entry['do']} {what} in {media.describe_frames(frames)}"
 
 
 def _count(number: int, word: str) -> str:

@@ -28,6 +28,8 @@ from wanlab import (
     media,
     person_masks,
     points,
+    pose_edits,
+    pose_inputs,
     runs,
     sam_models,
 )
@@ -185,7 +187,7 @@ def work(run: runs.Run) -> Inspection:
         new=new,
         clip=_clip(run, looked_at),
         base=run.manifest["artefacts"]["variants"]["base"],
-        chosen=_chosen(settings) if new else None,
+        chosen=_chosen(settings) if new and looked_at.mode == "replace" else None,
         numbers={name: {metric: np.array(values) for metric, values in row.items()} for name, row in numbers.items()},
         parent=looked_at,
         edits=config.absolute(settings.edits) if settings.edits else looked_at.folder / edits.EDITS,
@@ -221,6 +223,15 @@ def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
     """Return the clips that show whether pose and face are right, by name."""
     clips = seen.made.clips()
     return {"driving": seen.clip, "pose": clips.get("pose"), "face": clips.get("face")}
+
+
+def videos_before_and_after(seen: Inspection) -> tuple[dict[str, media.Clip], dict[str, media.Clip]]:
+    """Return pose and face video of the inputs that were looked at and of the new ones, by short name."""
+    before, after = (
+        {name.removesuffix("_video"): made.video(name) for name in pose_inputs.VIDEOS}
+        for made in (seen.parent, seen.made)
+    )
+    return before, after
 
 
 def before_and_after(seen: Inspection) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -262,10 +273,11 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
         run.add_artefact("variants", VARIANTS, names=list(variants), base=base)
         run.add_artefact("numbers", NUMBERS)
         run.save(metrics={n: {m: round(float(v.mean()), 5) for m, v in row.items()} for n, row in numbers.items()})
-    chosen = _chosen(settings)
-    if chosen is not None and clip is not None:
+    if _chosen(settings) is not None and clip is not None:
         with run.stage("inputs"):
-            _write_inputs(run, made, clip, variants[OUTLINE], variants[chosen])
+            anew = settings.mask_chain is not None  # resolved: whatever changes the mask comes with a chain
+            masks = (variants[OUTLINE], variants[settings.mask_chain or OUTLINE]) if anew else None
+            _write_inputs(run, made, clip, masks, _replayed(run, made).pose)
 
 
 def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
@@ -277,7 +289,7 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
             "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
         )
     found = made.keypoints()
-    decided = _read_edits(run.path(REPLAYED), made) if settings.edits else edits.Edits()
+    decided = _replayed(run, made)
     clicked = settings.points is not None or _looks_anew(decided, made)
     if found is None and (clicked or settings.auto_keypoint):
         found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
@@ -314,25 +326,34 @@ def _measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _write_inputs(
-    run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip, outline: np.ndarray, chosen: np.ndarray
+    run: runs.Run,
+    made: inputs.AnimateInputs,
+    clip: media.Clip,
+    masks: tuple[np.ndarray, np.ndarray] | None,
+    corrections: Sequence[pose_edits.Entry],
 ) -> None:
-    """Write the inputs anew with the chosen mask and its background; all else is copied as it is in use."""
-    mask.check("the mask", chosen, made.keypoints())
+    """Write the inputs anew with outline and mask ([T, H, W], bool) and with corrections; all else is copied as it is in use."""
+    anew = (inputs.REPLACE_ONLY if masks else ()) + (pose_inputs.VIDEOS if corrections else ())
     for name, file in made.files.items():
-        if name not in inputs.REPLACE_ONLY:
+        if name not in anew:
             export = inputs.EXPORTS[name][0] if name in inputs.EXPORTS else file.name
             for path in {file, made.folder / export}:
                 shutil.copyfile(path, run.path(path.name))
-    for name in (inputs.DRIVING, inputs.KEYPOINTS, *inputs.EDITED):
+    for name in (inputs.DRIVING, *inputs.EDITED, *(() if corrections else (inputs.KEYPOINTS,))):
         if (made.folder / name).is_file():
             shutil.copyfile(made.folder / name, run.path(name))
-    inputs.write_masks(run, outline, chosen, made.fps)
-    blank = (mask.blank_out(frame, m) for frame, m in zip(clip, chosen, strict=True))
-    inputs.write_pair(run, "background_video", blank, made.fps)
-    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "preview") if name in made.facts}
+    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "own", "preview") if name in made.facts}
+    if corrections:
+        kept |= pose_inputs.rewrite(run, made, corrections)
+    if masks:
+        outline, chosen = masks
+        mask.check("the mask", chosen, made.keypoints())
+        inputs.write_masks(run, outline, chosen, made.fps)
+        blank = (mask.blank_out(frame, m) for frame, m in zip(clip, chosen, strict=True))
+        inputs.write_pair(run, "background_video", blank, made.fps)
     inputs.write_facts(
         run.folder,
-        mode="replace",
+        mode=made.mode,
         clip_height=clip.height,
         clip_width=clip.width,
         run=run.id,
@@ -385,12 +406,17 @@ def _decided(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
                 f"edits must change the pose only for inputs of animate, which have no mask, got {decided.describe()[0]}"
             )
         if decided.pose:
-            raise ValueError("edits must change the mask only, got a correction of the pose; that is not built yet")
+            pose_inputs.rewritten(made, decided.pose)
         if made.mode == "replace":
             points.check_finished(mask_edits.to_find(decided, _outline(made))[1], path.name)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     return decided
+
+
+def _replayed(run: runs.Run, made: inputs.AnimateInputs) -> edits.Edits:
+    """Return the decisions that a run replays, none where it replays none."""
+    return _read_edits(run.path(REPLAYED), made) if run.settings.edits else edits.Edits()
 
 
 def _read_edits(path: Path, made: inputs.AnimateInputs) -> edits.Edits:

@@ -16,7 +16,7 @@ import numpy as np
 from wanlab import media, people
 from wanlab.people import fingerprints, run_network
 
-__all__ = ["NAMES", "Detection", "detect", "detect_image", "fingerprints", "one_euro"]
+__all__ = ["NAMES", "PARTS", "Detection", "detect", "detect_image", "fingerprints", "one_euro"]
 
 _SIDES = ("left", "right")
 _BODY = (
@@ -36,6 +36,19 @@ NAMES = (
 )  # COCO-WholeBody, "left" is the person's left
 NUM_BODY, FEET, FACE = 17, slice(17, 23), slice(23, 91)
 HANDS = (slice(91, 112), slice(112, 133))  # left, right
+PARTS = {  # every row is of one part; shoulders and hips are the torso's, so that a limb can go without them
+    "head": (0, 1, 2, 3, 4),
+    "face": tuple(range(23, 91)),
+    "torso": (5, 6, 11, 12),
+    "left arm": (7, 9),
+    "right arm": (8, 10),
+    "left hand": tuple(range(91, 112)),
+    "right hand": tuple(range(112, 133)),
+    "left leg": (13, 15),
+    "right leg": (14, 16),
+    "left foot": (17, 18, 19),
+    "right foot": (20, 21, 22),
+}
 
 BLAZE_BODY = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # BlazePose's row for each body point
 BLAZE_FEET = (31, 31, 29, 32, 32, 30)  # it has one toe a foot, which stands for both

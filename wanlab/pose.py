@@ -136,7 +136,7 @@ def draw_frame(
     Source: `draw_aapose` of Wan2.2's animate preprocessing.
     """
     picture = np.zeros((height, width, 3), np.uint8) if canvas is None else canvas.copy()
-    stick = max(int(min(height, width) / 200) - 1, 1)  # half the width of a limb
+    stick = half_limb(height, width)
     points, scores = _pixels(body, height, width), body[:, 2]
     for (a, b), colour in zip(LIMBS, COLOURS, strict=False):
         if scores[a] < DRAWN_FROM or scores[b] < DRAWN_FROM:
@@ -151,6 +151,11 @@ def draw_frame(
     for hand in (left_hand, right_hand):
         _draw_hand(picture, hand, max(stick // 2, 1))
     return picture
+
+
+def half_limb(height: int, width: int) -> int:
+    """Return half the width of a limb, and the radius of a joint, in pixels of a canvas."""
+    return max(int(min(height, width) / 200) - 1, 1)
 
 
 def _draw_hand(picture: np.ndarray, hand: np.ndarray, thickness: int) -> None:

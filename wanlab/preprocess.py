@@ -14,7 +14,6 @@ import numpy as np
 from wanlab import (
     checkpoints,
     config,
-    face,
     inputs,
     keypoints,
     mask,
@@ -23,7 +22,7 @@ from wanlab import (
     official_setup,
     person_masks,
     points,
-    pose,
+    pose_inputs,
     quick_look,
     resize,
     runs,
@@ -155,31 +154,19 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
                 "no person was found in reference_image: the character is used as it is, without a sketch of its skeleton"
             )
         run.add_notes(*found.notes)
-        boxes = face.boxes(pose.to_meta(found.keypoints, clip.height, clip.width).face, clip.height, clip.width)
-        if boxes.filled and "face_video" not in own:
-            run.add_notes(
-                f"no usable face in {media.describe_frames(boxes.filled)}: the nearest good face box was used there"
-            )
-        np.savez_compressed(
-            run.path(inputs.KEYPOINTS),
-            keypoints=found.keypoints,
-            size=np.array([clip.height, clip.width]),
-            names=np.array(keypoints.NAMES),
-            boxes=found.boxes,
-            face_boxes=boxes.boxes,
-            reference_keypoints=of_reference.keypoints[0],
-        )
-        run.add_artefact(
-            "keypoints", inputs.KEYPOINTS, frames=len(clip), no_person=list(found.no_person), cuts=list(found.cuts)
-        )
-    with run.stage("pose"):
-        meta = pose.letterbox_meta(
-            pose.to_meta(found.keypoints, clip.height, clip.width), clip.height, clip.width, height, width
-        )
-        inputs.write_pair(run, "pose_video", own.get("pose_video") or pose.draw(meta, height, width), clip.fps)
-    with run.stage("face"):
-        crops = (face.crop(frame, box) for frame, box in zip(clip, boxes.boxes, strict=True))
-        inputs.write_pair(run, "face_video", own.get("face_video") or crops, clip.fps)
+    boxes = pose_inputs.write(
+        run,
+        clip,
+        found.keypoints,
+        height,
+        width,
+        {name: own[name] for name in pose_inputs.VIDEOS if name in own},
+        boxes=found.boxes,
+        reference_keypoints=of_reference.keypoints[0],
+    )
+    run.add_artefact(
+        "keypoints", inputs.KEYPOINTS, frames=len(clip), no_person=list(found.no_person), cuts=list(found.cuts)
+    )
     if settings.mode == "replace":
         with run.stage("mask"):
             if "mask_video" in own:
@@ -207,6 +194,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             cuts=list(found.cuts),
             **({"preview": list(run.preview)} if run.preview else {}),
             mask_chain=settings.mask_chain,
+            own=[name for name in pose_inputs.VIDEOS if name in own],
         )
         run.add_artefact("inputs", inputs.FACTS)
 

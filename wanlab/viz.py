@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from html import escape
 from typing import Any
@@ -13,9 +13,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Image
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
-from wanlab import mask_metrics, media, metrics, pose
+from wanlab import keypoints as whole_body
+from wanlab import mask_metrics, media, metrics, pose, pose_metrics
 from wanlab.windows import Plan
 
 COLUMNS = 8
@@ -32,6 +36,8 @@ LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
 COMPACT = "font-size: 12px"  # a sweep's table beside JupyterLab's file browser in a window of 1280 pixels
 RUN_LINE = "text-align: left; white-space: normal; opacity: .75; padding-top: 0"
 LINE_STYLES = ("-", "--", ":")
+SURE_COLOUR, UNSURE_COLOUR = "#0072b2", "#d0d0d0"  # of a part's score, 1 and 0
+MISSING_COLOUR, JUMP_COLOUR = "#d55e00", "#f0e442"
 PART_COLOURS = ("#1f4e79", "#e08a1e", "#2e8b57", "#8e44ad")
 
 
@@ -138,6 +144,48 @@ def keypoint_confidence(
     return _image(figure, "Mean key point score of each part over time")
 
 
+def pose_timeline(points: np.ndarray | None, no_face: Collection[int] = (), cuts: Collection[int] = ()) -> Image | None:
+    """Show how sure each part is over time, a strip a part; missing joints below in a strip, jumping ones above.
+
+    Args:
+        points: [T, 133, 3], float32; None (a folder of other tools) shows nothing.
+        no_face: frames without a usable face of their own.
+        cuts: first frames of new shots.
+    """
+    if points is None:
+        print("these inputs hold no key points")
+        return None
+    names = [*whole_body.PARTS, "face crop"]
+    sure, lost, jumps = pose_metrics.timeline(points, no_face, cuts)
+    wrong = (
+        (0.5, MISSING_COLOUR, "joints missing, or no face crop", lost),
+        (-0.17, JUMP_COLOUR, "joints jumping", jumps),
+    )
+    figure = Figure(figsize=(PAGE, 0.8 + 0.22 * len(names)), dpi=DPI, layout="constrained")
+    axis = figure.subplots()
+    ramp = LinearSegmentedColormap.from_list("score", [UNSURE_COLOUR, SURE_COLOUR])
+    shown = axis.imshow(sure, aspect="auto", cmap=ramp, vmin=0, vmax=1, interpolation="nearest")
+    for below, colour, _, marked in wrong:
+        bars = [Rectangle((t - 0.5, row + below), 1, -0.33) for row, t in np.argwhere(marked)]
+        axis.add_collection(PatchCollection(bars, facecolor=colour, edgecolor="none"))
+    for row in range(1, len(names)):
+        axis.axhline(row - 0.5, color="white", linewidth=2)
+    for t in cuts:
+        axis.axvline(t - 0.5, color=SEAM_COLOUR, linestyle="--", linewidth=1.2)
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel="frame")
+    keys = [Patch(facecolor=colour, label=label) for _, colour, label, _ in wrong]
+    axis.legend(handles=keys, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, frameon=False)
+    figure.colorbar(shown, ax=axis, label="mean score", pad=0.01).ax.tick_params(labelsize=8)
+    _plain(axis)
+    return _image(figure, "How sure each part of the pose is over time, and where joints are missing or jump")
+
+
+def pose_faults(faults: Sequence[pose_metrics.Fault], most: int = 8) -> HTML:
+    """Show the frames to look at and why, the worst first; `most` of them."""
+    rows = [(f"{f.first}" if f.first == f.last else f"{f.first} to {f.last}", f.reason) for f in faults[:most]]
+    return table(("frames, the worst first", f"{len(faults)} in all"), rows or [("none", "no fault found")])
+
+
 def mask_views(
     clip: media.Clip | None,
     masks: Mapping[str, np.ndarray],
@@ -192,6 +240,34 @@ def mask_changes(
         for name, (view, mask, base) in rows.items()
     }
     return _sheet(shown, frames, cell=MASK_CELL)
+
+
+def video_changes(
+    clip: media.Clip | None,
+    before: Mapping[str, media.Clip],
+    after: Mapping[str, media.Clip],
+    columns: int = COLUMNS,
+) -> Image | None:
+    """Show the frames in which videos changed most, before and after; None without a change.
+
+    Args:
+        clip: the working clip, shown above them.
+        before, after: clips of equal length, by the same names.
+        columns: frames to show.
+    """
+    shares = {
+        name: np.array([(a != b).mean() for a, b in zip(film, after[name], strict=True)])
+        for name, film in before.items()
+    }
+    changed = {name: share for name, share in shares.items() if share.any()}
+    if not changed:
+        return None
+    total = np.sum(list(changed.values()), axis=0)
+    frames = sorted(t for t in np.argsort(-total, kind="stable")[:columns].tolist() if total[t])
+    rows = {"driving": _frames(clip, frames)} if clip is not None else {}
+    for name in changed:
+        rows |= {f"{name} before": _frames(before[name], frames), f"{name} after": _frames(after[name], frames)}
+    return _sheet(rows, frames)
 
 
 def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
@@ -373,9 +449,7 @@ def number_table(numbers: pd.DataFrame) -> HTML:
         body.append(f"<tr>{_cells([index, *cells])}</tr>")
         body.append(f'<tr><td colspan="{len(head)}" style="{RUN_LINE}">{escape(run)}</td></tr>')
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return HTML(
-        f'<div style="overflow-x: auto"><table style="{COMPACT}"><tr>{names}</tr>{"".join(body)}</table></div>'
-    )
+    return HTML(f'<div style="overflow-x: auto"><table style="{COMPACT}"><tr>{names}</tr>{"".join(body)}</table></div>')
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:

@@ -1,12 +1,235 @@
-"""Look at poses and face crops."""
+"""Look at a pose and correct it: joints over the frame, confidence over time, the worst frames first, face crops."""
 
 from __future__ import annotations
 
-from IPython.display import Image
+import threading
+from typing import Any
 
-from wanlab import inspection, viz
+import numpy as np
+import traitlets
+from IPython.display import Image, display
+
+from wanlab import config, edits, face, inspection, keypoints, pose, pose_edits, pose_inputs, pose_metrics, viz
+from wanlab.widgets.stills import Stills, encode, module
+
+CROP = 112  # pixels, the side of a face crop in the strip: 56 at a device pixel ratio of 2
+LISTED = 60  # faults
 
 
-def pose_review(seen: inspection.Inspection) -> Image:
-    """Return the working clip, its pose drawings and face crops as a still picture."""
+class PoseReview(Stills):
+    """The pose of some inputs, and the corrections of it, which are in the file of decisions at once.
+
+    Attributes:
+        drawing: how a skeleton is drawn and what its rows are called, for the browser.
+    """
+
+    _esm = module("pose_skeleton.js", "pose_timeline.js", "pose_review.js")
+    drawing = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, seen: inspection.Inspection) -> None:
+        """Take the inputs that were looked at, `seen.parent`, with the corrections that `seen.edits` holds already.
+
+        Raises:
+            ValueError: inputs whose pose cannot be corrected, or a file that is no file of decisions.
+        """
+        made = seen.parent
+        pose_inputs.check_editable(made)
+        clip, detected = made.driving(), made.keypoints()
+        assert clip is not None  # checked
+        assert detected is not None
+        self._file, self._made, self._detected = seen.edits, made, detected
+        self._size = clip.height, clip.width
+        self._guard = threading.RLock()  # messages come in a thread of their own
+        self._groups: list[int] = []  # how many entries each action of this session made
+        self._undone: list[tuple[pose_edits.Entry, ...]] = []
+        self._entries: tuple[pose_edits.Entry, ...] = ()
+        self._points, self._boxes = detected, pose_inputs.face_boxes(detected, *self._size)
+        super().__init__(clip, drawing=_drawing(*self._size))
+        self._read()
+
+    @property
+    def points(self) -> np.ndarray:
+        """The key points with all corrections: [T, 133, 3], float32; x, y in pixels of the working clip, score."""
+        return self._points
+
+    def received(self, kind: str, content: dict[str, Any]) -> None:
+        """Answer one message of the browser; see pose_review.js."""
+        with self._guard:
+            if kind == "begin":
+                self._read()
+                self._tell_overview()
+            elif kind == "poses":
+                self._tell_poses(int(content["first"]), int(content["last"]))
+            elif kind == "face":
+                t = int(content["t"])
+                self.tell("face", t=t, buffers=[encode(face.crop(self.frames[t], self._boxes.boxes[t]), CROP)])
+            elif kind == "edit":
+                self._edit(content["entries"], bool(content["merge"]))
+            elif kind == "interpolate":
+                self._read()
+                part = content["part"]
+                first, last = content["stretch"] or self._gap(part, int(content["t"]))
+                self._edit([{"do": "interpolate", "part": part, "first": first, "last": last}], merge=False)
+            elif kind == "undo":
+                self._undo()
+            elif kind == "redo":
+                self._redo()
+            else:
+                super().received(kind, content)
+
+    def _edit(self, content: Any, merge: bool) -> None:
+        """Add corrections, one action of the user's; with `merge` they take the place of the last one, if it is of its kind."""
+        self._read()
+        try:
+            new = pose_edits.parse(content, "the correction", len(self._detected), *self._size)
+            kept, groups = self._entries, [*self._groups]
+            last = kept[len(kept) - groups[-1] :] if groups else ()
+            if merge and [_place(entry) for entry in last] == [_place(entry) for entry in new]:
+                kept = kept[: len(kept) - groups.pop()]
+            self._become((*kept, *new))
+        except (ValueError, OSError):
+            self._tell_poses(0, len(self._detected) - 1)  # the browser may have shown it already
+            raise
+        self._groups, self._undone = [*groups, len(new)], []
+        self._say("", new)
+        self._tell_overview()
+
+    def _undo(self) -> None:
+        self._read()
+        if not self._entries:
+            return
+        count = self._groups.pop() if self._groups else 1
+        kept, taken = self._entries[:-count], self._entries[-count:]
+        self._become(kept)
+        self._undone.append(taken)
+        self._say("undone: ", taken)
+        self._tell_overview()
+
+    def _redo(self) -> None:
+        self._read()
+        if not self._undone:
+            return
+        again = self._undone.pop()
+        self._become((*self._entries, *again))
+        self._groups.append(len(again))
+        self._say("corrected again: ", again)
+        self._tell_overview()
+
+    def _read(self) -> None:
+        """Take over what the file holds: another view, or another program, may have written it."""
+        entries: tuple[pose_edits.Entry, ...] = ()
+        if self._file.is_file():
+            entries = edits.read(self._file, len(self._detected), *self._size).pose
+        if entries != self._entries:
+            self._show(entries)
+            self._groups, self._undone = [1] * len(entries), []
+
+    def _become(self, entries: tuple[pose_edits.Entry, ...]) -> None:
+        """Write corrections and show what they do.
+
+        Raises:
+            ValueError: corrections that cannot be made; nothing is written.
+        """
+        points = pose_edits.apply(self._detected, entries)
+        edits.update(self._file, pose=pose_edits.to_json(entries))
+        self._show(entries, points)
+
+    def _show(self, entries: tuple[pose_edits.Entry, ...], points: np.ndarray | None = None) -> None:
+        before, boxes = self._points, self._boxes.boxes
+        self._points = pose_edits.apply(self._detected, entries) if points is None else points
+        self._entries, self._boxes = entries, pose_inputs.face_boxes(self._points, *self._size)
+        other_face = np.flatnonzero((boxes != self._boxes.boxes).any(axis=1))
+        changed = np.flatnonzero((before != self._points).any(axis=(1, 2)))
+        if len(changed) or len(other_face):
+            both = np.union1d(changed, other_face)
+            self._tell_poses(int(both[0]), int(both[-1]))
+        if len(other_face):
+            self.tell("stale_faces", first=int(other_face[0]), last=int(other_face[-1]))
+
+    def _gap(self, part: str | int, t: int) -> tuple[int, int]:
+        """Return the stretch around frame `t` in which fewer than half of the part's joints are seen; `t` alone if they are."""
+        if isinstance(part, str) and part not in keypoints.PARTS:
+            return t, t  # refused with the correction
+        lost = pose_edits.seen(self._points)[:, list(pose_edits.rows_of(part))].mean(axis=1) < 0.5
+        first = last = t
+        while lost[t] and first > 0 and lost[first - 1]:
+            first -= 1
+        while lost[t] and last + 1 < len(lost) and lost[last + 1]:
+            last += 1
+        return first, last
+
+    def _say(self, how: str, entries: tuple[pose_edits.Entry, ...]) -> None:
+        frames = [t for entry in entries for t in pose_edits.frames_of(entry)]
+        self.tell("said", text=how + "; ".join(pose_edits.describe(entries)), first=min(frames), last=max(frames))
+
+    def _tell_poses(self, first: int, last: int) -> None:
+        arrays = (each[first : last + 1] for each in (self._points, self._detected, self._boxes.boxes.astype(np.int32)))
+        self.tell("poses", first=first, last=last, buffers=[np.ascontiguousarray(each).tobytes() for each in arrays])
+
+    def _tell_overview(self) -> None:
+        cuts = list(self._made.facts.get("cuts", ()))
+        no_face = list(self._boxes.filled)
+        strips = pose_metrics.timeline(self._points, no_face, cuts)
+        found = pose_metrics.faults(self._points, no_face, cuts)[:LISTED]
+        self.tell(
+            "overview",
+            faults=[{"first": f.first, "last": f.last, "reason": f.reason, "part": f.part} for f in found],
+            corrections=list(pose_edits.describe(self._entries)),
+            noFace=no_face,
+            cuts=cuts,
+            undo=len(self._entries),
+            redo=len(self._undone),
+            notes=[
+                f"{name} is your own and is kept as it is: corrections do not show in it"
+                for name in pose_inputs.own_videos(self._made)
+            ],
+            buffers=[np.round(np.multiply(strip, 255)).astype(np.uint8).tobytes() for strip in strips],
+        )
+
+
+def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
+    """Return the widget that shows and corrects the pose; stills where nobody is at it, or nothing can be corrected.
+
+    Args:
+        seen: what `inspection.work` returned.
+    """
+    if config.headless():
+        display(_sheet(seen))
+        points, facts = seen.made.keypoints(), seen.made.facts
+        if points is not None:
+            display(viz.pose_faults(pose_metrics.faults(points, facts.get("no_face", ()), facts.get("cuts", ()))))
+        return viz.pose_timeline(points, facts.get("no_face", ()), facts.get("cuts", ()))
+    try:
+        return PoseReview(seen)
+    except ValueError as error:
+        print(error)
+        return _sheet(seen)
+
+
+def _sheet(seen: inspection.Inspection) -> Image:
     return viz.contact_sheet(inspection.poses_and_faces(seen), marks=inspection.marks(seen))
+
+
+def _place(entry: pose_edits.Entry) -> Any:
+    return (entry.frame, entry.joint) if isinstance(entry, pose_edits.Move) else entry
+
+
+def _drawing(height: int, width: int) -> dict[str, Any]:
+    return {
+        "sources": pose.BODY_SOURCES,
+        "limbs": pose.LIMBS,
+        "colours": pose.COLOURS,
+        "shade": pose.LIMB_SHADE,
+        "fingers": pose.FINGERS,
+        "fingerColours": pose.FINGER_COLOURS,
+        "tipColour": pose.FINGERTIP_COLOUR,
+        "hands": [rows.start for rows in keypoints.HANDS],
+        "wrists": pose_edits.WRISTS,
+        "face": [keypoints.FACE.start, keypoints.FACE.stop],
+        "drawnFrom": pose.DRAWN_FROM,
+        "faceFrom": face.MIN_SCORE,
+        "numBody": keypoints.NUM_BODY,
+        "stick": pose.half_limb(height, width),
+        "parts": list(keypoints.PARTS.items()),
+        "names": [pose_edits.name_of(row) for row in range(len(keypoints.NAMES))],
+    }
