@@ -283,7 +283,7 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
 def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
     """Return the masks to compare by name, [T, H, W] bool each: outline, the one in use, one per chain, auto-keypoint."""
     settings: config.InspectSettings = run.settings
-    in_use, outline = made.mask(), _outline(made)
+    in_use, outline = made.mask(), outline_of(made)
     if made.files["mask_video"].suffix == ".mp4":
         run.add_notes(
             "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
@@ -365,6 +365,12 @@ def _write_inputs(
     run.add_artefact("inputs", inputs.FACTS)
 
 
+def outline_of(made: inputs.AnimateInputs) -> np.ndarray:
+    """Return the person's mask from before the chain, the one in use where there is no other: [T, H, W], bool."""
+    outline = made.person_mask()
+    return made.mask() if outline is None or made.files["mask_video"].suffix == ".mp4" else outline
+
+
 def finder(
     run: person_masks.Listener,
     clip: media.Clip,
@@ -408,7 +414,7 @@ def _decided(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
         if decided.pose:
             pose_inputs.rewritten(made, decided.pose)
         if made.mode == "replace":
-            points.check_finished(mask_edits.to_find(decided, _outline(made))[1], path.name)
+            points.check_finished(mask_edits.to_find(decided, outline_of(made))[1], path.name)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     return decided
@@ -424,15 +430,9 @@ def _read_edits(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
     return edits.read(path, made.num_frames, height, width)
 
 
-def _outline(made: inputs.AnimateInputs) -> np.ndarray:
-    """Return the person's mask from before the chain, the one in use where there is no other: [T, H, W], bool."""
-    outline = made.person_mask()
-    return made.mask() if outline is None or made.files["mask_video"].suffix == ".mp4" else outline
-
-
 def _looks_anew(decided: edits.Edits, made: inputs.AnimateInputs) -> bool:
     """Return whether decisions ask for masks to be found anew: clicks, or strokes that other frames follow."""
-    return made.mode == "replace" and any(mask_edits.to_find(decided, _outline(made))[1])
+    return made.mode == "replace" and any(mask_edits.to_find(decided, outline_of(made))[1])
 
 
 def _existing(name: str, path: Path) -> Path:

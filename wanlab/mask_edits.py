@@ -54,7 +54,7 @@ def to_find(edits: Edits, before: np.ndarray) -> tuple[range, points.Prompts]:
         shown = {stroke.frame: before[stroke.frame].copy() for stroke in carried}
         for stroke in carried:
             shown[stroke.frame] |= covered(stroke, *before.shape[1:]) & stroke.add
-        boxes = [box for t, mask in sorted(shown.items()) if (box := _around(mask, t)) is not None]
+        boxes = [box for t, mask in sorted(shown.items()) if (box := around(mask, t)) is not None]
     number = min((each.object for each in (*clicks, *boxes)), default=1)
     height, width = before.shape[1:]
     clicks += [click for stroke in carried for click in along(stroke, height, width, number)]
@@ -121,7 +121,7 @@ def part(clip: media.Clip, frames: range) -> media.Clip:
     return media.Clip(clip.info, clip.fps, clip.source_indices[frames.start : frames.stop], ())
 
 
-def _around(mask: np.ndarray, t: int) -> points.Box | None:
+def around(mask: np.ndarray, t: int) -> points.Box | None:
     """Return the box around a mask, [H, W], bool, on frame `t`; None around nothing."""
     ys, xs = np.nonzero(mask)
     if not len(xs):

@@ -159,11 +159,16 @@ class Frames:
 
 
 class Seeker:
-    """Single frames of a clip in any order, from any thread; of a lossless file each is decoded by itself."""
+    """Single frames of a clip in any order, from any thread; of a lossless file each is decoded by itself.
+
+    Attributes:
+        height, width: of a frame, in pixels.
+    """
 
     def __init__(self, clip: Clip) -> None:
         """Take the clip; its file is opened at the first frame and stays open."""
         self._clip = clip
+        self.height, self.width = clip.height, clip.width
         self._lock = threading.Lock()
         self._container: Any = None
         self._stream: Any = None

@@ -69,7 +69,7 @@ def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool
 
     Source: KJNodes' PointsEditor, whose points all mean the first frame, and Kijai's Sam2Segmentation.
     """
-    content = _json(path.read_text(encoding="utf-8"), path.name)
+    content = loads(path.read_text(encoding="utf-8"), path.name)
     return parse(content, path.name, num_frames, height, width, as_kijai=as_kijai)
 
 
@@ -174,7 +174,12 @@ def _are_shares(places: list[Any]) -> bool:
     return all(value <= 1 for value in found if isinstance(value, int | float))
 
 
-def _json(text: str, name: str) -> Any:
+def loads(text: str, name: str) -> Any:
+    """Return the JSON value of a points file's text; `name` is what messages call it.
+
+    Raises:
+        ValueError: if it is no JSON.
+    """
     for attempt in (text, text.replace("'", '"')):  # the node takes single quotes too
         try:
             return json.loads(attempt)
@@ -186,7 +191,7 @@ def _json(text: str, name: str) -> Any:
 def _part(content: dict[str, Any], key: str, default: Any, name: str) -> Any:
     """Return a widget's value, which PointsEditor keeps as JSON text."""
     value = content.get(key, default)
-    value = _json(value, name) if isinstance(value, str) and value.strip() else value or default
+    value = loads(value, name) if isinstance(value, str) and value.strip() else value or default
     if not isinstance(value, type(default)):
         raise ValueError(f"{name} must hold a {type(default).__name__} as {key}, got {value!r}; use {FORM}")
     return value

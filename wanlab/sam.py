@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from wanlab import pose
-from wanlab.media import Frames
+from wanlab.media import Frames, Seeker
 from wanlab.people import run_network
 from wanlab.points import Box, Click, Prompts
 
@@ -192,7 +192,7 @@ def grabcut(
 class Clicks:
     """Masks of single frames from prompts through GrabCut, as `sam_image.Clicks` gives them through SAM2."""
 
-    def __init__(self, frames: Frames, keypoints: np.ndarray) -> None:
+    def __init__(self, frames: Frames | Seeker, keypoints: np.ndarray) -> None:
         """Take the frames of a clip and its key points: [T, 133, 3], x, y in pixels, score."""
         self._frames, self._keypoints = frames, keypoints
         self._probability = functools.lru_cache(RECENT)(lambda t: person_probability(frames[t], keypoints[t]))

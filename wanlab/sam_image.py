@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-from wanlab.media import Frames
+from wanlab.media import Frames, Seeker
 from wanlab.points import Prompts
 from wanlab.sam_video import Predictor, precision
 
@@ -20,7 +20,7 @@ RECENT = 8  # frames whose features are kept: 8 MB each for the large model in b
 class Clicks:
     """Masks of single frames from prompts: a frame is looked at once, then each click costs the mask decoder only."""
 
-    def __init__(self, network: Predictor, frames: Frames) -> None:
+    def __init__(self, network: Predictor, frames: Frames | Seeker) -> None:
         """Take the network from `sam_video.load` and the frames of a clip."""
         self._network, self._frames = network, frames
         with warnings.catch_warnings():

@@ -270,6 +270,18 @@ def video_changes(
     return _sheet(rows, frames)
 
 
+def frame_sheet(rows: Mapping[str, Mapping[int, np.ndarray]], marks: Mapping[int, str] | None = None) -> Image:
+    """Show pictures of the same frames, a row per name, frame numbers on top.
+
+    Args:
+        rows: by name and frame number [H, W, 3], 0 to 255, uint8 RGB.
+        marks: the word beside the number of a frame.
+    """
+    frames = sorted(next(iter(rows.values())))
+    shown = {name: np.stack([pictures[t] for t in frames]) for name, pictures in rows.items()}
+    return _sheet(shown, frames, marks=marks, cell=MASK_CELL)
+
+
 def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
     """Tint what is generated anew and draw its outline: [H, W, 3], uint8 RGB.
 

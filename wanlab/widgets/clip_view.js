@@ -9,7 +9,8 @@
    view.on("paint", (ctx, view) => …)    draw over the frame, in pixels of the clip; view.picture(layer) -> ImageBitmap or null
    view.on("down" | "move" | "up" | "leave", (event, { x, y }) => …)   the pointer (middle button and Alt+drag pan)
    view.on("stretch", ([first, last] | null) => …)   in and out points were set (with marksStretch); view.setStretch(…)
-   view.keys["Shift+x"] = () => …        more keys, while the focus is in the view; view.transport: the row, to add to
+   view.keys["Shift+x"] = () => …        more keys, while the focus is in the view; view.key(event) takes one from elsewhere
+   view.transport                        the row of the slider, to add to
    view.setMarks([{ t, colour }])        ticks under the slider
    leader: another ClipView whose frame, zoom and pan this one follows; it has no slider of its own. view.close() */
 
@@ -36,7 +37,7 @@ export class ClipView {
     if (leader) leader.followers.push(this);
     else this.#controls(marksStretch);
     this.#pointer();
-    this.node.addEventListener("keydown", (event) => this.#key(event));
+    this.node.addEventListener("keydown", (event) => this.key(event));
     for (const enter of ["pointerenter", "focusin"]) this.node.addEventListener(enter, () => this.#idle(true));
     this.node.addEventListener("pointerleave", () => this.#idle(false));
     if (!leader) {
@@ -125,7 +126,8 @@ export class ClipView {
   }
 
   resize() {
-    const room = this.node.clientWidth || 1;
+    const room = this.node.clientWidth;
+    if (!room) return;
     const width = Math.max(64, Math.floor(Math.min(room, (this.most * this.clip.width) / this.clip.height)));
     const height = Math.round((width * this.clip.height) / this.clip.width);
     const dpr = window.devicePixelRatio || 1;
@@ -241,8 +243,8 @@ export class ClipView {
       button("out ]", "The stretch ends at this frame", set(1), "O"),
       button("all", "Work on the whole clip", () => { this.setStretch(null); this.emit("stretch", null); })) : null;
     this.transport.append(
-      make("span", { class: "wl-group" }, button("◀", "Frame before", step(-1), "←"), this.player,
-        button("▶|", "Frame after", step(1), "→")),
+      make("span", { class: "wl-group" }, button("❮", "Frame before", step(-1), "←"), this.player,
+        button("❯", "Frame after", step(1), "→")),
       make("div", { class: "wl-line" }, this.slider, this.strip), this.number, ...(stretch ? [stretch] : []),
       make("span", { class: "wl-group" },
         button("−", "Zoom out", () => this.zoomTo(this.look.zoom / 2), "-"),
@@ -258,7 +260,7 @@ export class ClipView {
     });
   }
 
-  #key(event) {
+  key(event) {
     const inside = event.target;
     if (inside.matches("select, textarea, input:not([type=range])") || (event.key === " " && inside.matches("button"))) return;
     const parts = [event.ctrlKey || event.metaKey ? "Ctrl+" : "", event.altKey ? "Alt+" : "", event.shiftKey ? "Shift+" : ""];

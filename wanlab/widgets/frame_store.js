@@ -30,7 +30,7 @@ export class FrameStore {
     this.arrived = () => {};
     link.on("frames", (message, buffers) => this.take(message, buffers));
     link.on("error", (message) => this.drop(message.id));
-    link.on("stale", (message) => this.forget(message.layers));
+    link.on("stale", (message) => this.forget(message.layers, message.frames));
   }
 
   wish(owner, t, layers, width) {
@@ -48,12 +48,11 @@ export class FrameStore {
       this.bitmaps.set(key, exact);
       return exact.bitmap;
     }
-    const other = this.find(`${t}|${layer}|${this.versions[layer] ?? 0}|`) ?? this.find(`${t}|${layer}|`);
-    return other ?? null;
+    return this.find(this.now(t, layer)) ?? this.find(`${t}|${layer}|`) ?? null;
   }
 
   has(t, layer) {
-    return Boolean(this.find(`${t}|${layer}|${this.versions[layer] ?? 0}|`));
+    return Boolean(this.find(this.now(t, layer)));
   }
 
   find(start) {
@@ -62,12 +61,19 @@ export class FrameStore {
     return found;
   }
 
-  key(t, layer, width) {
-    return `${t}|${layer}|${this.versions[layer] ?? 0}|${width}`;
+  now(t, layer) {
+    return `${t}|${layer}|${this.versions[layer] ?? 0}.${this.versions[`${t}|${layer}`] ?? 0}|`;
   }
 
-  forget(layers) {
-    for (const layer of layers) this.versions[layer] = (this.versions[layer] ?? 0) + 1;
+  key(t, layer, width) {
+    return `${this.now(t, layer)}${width}`;
+  }
+
+  forget(layers, frames) {
+    for (const layer of layers) {
+      const names = frames ? frames.map((t) => `${t}|${layer}`) : [layer];
+      for (const name of names) this.versions[name] = (this.versions[name] ?? 0) + 1;
+    }
     this.warm.clear();
     this.pump();
   }

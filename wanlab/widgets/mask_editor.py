@@ -1,12 +1,400 @@
-"""Correct the mask: points, boxes and a brush."""
+"""Correct the mask with points, boxes and a brush: a click shows its mask at once, Propagate has the other frames follow.
+
+Every action is in the file of decisions at once (module edits); the cell that applies it makes new inputs of that file.
+The browser sends actions with the frame that it showed and what they are about, `{"op": "click", "frame": 3, …}`; the
+kernel's side keeps the state, its history, and the masks, and tells every view the new state.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
 from IPython.display import Image
 
-from wanlab import inspection, viz
+from wanlab import config, edits, inspection, mask_edits, media, points, viz
+from wanlab.widgets import stills
+from wanlab.widgets.live_masks import LiveMasks, StoppedError, Told
+
+QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
+HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
+OBJECT_COLOURS = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (204, 121, 167),
+    (240, 228, 66),
+    (0, 158, 115),
+    (213, 94, 0),
+    (0, 114, 178),
+)
+SHOWN = 6  # frames of the still picture beside those with marks
+ERASED_COLOUR = (213, 94, 0)
 
 
-def mask_editor(seen: inspection.Inspection) -> Image | None:
-    """Return the person's outline as a still picture."""
-    return viz.mask_views(seen.clip, {name: seen.masks(name) for name in seen.names[:1]}, viz.overlay, seen.base)
+def mask_editor(seen: inspection.Inspection) -> MaskEditor | Image | None:
+    """Return the editor of the inputs that were looked at; headless a still picture of their outline and the marks.
+
+    Args:
+        seen: what `inspection.work` returned; without masks (animate) a sentence is printed instead.
+    """
+    if seen.clip is None or seen.parent.mode == "animate":
+        print("these inputs hold no mask")
+        return None
+    return sheet(seen, seen.clip) if config.headless() else MaskEditor(seen, seen.clip)
+
+
+def sheet(seen: inspection.Inspection, clip: media.Clip) -> Image:
+    """Show frames of the clip with the outline, and the points, boxes and strokes that were made on them."""
+    decided = _read(seen, clip)
+    outline = inspection.outline_of(seen.made)
+    marked = sorted({each.frame for each in (*decided.points.clicks, *decided.points.boxes, *decided.strokes)})
+    spread = np.linspace(0, len(clip) - 1, min(SHOWN, len(clip))).round().astype(int).tolist()
+    frames = sorted({*marked[:SHOWN], *spread})
+    shown = media.Clip(clip.info, clip.fps, clip.source_indices[frames], ())
+    pictures = {t: _marked(viz.overlay(frame, outline[t]), decided, t) for t, frame in zip(frames, shown, strict=True)}
+    return viz.frame_sheet({"the person": pictures}, marks=dict.fromkeys(marked, "edited"))
+
+
+class MaskEditor(stills.Stills):
+    """The editor; its state is `decided`, always what the file holds."""
+
+    _esm = stills.module("marks.js", "mask_editor.js")
+
+    def __init__(self, seen: inspection.Inspection, clip: media.Clip) -> None:
+        """Take what is looked at and its working clip; begin with what the file of decisions holds."""
+        super().__init__(clip)
+        self.path = seen.edits
+        self.decided = _read(seen, clip)
+        self.masks = LiveMasks(seen, clip, self.frames)
+        self._size = len(clip), clip.height, clip.width
+        self._state = threading.RLock()
+        self._history = [self.decided]
+        self._at = 0
+        self._live: dict[int, tuple[points.Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
+        self._followed: np.ndarray | None = None  # masks of the last propagation, [T, H, W], bool
+        self._followed_by: tuple[range, points.Prompts] | None = None
+        self._seconds: float | None = None  # of a mask on a frame that was looked at before
+        self._stop = threading.Event()
+        self._busy = False
+        self._jobs = _Newest()
+
+    # what is shown
+
+    @property
+    def outdated(self) -> bool:
+        """Whether frames do not follow what was clicked last."""
+        wanted = self._wanted()
+        return any(wanted[1]) and wanted != self._followed_by
+
+    def outline(self, t: int) -> np.ndarray:
+        """Return the outline that is shown on frame `t`: [H, W], bool."""
+        with self._state:
+            decided, base = self.decided, self._base(t)
+        strokes = [stroke._replace(frame=0) for stroke in decided.strokes if stroke.frame == t]
+        return mask_edits.paint(base[None].copy(), strokes)[0]
+
+    def picture(self, t: int, layer: str) -> np.ndarray:
+        """Return the frame, or on layer `mask` the outline as a tint."""
+        if layer != "mask":
+            return super().picture(t, layer)
+        self._look(t)
+        return _tint(self.outline(t), viz.MASK_COLOUR)
+
+    def received(self, kind: str, content: dict[str, Any]) -> None:
+        """Take an action, a wish to preview a click, or one of the buttons."""
+        if kind == "do":
+            self._do(content)
+        elif kind == "hover":
+            self._jobs.put("hover", lambda: self._hover(content))
+        elif kind == "propagate":
+            self.propagate()
+        elif kind == "cancel":
+            self._stop.set()
+        elif kind == "export":
+            self.tell("exported", text=json.dumps(self._as_json()["points"] or {}))
+        elif kind == "hello":
+            self._tell_state()
+        else:
+            super().received(kind, content)
+
+    def propagate(self) -> threading.Thread | None:
+        """Have the frames follow what was clicked, in a thread; None where that is done or under way."""
+        with self._state:
+            frames, prompts = self._wanted()
+            if self._busy or not self.outdated:
+                return None
+            points.check_finished(prompts, "the clicks")
+            self._busy = True
+            self._stop.clear()
+        worker = threading.Thread(target=self._propagate, args=(frames, prompts), daemon=True)
+        worker.start()
+        self._tell_state()
+        return worker
+
+    # actions
+
+    def _do(self, content: dict[str, Any]) -> None:
+        with self._state:
+            self._take_over()
+            try:
+                if content["op"] in ("undo", "redo"):
+                    self._at = max(0, min(len(self._history) - 1, self._at + (1 if content["op"] == "redo" else -1)))
+                    self._put(self._history[self._at])
+                else:
+                    made = edits.parse(self._changed(content), self.path.name, *self._size)
+                    if made != self.decided:
+                        self._put(made)
+                        self._history = [*self._history[: self._at + 1], made]
+                        self._at += 1
+            finally:
+                self._tell_state(content.get("seq"))
+
+    def _changed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return the content of the file after an action.
+
+        Raises:
+            ValueError: if the action is about a mark that is not there, or its place does not fit.
+        """
+        now, op = self.decided, content["op"]
+        clicks, boxes, strokes = list(now.points.clicks), list(now.points.boxes), list(now.strokes)
+        stretch = now.stretch
+        if op == "click":
+            clicks.append(points.Click(*(content[name] for name in points.Click._fields)))
+        elif op == "box":
+            box = points.Box(*(content[name] for name in points.Box._fields))
+            boxes = [each for each in boxes if (each.frame, each.object) != (box.frame, box.object)] + [box]
+        elif op == "stroke":
+            strokes.append(edits.Stroke(*(content[name] for name in edits.Stroke._fields)))
+        elif op in ("move", "delete"):
+            marks: list[Any] = {"click": clicks, "box": boxes, "stroke": strokes}[content["what"]]
+            was = content["was"]
+            index = next((i for i, mark in enumerate(marks) if self._fields(mark) == was), None)
+            if index is None:
+                raise ValueError("the mark is not there any more; click again")
+            mark = marks.pop(index)
+            if op == "move":
+                marks.insert(index, mark._replace(**content["to"]))
+        elif op == "stretch":
+            stretch = content["stretch"]
+        elif op == "import":
+            given = points.parse(points.loads(content["text"], "the file"), "the file", *self._size)
+            clicks, boxes = list(given.clicks), list(given.boxes)
+        elif op == "clear":
+            clicks, boxes, strokes = [], [], []
+        else:
+            raise ValueError(f"op must be an action of the editor, got {op!r}")
+        prompts = points.Prompts(tuple(clicks), tuple(boxes))
+        return self._as_json(dataclasses.replace(now, points=prompts, strokes=tuple(strokes), stretch=stretch))
+
+    def _put(self, made: edits.Edits) -> None:
+        """Write a state and show it; the file first, so that what is shown is kept."""
+        before = self.decided
+        content = self._as_json(made)
+        edits.update(self.path, **{name: content[name] for name in ("stretch", "points", "strokes")})
+        followed, self.decided = self.outdated, made
+        if followed != self.outdated or before.stretch != made.stretch:
+            self.stale("mask")
+            return
+        frames = {each.frame for state in (before, made) for each in (*state.points.clicks, *state.points.boxes)}
+        frames |= {each.frame for state in (before, made) for each in state.strokes}
+        self.stale("mask", frames=sorted(frames))
+
+    def _take_over(self) -> None:
+        """Begin from the file where another editor has written it meanwhile."""
+        if self.path.is_file():
+            there = edits.read(self.path, *self._size)
+            if self._as_json(there) != self._as_json(self.decided):
+                self._history = [*self._history[: self._at + 1], there]
+                self._at += 1
+            self.decided = self._history[self._at] = there
+
+    def _as_json(self, state: edits.Edits | None = None) -> dict[str, Any]:
+        state = state or self.decided
+        _, height, width = self._size
+        return {
+            "stretch": None if state.stretch is None else list(state.stretch),
+            "points": points.content(state.points, height, width) if any(state.points) else None,
+            "strokes": [edits.as_json(stroke) for stroke in state.strokes],
+        }
+
+    @staticmethod
+    def _fields(mark: Any) -> dict[str, Any]:
+        return edits.as_json(mark) if isinstance(mark, edits.Stroke) else mark._asdict()
+
+    def _tell_state(self, seq: int | None = None) -> None:
+        with self._state:
+            now = self.decided
+            state = {
+                "clicks": [self._fields(click) for click in now.points.clicks],
+                "boxes": [self._fields(box) for box in now.points.boxes],
+                "strokes": [self._fields(stroke) for stroke in now.strokes],
+                "stretch": None if now.stretch is None else list(now.stretch),
+                "undo": self._at > 0,
+                "redo": self._at < len(self._history) - 1,
+                "outdated": self.outdated,
+                "live": [t for t in self._live if self._is_live(t)],
+                "busy": self._busy,
+                "quick": self._seconds is not None and self._seconds < QUICK_S,
+                "by": self.masks.name,
+                "file": config.shown(self.path),
+            }
+        self.tell("state", seq=seq, **state)
+
+    # masks
+
+    def _wanted(self) -> tuple[range, points.Prompts]:
+        return mask_edits.to_find(self.decided, self.masks.before)
+
+    def _base(self, t: int) -> np.ndarray:
+        """Return the outline on a frame without the strokes: of its own clicks, else as it was followed, else as it was."""
+        frames, prompts = self._wanted()
+        if t not in frames or not any(prompts):
+            return self.masks.before[t]
+        if self.outdated and self._is_live(t):
+            return self._live[t][1]
+        return self.masks.before[t] if self._followed is None else self._followed[t]
+
+    def _prompts_on(self, t: int) -> points.Prompts:
+        """Return the prompts on frame `t`; where negative points alone are there, with a box around the outline."""
+        frames, prompts = self._wanted()
+        here = points.Prompts(
+            tuple(click._replace(frame=t) for click in prompts.clicks if click.frame + frames.start == t),
+            tuple(box._replace(frame=t) for box in prompts.boxes if box.frame + frames.start == t),
+        )
+        return self._placed(here, t)
+
+    def _placed(self, here: points.Prompts, t: int) -> points.Prompts:
+        known = {box.object for box in here.boxes} | {click.object for click in here.clicks if click.positive}
+        lost = {click.object for click in here.clicks} - known
+        before = self.masks.before[t] if self._followed is None else self._followed[t]
+        box = mask_edits.around(before, t) if lost else None
+        more = () if box is None else tuple(box._replace(object=number) for number in sorted(lost))
+        return points.Prompts(here.clicks, (*here.boxes, *more))
+
+    def _is_live(self, t: int) -> bool:
+        return t in self._live and self._live[t][0] == self._prompts_on(t)
+
+    def _look(self, t: int) -> None:
+        """Have the mask of the clicks on frame `t` found, unless it is there; the newest wish comes first."""
+        with self._state:
+            prompts = self._prompts_on(t)
+            if not any(prompts) or not self.outdated or self._is_live(t):
+                return
+        self._jobs.put("look", lambda: self._find(t, prompts))
+
+    def _find(self, t: int, prompts: points.Prompts) -> None:
+        with self._telling():
+            found = self.masks.mask(t, prompts)
+            if self._seconds is None:  # the first time it took the look at the frame as well
+                begin = time.monotonic()
+                self.masks.mask(t, prompts)
+                self._seconds = time.monotonic() - begin
+            with self._state:
+                self._live[t] = prompts, found
+            self.stale("mask", frames=[t])
+            self._tell_state()
+
+    def _hover(self, content: dict[str, Any]) -> None:
+        """Send the mask that a click would give."""
+        with self._telling():
+            t = int(content["t"])
+            click = points.Click(t, content["x"], content["y"], content["positive"], content["object"])
+            with self._state:
+                here = self._prompts_on(t)
+                here = self._placed(points.Prompts((*here.clicks, click), here.boxes), t)
+            picture = _tint(self.masks.mask(t, here), HOVER_COLOUR)
+            self.tell("hover", buffers=[stills.encode(picture, int(content["width"]))], id=content["id"], t=t)
+
+    def _propagate(self, frames: range, prompts: points.Prompts) -> None:
+        told = Told(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
+        with self._telling():
+            try:
+                found = self.masks.before.copy()
+                found[frames.start : frames.stop] = self.masks.follow(frames, prompts, told)
+                with self._state:
+                    self._followed, self._followed_by = found, (frames, prompts)
+                self.stale("mask")
+            except StoppedError:
+                self.tell("stopped")
+            finally:
+                self._busy = False
+        self._tell_state()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Show what fails in a thread."""
+        try:
+            yield
+        except Exception as error:
+            self.tell("error", text=str(error) or type(error).__name__)
+
+
+class _Newest:
+    """A thread that does the newest job of each kind, in the order of the kinds' names backwards: looks before hovers."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Callable[[], None]] = {}
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def put(self, kind: str, job: Callable[[], None]) -> None:
+        """Do a job soon; one of its kind that waits is dropped."""
+        with self._change:
+            self._waiting[kind] = job
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+            self._change.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                while not self._waiting:
+                    self._change.wait()
+                job = self._waiting.pop(max(self._waiting))
+            job()
+
+
+def _read(seen: inspection.Inspection, clip: media.Clip) -> edits.Edits:
+    if not seen.edits.is_file():
+        return edits.Edits()
+    return edits.read(seen.edits, len(clip), clip.height, clip.width)
+
+
+def _tint(mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Return a mask as a half see-through colour with its outline: [H, W, 4], RGBA, uint8."""
+    out = np.zeros((*mask.shape, 4), np.uint8)
+    out[mask] = (*colour, 90)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(out, contours, -1, (*colour, 255), max(1, round(mask.shape[0] / 400)))
+
+
+def _marked(picture: np.ndarray, decided: edits.Edits, t: int) -> np.ndarray:
+    """Draw the marks of frame `t` into a picture, [H, W, 3], uint8 RGB: discs with a plus or a minus, boxes, strokes."""
+    size = max(4, round(picture.shape[0] / 60))
+    for stroke in (stroke for stroke in decided.strokes if stroke.frame == t):
+        path = np.array([stroke.path]).round().astype(np.int32)
+        colour = viz.MASK_COLOUR if stroke.add else ERASED_COLOUR
+        cv2.polylines(picture, list(path), False, colour, max(1, size // 3))
+    for box in (box for box in decided.points.boxes if box.frame == t):
+        x0, y0, x1, y1 = (round(side) for side in (box.x0, box.y0, box.x1, box.y1))
+        cv2.rectangle(picture, (x0, y0), (x1, y1), _colour(box.object), max(2, size // 3))
+    for click in (click for click in decided.points.clicks if click.frame == t):
+        x, y = int(click.x), int(click.y)
+        cv2.circle(picture, (x, y), size, (0, 0, 0), -1)
+        cv2.circle(picture, (x, y), size - 1, _colour(click.object), -1)
+        cv2.line(picture, (x - size // 2, y), (x + size // 2, y), (0, 0, 0), max(1, size // 3))
+        if click.positive:
+            cv2.line(picture, (x, y - size // 2), (x, y + size // 2), (0, 0, 0), max(1, size // 3))
+    return picture
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    return OBJECT_COLOURS[(number - 1) % len(OBJECT_COLOURS)]

@@ -10,7 +10,7 @@
             …
 
     self.tell("kind", buffers=[…], key=…)    # to every view (`link.on("kind", …)`), from any thread
-    self.stale("mask")                       # pictures of that layer have changed: the views ask anew
+    self.stale("mask", frames=[3])           # pictures of that layer (of all frames: None) have changed: the views ask anew
 
 Pictures never become traits, which are saved into the notebook. In JupyterLab messages come in a thread of their own (a
 subshell), so they are answered while a cell runs: what `picture` and `received` touch needs a lock where it changes.
@@ -62,7 +62,7 @@ class Stills(anywidget.AnyWidget):
         self.frames = media.Seeker(clip)
         self._lock = threading.Lock()
         self._coded: OrderedDict[tuple[int, str, int], bytes] = OrderedDict()
-        self._versions: dict[str, int] = {}
+        self._changes = 0  # how often `stale` was called: what was being coded meanwhile is not kept
         super().__init__(clip=facts, **traits)
         self.on_msg(self._receive)
 
@@ -80,26 +80,25 @@ class Stills(anywidget.AnyWidget):
         """Send a message to every view."""
         self.send({"kind": kind, **content}, list(buffers))
 
-    def stale(self, *layers: str) -> None:
-        """Forget the pictures of these layers and have the views ask anew."""
+    def stale(self, *layers: str, frames: Sequence[int] | None = None) -> None:
+        """Forget the pictures of these layers, of some frames or of all, and have the views ask anew."""
         with self._lock:
-            for layer in layers:
-                self._versions[layer] = self._versions.get(layer, 0) + 1
-            for key in [key for key in self._coded if key[1] in layers]:
+            self._changes += 1
+            for key in [key for key in self._coded if key[1] in layers and (frames is None or key[0] in frames)]:
                 del self._coded[key]
-        self.tell("stale", layers=list(layers))
+        self.tell("stale", layers=list(layers), frames=None if frames is None else list(frames))
 
     def coded(self, t: int, layer: str, width: int) -> bytes:
         """Return a picture as JPEG or, with see-through pixels, PNG, `width` pixels wide at most."""
         key = t, layer, width
         with self._lock:
-            version = self._versions.get(layer, 0)
+            changes = self._changes
             if key in self._coded:
                 self._coded.move_to_end(key)
                 return self._coded[key]
         made = encode(self.picture(t, layer), width)
         with self._lock:
-            if version == self._versions.get(layer, 0):
+            if changes == self._changes:
                 self._coded[key] = made
                 size = sum(map(len, self._coded.values()))
                 while size > KEPT_BYTES:

@@ -1,0 +1,98 @@
+"""Masks of clicks for the mask editor: of one frame at once, of a stretch with progress and a way to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from wanlab import inspection, keypoints, media, person_masks, points, sam, sam_models
+
+T = TypeVar("T")
+TOLD_S = 0.1  # seconds between two words of progress
+
+
+class StoppedError(Exception):
+    """The work was stopped by the user."""
+
+
+class Told:
+    """Whom the masks' maker tells how far it is: a function; a set event stops the work."""
+
+    def __init__(self, tell: Callable[[str, int, int], None], stop: threading.Event) -> None:
+        self._tell, self._stop = tell, stop
+
+    def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
+        """Yield `items`, tell now and then.
+
+        Raises:
+            StoppedError: once the event is set.
+        """
+        last = 0.0
+        for done, item in enumerate(items):
+            if self._stop.is_set():
+                raise StoppedError
+            if time.monotonic() - last > TOLD_S:
+                last = time.monotonic()
+                self._tell(what, done, total)
+            yield item
+
+    def add_notes(self, *notes: str) -> None:
+        """Leave notes to the replay, which keeps them."""
+
+
+class LiveMasks:
+    """Masks from clicks, by what the replay uses too: the weights of SAM2 that the settings choose, else GrabCut.
+
+    Attributes:
+        before: [T, H, W], bool, the outline of the inputs that are edited.
+        name: of what finds the masks.
+    """
+
+    def __init__(self, seen: inspection.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
+        """Take what is looked at, its working clip and the clip's frames."""
+        self._seen, self._clip, self._frames = seen, clip, frames
+        self._weights, _ = sam_models.choose(seen.asked.sam_checkpoint, clicks=True)
+        self.before = inspection.outline_of(seen.parent)
+        self.name = self._weights.name if self._weights else "GrabCut"
+        self._keypoints: np.ndarray | None = None
+        self._chances: list[np.ndarray] | None = None
+        self._clicks: sam.Clicks | None = None
+        self._lock = threading.Lock()
+
+    def mask(self, t: int, prompts: points.Prompts) -> np.ndarray:
+        """Return what the prompts on frame `t` cover: [H, W], bool; the first on a frame takes longer than the next."""
+        with self._lock:
+            if self._clicks is None:
+                self._clicks = self._made(Told(lambda *_: None, threading.Event()))
+            return self._clicks.mask(t, prompts)
+
+    def follow(self, frames: range, prompts: points.Prompts, told: Told) -> np.ndarray:
+        """Return the masks in a range of frames, [n, H, W], bool; prompts count from its start.
+
+        Raises:
+            StoppedError: if `told` says so.
+        """
+        found = self._found(told)
+        if self._weights is None and self._chances is None:
+            self._chances = person_masks.probabilities(told, self._clip, found)
+        find = inspection.finder(told, self._clip, found, self._weights, self._chances, self._seen.asked.compile_sam)
+        return find(frames, prompts)
+
+    def _found(self, told: Told) -> np.ndarray:
+        """Return the key points, [T, 133, 3]: those of the inputs, else detected once."""
+        if self._keypoints is None:
+            known = self._seen.parent.keypoints()
+            looked = told.progress(self._clip, "keypoints", len(self._clip))
+            self._keypoints = keypoints.detect(looked, float(self._clip.fps)).keypoints if known is None else known
+        return self._keypoints
+
+    def _made(self, told: Told) -> sam.Clicks:
+        if self._weights is None:
+            return sam.Clicks(self._frames, self._found(told))
+        from wanlab import sam_image, sam_video  # torch
+
+        return sam_image.Clicks(sam_video.load(self._weights), self._frames)  # type: ignore[return-value]
