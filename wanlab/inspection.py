@@ -241,6 +241,23 @@ def before_and_after(seen: Inspection) -> tuple[np.ndarray | None, np.ndarray | 
     return seen.parent.mask(), seen.made.mask()
 
 
+def decided(seen: Inspection) -> edits.Edits:
+    """Return the decisions that new inputs were made with, as they were then; none where nothing was changed by hand."""
+    path = seen.folder / REPLAYED
+    return _read_edits(path, seen.parent) if seen.new and path.is_file() else edits.Edits()
+
+
+def reopen(run: runs.Run) -> Inspection:
+    """Return what there is to look at in a completed run of another session, for a report.
+
+    Raises:
+        FileNotFoundError: if the inputs that it looked at are gone.
+    """
+    looked_at, _ = inputs.find(run.manifest["settings"]["inputs"])
+    chosen = {**run.manifest["settings"], "inputs": looked_at.folder, "save_path": None}
+    return work(runs.Run(run.folder, config.InspectSettings.build(chosen)))
+
+
 def marks(seen: Inspection) -> dict[int, str]:
     """Return the frames to look at in any case, and why: no person or no usable face was found there."""
     facts = seen.made.facts

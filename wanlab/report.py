@@ -18,7 +18,7 @@ from typing import Any
 
 from IPython.display import HTML
 
-from wanlab import comparison, config, inputs, media, player, quick_look, runs, viz
+from wanlab import comparison, config, inputs, inspection, media, player, quick_look, runs, viz
 from wanlab.comparison import RESULT
 
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
@@ -201,6 +201,29 @@ def plots(entries: Sequence[comparison.Entry]) -> list[Any]:
 def material(story: Story) -> Any:
     """Show what went in: the film, pose drawings, face crops, in replace background and mask, and the reference."""
     return viz.contact_sheet(story.inputs.clips(), reference=story.inputs.reference_image())
+
+
+def by_hand(story: Story) -> list[Any]:
+    """Show what was changed by hand in the inputs: in words, then the changed frames before and after; often nothing."""
+    shown: list[Any] = []
+    for run in story.before:
+        said = run.manifest.get("by_hand", ())
+        if not said:
+            continue
+        items = "".join(f"<li>{escape(each)}</li>" for each in said)
+        shown.append(HTML(f"<h3>Changed by hand</h3><ul>{items}</ul>"))
+        try:
+            seen = inspection.reopen(run)
+        except FileNotFoundError:
+            shown.append(HTML("<p>The inputs from before are gone, so there is no picture of the change.</p>"))
+            continue
+        masks = inspection.before_and_after(seen)
+        pictures = (
+            viz.video_changes(seen.clip, *inspection.videos_before_and_after(seen)),
+            viz.mask_changes(seen.clip, *masks, inspection.decided(seen)),
+        )
+        shown += [picture for picture in pictures if picture is not None]
+    return shown
 
 
 def confidence(story: Story) -> Any:

@@ -18,8 +18,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from wanlab import edits, mask_metrics, media, metrics, pose, pose_metrics
 from wanlab import keypoints as whole_body
-from wanlab import mask_metrics, media, metrics, pose, pose_metrics
 from wanlab.windows import Plan
 
 COLUMNS = 8
@@ -31,6 +31,10 @@ SEAM_COLOUR = "#c2185b"
 PARTS = {"body": slice(0, 17), "face": slice(23, 91), "left hand": slice(91, 112), "right hand": slice(112, 133)}
 MASK_CELL = 2.0  # inches, the height of a picture where masks are judged
 MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (0, 158, 115), (230, 159, 0), (86, 180, 233), (255, 0, 144)
+ERASED_COLOUR = (213, 94, 0)
+OBJECT_COLOURS = (  # of clicked objects 1, 2, …, as the editor has them
+    (86, 180, 233), (230, 159, 0), (204, 121, 167), (240, 228, 66), (0, 158, 115), (213, 94, 0), (0, 114, 178),
+)  # fmt: skip
 LABEL_GAP = 8  # pixels of a plot within which two labels would lie on each other
 LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
 COMPACT = "font-size: 12px"  # a sweep's table beside JupyterLab's file browser in a window of 1280 pixels
@@ -216,19 +220,27 @@ def mask_views(
 
 
 def mask_changes(
-    clip: media.Clip | None, before: np.ndarray | None, after: np.ndarray | None, columns: int = 6
+    clip: media.Clip | None,
+    before: np.ndarray | None,
+    after: np.ndarray | None,
+    decided: edits.Edits | None = None,
+    columns: int = 6,
 ) -> Image | None:
-    """Show the frames in which a mask changed most, before and after, and what is more and less; None without a change.
+    """Show a mask before and after, and what is more and less, where it changed most; None without a change.
 
     Args:
         clip: the working clip.
         before, after: [T, H, W], bool.
+        decided: what was decided by hand; it is drawn into the mask before, and frames that bear a mark come first.
         columns: frames to show.
     """
     if clip is None or before is None or after is None or np.array_equal(before, after):
         return None
+    decided = decided or edits.Edits()
+    edited = {each.frame for each in (*decided.points.clicks, *decided.points.boxes, *decided.strokes)}
     share = (before != after).mean(axis=(1, 2))
-    frames = sorted(t for t in np.argsort(-share, kind="stable")[:columns].tolist() if share[t])
+    order = sorted(range(len(clip)), key=lambda t: (t not in edited, -share[t]))
+    frames = sorted(t for t in order[:columns] if share[t] or t in edited)
     pictures = _frames(clip, frames)
     rows = {
         "before": (overlay, before, before),
@@ -239,7 +251,8 @@ def mask_changes(
         name: np.stack([view(*each) for each in zip(pictures, mask[frames], base[frames], strict=True)])
         for name, (view, mask, base) in rows.items()
     }
-    return _sheet(shown, frames, cell=MASK_CELL)
+    shown["before"] = np.stack([marked(*each, decided) for each in zip(shown["before"], frames, strict=True)])
+    return _sheet(shown, frames, marks=dict.fromkeys(edited, "edited"), cell=MASK_CELL)
 
 
 def video_changes(
@@ -294,6 +307,35 @@ def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None)
     out[mask] = (0.5 * frame[mask] + 0.5 * np.array(MASK_COLOUR)).astype(np.uint8)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(out, contours, -1, MASK_COLOUR, max(1, round(frame.shape[0] / 300)))
+
+
+def marked(picture: np.ndarray, t: int, decided: edits.Edits) -> np.ndarray:
+    """Draw the marks made by hand on frame `t`: discs with a plus or a minus, boxes, brush strokes.
+
+    Args:
+        picture: [H, W, 3], 0 to 255, uint8 RGB, of the working clip's size; not changed.
+        t: the frame's number.
+        decided: all decisions.
+    """
+    picture, size = picture.copy(), max(4, round(picture.shape[0] / 60))
+    for stroke in (stroke for stroke in decided.strokes if stroke.frame == t):
+        path = np.array([stroke.path]).round().astype(np.int32)
+        cv2.polylines(picture, list(path), False, MASK_COLOUR if stroke.add else ERASED_COLOUR, max(1, size // 3))
+    for box in (box for box in decided.points.boxes if box.frame == t):
+        x0, y0, x1, y1 = (round(side) for side in (box.x0, box.y0, box.x1, box.y1))
+        cv2.rectangle(picture, (x0, y0), (x1, y1), _object_colour(box.object), max(2, size // 3))
+    for click in (click for click in decided.points.clicks if click.frame == t):
+        x, y = int(click.x), int(click.y)
+        cv2.circle(picture, (x, y), size, (0, 0, 0), -1)
+        cv2.circle(picture, (x, y), size - 1, _object_colour(click.object), -1)
+        cv2.line(picture, (x - size // 2, y), (x + size // 2, y), (0, 0, 0), max(1, size // 3))
+        if click.positive:
+            cv2.line(picture, (x, y - size // 2), (x, y + size // 2), (0, 0, 0), max(1, size // 3))
+    return picture
+
+
+def _object_colour(number: int) -> tuple[int, int, int]:
+    return OBJECT_COLOURS[(number - 1) % len(OBJECT_COLOURS)]
 
 
 def difference(frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -> np.ndarray:
