@@ -69,7 +69,7 @@ def test_marks_lie_where_they_were_made_on_their_own_frame() -> None:
     assert (empty == 200).all()
     rows, columns = np.nonzero((first != 200).any(axis=2))
     assert {(x, y) for x in (40, 80) for y in (50,)} <= set(zip(columns, rows, strict=True))
-    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (36, 84, 46, 54)  # two discs of 4 pixels
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (35, 85, 45, 55)  # two discs of 5 pixels
     assert (first[48, 40] == 0).all()  # the upright of the plus
     assert (first[48, 80] == viz.OBJECT_COLOURS[1]).all()  # of a minus there is none
     assert (second[20, 10:31] == viz.ERASED_COLOUR).all()

@@ -317,10 +317,11 @@ def marked(picture: np.ndarray, t: int, decided: edits.Edits) -> np.ndarray:
         t: the frame's number.
         decided: all decisions.
     """
-    picture, size = picture.copy(), max(4, round(picture.shape[0] / 60))
+    picture, size = picture.copy(), max(5, round(picture.shape[0] / 40))
     for stroke in (stroke for stroke in decided.strokes if stroke.frame == t):
-        path = np.array([stroke.path]).round().astype(np.int32)
-        cv2.polylines(picture, list(path), False, MASK_COLOUR if stroke.add else ERASED_COLOUR, max(1, size // 3))
+        path = list(np.array([stroke.path]).round().astype(np.int32))
+        cv2.polylines(picture, path, False, (0, 0, 0), size)
+        cv2.polylines(picture, path, False, MASK_COLOUR if stroke.add else ERASED_COLOUR, max(1, size // 2))
     for box in (box for box in decided.points.boxes if box.frame == t):
         x0, y0, x1, y1 = (round(side) for side in (box.x0, box.y0, box.x1, box.y1))
         cv2.rectangle(picture, (x0, y0), (x1, y1), _object_colour(box.object), max(2, size // 3))
