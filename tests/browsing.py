@@ -99,6 +99,17 @@ def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
     return panel
 
 
+def scroll_to(page: Any, panel: Any, what: Any) -> None:
+    """Scroll a notebook until something is in it: JupyterLab puts only those cells into the page that are near its view."""
+    panel.locator(".jp-Notebook").hover()
+    for _ in range(300):
+        if what.count():
+            break
+        page.mouse.wheel(0, 1500)
+        page.wait_for_timeout(300)
+    what.scroll_into_view_if_needed()
+
+
 MOUNT = """
 async ([code, state, dark]) => {
   document.body.style.background = dark ? '#111' : '#fff';
@@ -131,7 +142,7 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
     Its arguments: the widget; width (CSS pixels), ratio (device pixels per CSS pixel), dark (a dark page).
     """
-    pages = []
+    pages, faults = [], []
 
     def show(widget: Any, width: int = 1280, ratio: float = 1, dark: bool = False) -> Any:
         said: queue.Queue[tuple[Any, list[str]]] = queue.Queue()
@@ -147,7 +158,7 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
         monkeypatch.setattr(widget, "send", send)
         page = browser.new_page(viewport={"width": width, "height": 900}, device_scale_factor=ratio)
         pages.append(page)
-        page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
+        page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
         page.expose_binding("tell", tell)
         page.goto("about:blank")
         state = {name: getattr(widget, name) for name in ("clip", *type(widget).class_own_traits(sync=True))}
@@ -157,6 +168,7 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     yield show
     for page in pages:
         page.close()
+    assert not faults
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ class MaskEditor {
         group(this.swatch, this.objects, more), group(this.undo, this.redo, this.remove,
           button("Clear", "Remove all marks; Undo brings them back", () => this.act("clear"))), this.brush),
       this.view.node,
-      make("div", { class: "wl-row" }, this.go, this.stop, this.meter, this.note),
+      make("div", { class: "wl-row" }, this.go, this.note, this.stop, this.meter),
       this.panel.alert, this.panel.status, exchange, make("div", { class: "wl-quiet", text: HELP }));
   }
 
@@ -124,7 +124,7 @@ class MaskEditor {
     if (this.selected && !this.all().some((mark) => same(mark, this.selected.mark))) this.selected = null;
     const count = state.clicks.length + state.boxes.length + state.strokes.length;
     if (!this.pending.size && !state.busy) {
-      this.panel.say(`${first && !count ? "nothing marked yet" : `${count} marks, kept in ${state.file}`} · masks by ${state.by}`);
+      this.panel.say(`${first && !count ? "nothing marked yet" : `${count} mark${count === 1 ? "" : "s"}, kept in ${state.file}`} · masks by ${state.by}`);
     }
     this.show();
   }
@@ -234,7 +234,7 @@ class MaskEditor {
     if (!drag) {
       this.view.canvas.style.cursor = this.tool === "brush" ? "none" : findMark(this.view, this.state, place) ? "grab" : "crosshair";
       if (this.tool === "brush") this.view.draw();
-      else this.rest(event.shiftKey);
+      else this.rest(event.shiftKey, place);
       return;
     }
     const x = Math.max(0, Math.min(this.clip.width - 0.01, place.x));
@@ -272,13 +272,18 @@ class MaskEditor {
     this.show();
   }
 
-  rest(shift) {
+  rest(shift, place) {
     clearTimeout(this.timer);
+    if (this.hover && Math.hypot(place.x - this.hover.x, place.y - this.hover.y) > 6 * this.view.px) {
+      this.hover = null;
+      this.view.draw();
+    }
     if (!this.state.quick || this.tool !== "point") return;
     this.timer = setTimeout(() => {
       if (!this.pointer || this.asked || this.drag || !this.inside(this.pointer)) return;
       this.asked = `${Math.random()}`;
       const { x, y } = this.pointer;
+      this.askedAt = { x, y };
       this.link.tell("hover", { id: this.asked, t: this.view.t, x, y, positive: !shift, object: this.object, width: 640 });
     }, REST_MS);
   }
@@ -286,8 +291,8 @@ class MaskEditor {
   async preview({ id, t }, png) {
     if (id !== this.asked) return;
     this.asked = null;
-    this.hover = { t, bitmap: await createImageBitmap(new Blob([png])) };
-    if (!this.pointer) this.hover = null;
+    const bitmap = await createImageBitmap(new Blob([png]));
+    this.hover = this.pointer ? { t, bitmap, ...this.askedAt } : null;
     this.view.draw();
   }
 

@@ -54,7 +54,8 @@ export function make(tag, { text, on = {}, class: names, ...attributes } = {}, .
 
 export function button(text, title, act, key) {
   const hint = key ? `${title} (${key})` : title;
-  return make("button", { text, type: "button", title: hint, "aria-label": title, on: { click: act } });
+  const name = /[a-z]/i.test(text) ? `${text}: ${title}` : title; // what is read out holds what is seen
+  return make("button", { text, type: "button", title: hint, "aria-label": name, on: { click: act } });
 }
 
 export function press(node, on) {
