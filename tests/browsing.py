@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import anywidget
 import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -161,7 +162,8 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
         page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
         page.expose_binding("tell", tell)
         page.goto("about:blank")
-        state = {name: getattr(widget, name) for name in ("clip", *type(widget).class_own_traits(sync=True))}
+        own = set(widget.traits(sync=True)) - set(anywidget.AnyWidget.class_traits(sync=True))
+        state = {name: getattr(widget, name) for name in own if not name.startswith("_")}
         page.evaluate(MOUNT, [widget._esm, state, dark])
         return page
 

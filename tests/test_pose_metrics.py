@@ -89,6 +89,15 @@ def test_the_timeline_s_last_row_is_the_face_crop_s(points: np.ndarray) -> None:
     assert not jumps.any()
 
 
+def test_what_was_hidden_on_purpose_is_not_missing(points: np.ndarray) -> None:
+    points[10, 112:133, 2] = 0
+    entries = [pose_edits.Hide("left hand", 4, 6), pose_edits.Hide("face", 8, 8)]
+    hidden = pose_edits.hidden(entries, FRAMES)
+    assert {(int(t), int(k)) for t, k in np.argwhere(hidden)} == {(t, k) for t in (4, 5, 6) for k in range(91, 112)} | {(8, k) for k in range(23, 91)}  # fmt: skip
+    found = pose_metrics.faults(pose_edits.apply(points, entries), [8], (), hidden)
+    assert [(fault.first, fault.reason) for fault in found] == [(10, "right hand missing")]
+
+
 def test_a_median_passes_over_what_is_unknown() -> None:
     values = np.random.default_rng(0).normal(size=(20, 9)).astype(np.float32)
     values[np.random.default_rng(1).random(values.shape) < 0.4] = np.nan

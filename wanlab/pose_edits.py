@@ -64,7 +64,7 @@ class Interpolate:
                 f"{_frames(self.first, self.last)}, got nothing there (frames beside it: {beside}); use a longer stretch"
             )
         frames = np.arange(self.first, self.last + 1)
-        wrist = dict(zip(("left hand", "right hand"), WRISTS, strict=True)).get(str(self.part))
+        wrist = {"left hand": WRISTS[0], "right hand": WRISTS[1]}.get(str(self.part))
         base = np.zeros((len(points), 2))
         if wrist is not None and seen(points[[*ends, *frames]])[:, wrist].all():
             base = points[:, wrist, :2].astype(np.float64)
@@ -151,6 +151,11 @@ def apply(points: np.ndarray, entries: Iterable[Entry]) -> np.ndarray:
     for entry in entries:
         entry.apply(changed)
     return changed
+
+
+def hidden(entries: Iterable[Entry], num_frames: int) -> np.ndarray:
+    """Return which joints are hidden by hand once all corrections are made: [num_frames, 133], bool."""
+    return apply(np.ones((num_frames, len(keypoints.NAMES), 3), np.float32), entries)[..., 2] == 0
 
 
 def frames_of(entry: Entry) -> range:

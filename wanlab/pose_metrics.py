@@ -41,14 +41,19 @@ def confidence(points: np.ndarray) -> np.ndarray:
     return np.stack([points[:, list(rows), 2].mean(axis=1, dtype=np.float64) for rows in keypoints.PARTS.values()])
 
 
-def missing(points: np.ndarray) -> np.ndarray:
+def missing(points: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
     """Return where a joint is not seen that is seen in at least half of the frames with a person: [T, 133], bool.
 
-    Legs outside the picture all the time are not missing. `points` as in `confidence`.
+    Legs outside the picture all the time are not missing.
+
+    Args:
+        points: as in `confidence`.
+        hidden: [T, 133], bool, joints that somebody hid on purpose; they are not missing.
     """
     seen = pose_edits.seen(points)
     with_person = max(int(seen.any(axis=1).sum()), 1)
-    return ~seen & (seen.sum(axis=0) >= USUAL * with_person)
+    lost = ~seen & (seen.sum(axis=0) >= USUAL * with_person)
+    return lost if hidden is None else lost & ~hidden
 
 
 def jumping(points: np.ndarray, cuts: Collection[int] = ()) -> np.ndarray:
@@ -77,7 +82,10 @@ def share(joints: np.ndarray, rows: Sequence[int]) -> np.ndarray:
 
 
 def timeline(
-    points: np.ndarray, no_face: Collection[int] = (), cuts: Collection[int] = ()
+    points: np.ndarray,
+    no_face: Collection[int] = (),
+    cuts: Collection[int] = (),
+    hidden: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return what a timeline shows: confidence (float64), where a part is missing and where it jumps (bool).
 
@@ -87,31 +95,38 @@ def timeline(
     crop = ~np.isin(np.arange(len(points)), list(no_face))[None]
     lost, jumps = (
         np.stack([share(joints, rows) >= SHARE for rows in keypoints.PARTS.values()])
-        for joints in (missing(points), jumping(points, cuts))
+        for joints in (missing(points, hidden), jumping(points, cuts))
     )
     rows = (confidence(points), crop), (lost, ~crop), (jumps, np.zeros_like(crop))
     sure, is_lost, jumps = (np.concatenate(each) for each in rows)
     return sure, is_lost, jumps
 
 
-def faults(points: np.ndarray, no_face: Collection[int] = (), cuts: Collection[int] = ()) -> list[Fault]:
+def faults(
+    points: np.ndarray,
+    no_face: Collection[int] = (),
+    cuts: Collection[int] = (),
+    hidden: np.ndarray | None = None,
+) -> list[Fault]:
     """Return what to look at, the worst first; neighbouring frames with the same fault are one entry.
 
     Args:
         points, cuts: as in `jumping`.
         no_face: frames without a usable face of their own.
+        hidden: as in `missing`.
     """
-    lost, jumps = missing(points), jumping(points, cuts)
-    empty = ~pose_edits.seen(points).any(axis=1)
+    lost, jumps = missing(points, hidden), jumping(points, cuts)
+    hidden_faces = set() if hidden is None else set(np.flatnonzero(hidden[:, keypoints.FACE].all(axis=1)))
+    empty = set(np.flatnonzero(~pose_edits.seen(points).any(axis=1)))
     of_parts = {"missing": _by_part(lost), "jumping": _by_part(jumps)}
     found = []
     for t in range(len(points)):
-        if empty[t]:
+        if t in empty:
             found.append(Fault(t, t, "no person", float(len(keypoints.PARTS)), None))
             continue
         wrong = [each for parts in of_parts.values() for each in parts[t]]
         words = [f"{', '.join(name for _, _, name in parts[t])} {word}" for word, parts in of_parts.items() if parts[t]]
-        if t in no_face:
+        if t in no_face and t not in hidden_faces:
             wrong.append((1.0, "face", "face"))
             words.append("no usable face")
         if wrong:

@@ -20,7 +20,9 @@ const REVIEW_STYLE = `${TIMELINE_STYLE}
 .wl-review { display: grid; grid-template-columns: minmax(0, 1fr) 250px; gap: 12px; }
 .wl-review h4 { margin: 2px 0; font-weight: 600; font-size: inherit; }
 .wl-side { display: flex; flex-direction: column; min-height: 0; height: 0; min-height: 100%; }
-.wl-side ol, .wl-side ul { list-style: none; margin: 0 0 8px; padding: 3px; overflow-y: auto; flex: 1 1 0; min-height: 60px; }
+.wl-side ol { flex-grow: 2; }
+.wl-side ul { flex-grow: 1; }
+.wl-side ol, .wl-side ul { list-style: none; margin: 0 0 8px; padding: 3px; overflow-y: auto; flex-basis: 0; min-height: 60px; }
 .wl .wl-side li button { width: 100%; text-align: left; margin: 1px 0; padding: 2px 6px; line-height: 1.3; }
 .wl-side li button b { font-variant-numeric: tabular-nums; }
 @media (max-width: 900px) { .wl-review { grid-template-columns: minmax(0, 1fr); } .wl-side { height: auto; max-height: 240px; } }
@@ -35,10 +37,10 @@ class Review {
     this.drawing = model.get("drawing");
     this.link = new Link(model);
     this.frame = root(el, "pose review");
-    Object.assign(this, { poses: new Map(), asked: new Set(), part: "left hand", joint: null, drag: null, hover: null });
+    Object.assign(this, { poses: new Map(), asked: new Set(), part: "left arm", joint: null, drag: null, hover: null });
     this.ghost = true;
     this.faults = [];
-    this.view = new ClipView(this.link, this.clip, { label: "frame with its skeleton; drag a joint", height: 480 });
+    this.view = new ClipView(this.link, this.clip, { label: "frame with its skeleton; drag a joint, with Shift a wrist takes its hand along", height: 480 });
     const goTo = (t) => { this.view.pause(); this.view.goTo(t); };
     const names = [...this.drawing.parts.map(([name]) => name), "face crop"];
     this.timeline = new Timeline(this.clip, names, { goTo, choose: (name) => this.choose(name), say: (text) => this.frame.say(text) });
@@ -51,7 +53,7 @@ class Review {
         make("div", {}, this.view.node),
         make("div", { class: "wl-side" }, make("h4", { text: "Worst frames first" }), this.worst,
           make("h4", { text: "Corrected by hand" }), this.done)),
-      this.#tools(), this.timeline.node, this.faces.node, this.notes);
+      this.#tools(), this.frame.alert, this.frame.status, this.timeline.node, this.faces.node, this.notes);
     this.#listen();
     this.#keys();
     this.choose(this.part);
@@ -299,10 +301,10 @@ class Review {
     const joint = handle.rows[0];
     this.choose(this.drawing.parts.find(([, rows]) => rows.includes(joint))[0], joint);
     this.#name(joint);
-    const wrist = this.drawing.wrists.indexOf(joint);
-    const withHand = event.shiftKey && wrist >= 0;
-    const hand = withHand ? [...Array(21).keys()].map((i) => this.drawing.hands[wrist] + i) : [];
-    this.drag = { rows: [...handle.rows, ...hand.filter((row) => shown(pose.points, this.drawing, row))], joint, from: place, points: pose.points, moved: false };
+    const side = Math.max(this.drawing.wrists.indexOf(joint), this.drawing.hands.indexOf(joint));
+    const whole = event.shiftKey && side >= 0 ? [...Array(21).keys()].map((i) => this.drawing.hands[side] + i) : [];
+    const rows = [...new Set([...handle.rows, ...whole.filter((row) => shown(pose.points, this.drawing, row))])];
+    this.drag = { rows, joint, from: place, points: pose.points, moved: false };
   }
 
   #over(event, place) {

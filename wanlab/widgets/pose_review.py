@@ -169,8 +169,9 @@ class PoseReview(Stills):
     def _tell_overview(self) -> None:
         cuts = list(self._made.facts.get("cuts", ()))
         no_face = list(self._boxes.filled)
-        strips = pose_metrics.timeline(self._points, no_face, cuts)
-        found = pose_metrics.faults(self._points, no_face, cuts)[:LISTED]
+        hidden = pose_edits.hidden(self._entries, len(self._points))
+        strips = pose_metrics.timeline(self._points, no_face, cuts, hidden)
+        found = pose_metrics.faults(self._points, no_face, cuts, hidden)[:LISTED]
         self.tell(
             "overview",
             faults=[{"first": f.first, "last": f.last, "reason": f.reason, "part": f.part} for f in found],

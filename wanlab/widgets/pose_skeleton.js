@@ -5,9 +5,10 @@
    points: Float32Array of 133 x, y, score in pixels of the clip
    drawSkeleton(ctx, points, drawing, { stick, px, ghost })        stick: half a limb's width; px: one CSS pixel
    handles(points, drawing, part) -> [{ rows, x, y, seen }]        what can be dragged; `part`: hidden ones of it too
-   nearest(found, place, reach, part) -> a handle within `reach` or null; one of the part `part` first
+   nearest(found, place, reach, rowsOfPart) -> a handle within `reach` or null: those of the part first, the hand's points last
    shown(points, drawing, row) -> whether a row is drawn, or counts for the face */
 
+const FIRST_SMALL = 23; // of the rows of face and hands, whose points lie close together
 const GHOST = "rgba(255, 255, 255, 0.55)";
 
 export function shown(points, drawing, row) {
@@ -95,7 +96,8 @@ export function nearest(found, place, reach, rowsOfPart) {
   let best = null;
   for (const handle of found) {
     const apart = Math.hypot(handle.x - place.x, handle.y - place.y);
-    const cost = apart + (handle.seen ? 0 : reach / 2) - (rowsOfPart.includes(handle.rows[0]) ? reach / 4 : 0);
+    const better = rowsOfPart.includes(handle.rows[0]) ? 2 : handle.rows[0] < FIRST_SMALL ? 1 : 0; // a hand begins where its wrist lies
+    const cost = apart + (handle.seen ? 0 : reach / 2) - (better * reach) / 4;
     if (apart <= reach && (!best || cost < best.cost)) best = { handle, cost };
   }
   return best?.handle ?? null;
@@ -104,9 +106,9 @@ export function nearest(found, place, reach, rowsOfPart) {
 export function drawHandles(ctx, found, { px, part, rowsOfPart, chosen, points }) {
   ctx.save();
   for (const { rows, x, y, seen } of found) {
-    if (!rowsOfPart.includes(rows[0])) continue;
-    const small = rows[0] >= 23 ? 2.5 : 6; // CSS pixels: face and hand points lie close together
-    dot(ctx, x, y, small * px);
+    const small = rows[0] >= FIRST_SMALL;
+    if (!rowsOfPart.includes(rows[0]) || (small && seen)) continue;
+    dot(ctx, x, y, (small ? 2.5 : 6) * px);
     ctx.lineWidth = 1.5 * px;
     ctx.setLineDash(seen ? [] : [2 * px, 2 * px]);
     ctx.strokeStyle = "#ffffff";

@@ -66,7 +66,8 @@ export class Timeline {
 
   #key() {
     const mark = (colour) => make("i", { style: `background: ${colour}` });
-    return make("div", { class: "wl-key wl-quiet", "aria-hidden": "true" }, mark("#d0d0d0"), "score 0", mark(OKABE.blue), "1",
+    this.swatch = make("i");
+    return make("div", { class: "wl-key wl-quiet", "aria-hidden": "true" }, this.swatch, "score 0", mark(OKABE.blue), "1",
       mark(MISSING), "below: missing", mark(JUMPING), "above: jumping", make("span", { text: "  ┊ cut" }));
   }
 
@@ -89,6 +90,14 @@ export class Timeline {
     this.say(`frame ${t}: ${this.names[row]}, score ${(this.facts.sure[i] / 255).toFixed(2)}${words.map((w) => `, ${w}`).join("")}`);
   }
 
+  #unsure() { // a grey that stands back in a light and in a dark theme: between the text's colour and its ground
+    const text = getComputedStyle(this.node).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+    const dark = text[0] + text[1] + text[2] > 384;
+    const grey = dark ? [72, 72, 72] : [208, 208, 208];
+    this.swatch.style.background = `rgb(${grey.join(" ")})`;
+    return grey;
+  }
+
   #resize() {
     const dpr = window.devicePixelRatio || 1;
     const width = Math.round(this.canvas.clientWidth * dpr);
@@ -105,7 +114,7 @@ export class Timeline {
     Object.assign(this.heat, { width, height });
     const ctx = this.heat.getContext("2d");
     const count = this.clip.frames, high = height / this.names.length;
-    const [low, sure] = [[208, 208, 208], rgb(OKABE.blue)];
+    const [low, sure] = [this.#unsure(), rgb(OKABE.blue)];
     this.names.forEach((_, row) => {
       const top = Math.round(row * high), tall = Math.round(high - this.dpr * 2), bar = Math.max(2, Math.round(tall * 0.35));
       for (let t = 0; t < count; t++) {
