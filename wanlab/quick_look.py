@@ -165,7 +165,7 @@ def _write_mask(
 def _write_points(part: Path, made: inputs.AnimateInputs, count: int, size: tuple[int, int], clip_size: Any) -> None:
     """Write the key points in pixels of the new working clip and reference, where the inputs hold any."""
     points, own = made.keypoints(), made.reference_keypoints()
-    if points is None or own is None:
+    if points is None or own is None or None in clip_size:
         return
     box = resize.letterbox_geometry(made.height, made.width, *size)
     if made.mode == "replace":  # where the working clip has the result's size
