@@ -250,7 +250,7 @@ def test_points_come_from_and_go_to_the_points_editor(heard: Heard) -> None:
     text = json.dumps({"points_store": json.dumps(store), "width": 640, "height": 480})
     state = heard.do(op="import", text=text)
     assert [(each["x"], each["y"], each["positive"]) for each in state["clicks"]] == [(32, 24, True), (1, 2, False)]
-    heard.say("export")
+    heard.say("export", id="view")
     exported = points.parse(json.loads(heard.said[-1]["text"]), "export", FRAMES, HEIGHT, WIDTH)
     assert exported == heard.editor.decided.points
 

@@ -314,7 +314,7 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     of_upstream = weights if weights and (weights.full_size or settings.sam_checkpoint == "nano") else None
     chances = None
     if found is not None and ((clicked and not weights) or (settings.auto_keypoint and not of_upstream)):
-        chances = person_masks.probabilities(run, clip, found)  # both ways through GrabCut begin with them
+        chances = list(person_masks.probabilities(run, clip, found))  # both ways through GrabCut begin with them
     if settings.points and found is not None:
         outline = person_masks.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
     outline = mask_edits.outline(decided, outline, finder(run, clip, found, weights, chances, settings.compile_sam))

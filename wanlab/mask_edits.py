@@ -9,6 +9,7 @@ and what is added to it on the stroke's frame says who is meant.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,20 @@ from wanlab import media, points
 from wanlab.edits import Edits, Stroke
 
 CLICKS = 8  # of a carried stroke: as many as upstream prompts a frame with
+
+
+class Masks(Protocol):
+    """Masks by frame: an array [T, H, W], bool, or what holds them smaller."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """T, H and W."""
+        ...
+
+    def __getitem__(self, t: int, /) -> np.ndarray:
+        """Return [H, W], bool."""
+        ...
+
 
 Find = Callable[[range, points.Prompts], np.ndarray]
 
@@ -39,13 +54,13 @@ def outline(edits: Edits, before: np.ndarray, find: Find) -> np.ndarray:
     return paint(found, edits.strokes)
 
 
-def to_find(edits: Edits, before: np.ndarray) -> tuple[range, points.Prompts]:
+def to_find(edits: Edits, before: Masks) -> tuple[range, points.Prompts]:
     """Return the frames that are worked on, and the prompts of clicks and carried strokes there, from the range's start.
 
     Args:
         edits, before: as in `outline`.
     """
-    first, last = edits.stretch or (0, len(before) - 1)
+    first, last = edits.stretch or (0, before.shape[0] - 1)
     frames = range(first, last + 1)
     clicks = [click for click in edits.points.clicks if click.frame in frames]
     boxes = [box for box in edits.points.boxes if box.frame in frames]

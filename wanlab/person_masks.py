@@ -6,8 +6,10 @@ the same clicks in another run, never run it again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
@@ -88,10 +90,10 @@ def find(
     return np.stack(list(run.progress(cut, "mask", len(clip))))
 
 
-def probabilities(run: Listener, clip: media.Clip, keypoints: np.ndarray) -> list[np.ndarray]:
-    """Return how likely each pixel shows the person: [H, W], 0 to 255, uint8, a frame."""
-    looked = zip(run.progress(clip, "segment", len(clip)), keypoints, strict=True)
-    return [(255 * sam.person_probability(*each)).astype(np.uint8) for each in looked]
+def probabilities(run: Listener, clip: media.Clip, keypoints: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield how likely each pixel shows the person: [H, W], 0 to 255, uint8, a frame."""
+    for each in zip(run.progress(clip, "segment", len(clip)), keypoints, strict=True):
+        yield (255 * sam.person_probability(*each)).astype(np.uint8)
 
 
 def _by_sam2(
@@ -132,8 +134,14 @@ def _by_sam2(
 
 def _content(clip: media.Clip) -> str:
     """Return a hash of the pictures: two files of the same clip differ in their bytes."""
-    whole = hashlib.sha256(f"{len(clip)} {clip.height} {clip.width}".encode())
-    for frame in clip:
+    facts = clip.info.path.stat()
+    return _hash_of(clip.info, facts.st_mtime_ns, facts.st_size, clip.fps, tuple(clip.source_indices.tolist()))
+
+
+@functools.lru_cache(maxsize=16)
+def _hash_of(info: media.VideoInfo, _mtime: int, _size: int, fps: Fraction, indices: tuple[int, ...]) -> str:
+    whole = hashlib.sha256(f"{len(indices)} {info.height} {info.width}".encode())
+    for frame in media.Clip(info, fps, np.array(indices), ()):
         whole.update(frame.tobytes())
     return whole.hexdigest()
 

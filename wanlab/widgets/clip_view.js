@@ -262,7 +262,8 @@ export class ClipView {
 
   key(event) {
     const inside = event.target;
-    if (inside.matches("select, textarea, input:not([type=range])") || (event.key === " " && inside.matches("button"))) return;
+    if (inside !== this.slider && inside.matches("select, textarea, input")) return;
+    if ((event.key === " " || event.key === "Enter") && inside.matches("button, summary")) return;
     const parts = [event.ctrlKey || event.metaKey ? "Ctrl+" : "", event.altKey ? "Alt+" : "", event.shiftKey ? "Shift+" : ""];
     const keys = (this.leader ?? this).keys;
     const act = keys[parts.join("") + event.key] ?? (event.ctrlKey || event.metaKey ? undefined : keys[event.key]);

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 
 from wanlab import inspection, keypoints, media, person_masks, points, sam, sam_models
@@ -44,11 +45,42 @@ class Told:
         """Leave notes to the replay, which keeps them."""
 
 
+class Packed:
+    """Masks by frame in an eighth of their memory."""
+
+    def __init__(self, masks: np.ndarray) -> None:
+        """Take [T, H, W], bool."""
+        self.shape = masks.shape
+        self._bits = np.packbits(masks, axis=-1)
+
+    def __getitem__(self, t: int) -> np.ndarray:
+        """Return the mask of frame `t`: [H, W], bool."""
+        return np.unpackbits(self._bits[t], axis=-1, count=self.shape[2]).astype(bool)
+
+
+class _Coded(Sequence[np.ndarray]):
+    """Pictures of grey, [H, W], uint8, each as PNG."""
+
+    def __init__(self, pictures: Iterable[np.ndarray]) -> None:
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        self._files = [cv2.imencode(".png", picture, options)[1] for picture in pictures]
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            return cv2.imdecode(self._files[index], cv2.IMREAD_GRAYSCALE)
+        part = _Coded(())
+        part._files = self._files[index]
+        return part
+
+
 class LiveMasks:
     """Masks from clicks, by what the replay uses too: the weights of SAM2 that the settings choose, else GrabCut.
 
     Attributes:
-        before: [T, H, W], bool, the outline of the inputs that are edited.
+        before: the outline of the inputs that are edited.
         name: of what finds the masks.
     """
 
@@ -56,10 +88,10 @@ class LiveMasks:
         """Take what is looked at, its working clip and the clip's frames."""
         self._seen, self._clip, self._frames = seen, clip, frames
         self._weights, _ = sam_models.choose(seen.asked.sam_checkpoint, clicks=True)
-        self.before = inspection.outline_of(seen.parent)
+        self.before = Packed(inspection.outline_of(seen.parent))
         self.name = self._weights.name if self._weights else "GrabCut"
         self._keypoints: np.ndarray | None = None
-        self._chances: list[np.ndarray] | None = None
+        self._chances: _Coded | None = None
         self._clicks: sam.Clicks | None = None
         self._lock = threading.Lock()
 
@@ -78,7 +110,7 @@ class LiveMasks:
         """
         found = self._found(told)
         if self._weights is None and self._chances is None:
-            self._chances = person_masks.probabilities(told, self._clip, found)
+            self._chances = _Coded(person_masks.probabilities(told, self._clip, found))
         find = inspection.finder(told, self._clip, found, self._weights, self._chances, self._seen.asked.compile_sam)
         return find(frames, prompts)
 

@@ -59,7 +59,7 @@ class MaskEditor {
     this.paste = make("textarea", { rows: 2, cols: 40, "aria-label": "points as JSON", placeholder: '{"positive": [{"x": 400, "y": 200}]}' });
     const exchange = make("details", {}, make("summary", { text: "Points of ComfyUI's PointsEditor: import, export" }),
       make("div", { class: "wl-row" }, this.paste, button("Import", "Replace the points by those pasted", () =>
-        this.act("import", { text: this.paste.value })), this.file, button("Export", "Download the points as JSON", () => this.link.tell("export"))));
+        this.act("import", { text: this.paste.value })), this.file, button("Export", "Download the points as JSON", () => this.link.tell("export", { id: this.view.store.name }))));
     const group = (...parts) => make("span", { class: "wl-group" }, ...parts);
     this.panel.node.append(
       make("div", { class: "wl-row", role: "toolbar", "aria-label": "tools" }, group(...Object.values(this.tools)),
@@ -87,7 +87,8 @@ class MaskEditor {
     });
     link.on("stopped", () => this.panel.say("stopped: the frames do not follow the last changes"));
     link.on("error", ({ text }) => { this.panel.fail(text); this.asked = null; });
-    link.on("exported", ({ text }) => {
+    link.on("exported", ({ id, text }) => {
+      if (id !== view.store.name) return;
       const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
       make("a", { href: url, download: "points.json" }).click();
       setTimeout(() => URL.revokeObjectURL(url), 1000);
@@ -106,7 +107,7 @@ class MaskEditor {
   }
 
   act(op, more = {}) {
-    const seq = ++this.seq;
+    const seq = `${this.view.store.name}:${this.seq++}`;
     this.pending.set(seq, { op, ...more });
     this.link.tell("do", { op, seq, ...more });
     this.panel.fail("");

@@ -21,7 +21,7 @@ from IPython.display import Image
 
 from wanlab import config, edits, inspection, mask_edits, media, points, viz
 from wanlab.widgets import stills
-from wanlab.widgets.live_masks import LiveMasks, StoppedError, Told
+from wanlab.widgets.live_masks import LiveMasks, Packed, StoppedError, Told
 
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
 HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
@@ -70,8 +70,8 @@ class MaskEditor(stills.Stills):
         self._history = [self.decided]
         self._at = 0
         self._live: dict[int, tuple[points.Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
-        self._followed: np.ndarray | None = None  # masks of the last propagation, [T, H, W], bool
-        self._followed_by: tuple[range, points.Prompts] | None = None
+        self._followed: Packed | None = None  # masks of the last propagation, from the first frame of its range on
+        self._followed_by: tuple[range, points.Prompts] = range(0), points.Prompts(())
         self._seconds: float | None = None  # of a mask on a frame that was looked at before
         self._stop = threading.Event()
         self._busy = False
@@ -110,7 +110,7 @@ class MaskEditor(stills.Stills):
         elif kind == "cancel":
             self._stop.set()
         elif kind == "export":
-            self.tell("exported", text=json.dumps(self._as_json()["points"] or {}))
+            self.tell("exported", id=content["id"], text=json.dumps(self._as_json()["points"] or {}))
         elif kind == "hello":
             self._tell_state()
         else:
@@ -220,7 +220,7 @@ class MaskEditor(stills.Stills):
     def _fields(mark: Any) -> dict[str, Any]:
         return edits.as_json(mark) if isinstance(mark, edits.Stroke) else mark._asdict()
 
-    def _tell_state(self, seq: int | None = None) -> None:
+    def _tell_state(self, seq: Any = None) -> None:
         with self._state:
             now = self.decided
             state = {
@@ -251,7 +251,11 @@ class MaskEditor(stills.Stills):
             return self.masks.before[t]
         if self.outdated and self._is_live(t):
             return self._live[t][1]
-        return self.masks.before[t] if self._followed is None else self._followed[t]
+        return self._followed_on(t)
+
+    def _followed_on(self, t: int) -> np.ndarray:
+        frames = self._followed_by[0]
+        return self._followed[t - frames.start] if self._followed and t in frames else self.masks.before[t]
 
     def _prompts_on(self, t: int) -> points.Prompts:
         """Return the prompts on frame `t`; where negative points alone are there, with a box around the outline."""
@@ -265,8 +269,7 @@ class MaskEditor(stills.Stills):
     def _placed(self, here: points.Prompts, t: int) -> points.Prompts:
         known = {box.object for box in here.boxes} | {click.object for click in here.clicks if click.positive}
         lost = {click.object for click in here.clicks} - known
-        before = self.masks.before[t] if self._followed is None else self._followed[t]
-        box = mask_edits.around(before, t) if lost else None
+        box = mask_edits.around(self._followed_on(t), t) if lost else None
         more = () if box is None else tuple(box._replace(object=number) for number in sorted(lost))
         return points.Prompts(here.clicks, (*here.boxes, *more))
 
@@ -308,8 +311,7 @@ class MaskEditor(stills.Stills):
         told = Told(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
         with self._telling():
             try:
-                found = self.masks.before.copy()
-                found[frames.start : frames.stop] = self.masks.follow(frames, prompts, told)
+                found = Packed(self.masks.follow(frames, prompts, told))
                 with self._state:
                     self._followed, self._followed_by = found, (frames, prompts)
                 self.stale("mask")

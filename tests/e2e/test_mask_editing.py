@@ -294,8 +294,12 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     scroll_to(page, panel, apply)
     apply.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
-    apply.get_by_text("1 brush stroke on 1 frame").wait_for(timeout=60000)
-    said = re.search(r"inputs: outputs/(\S+)", apply.locator(".jp-OutputArea").inner_text())
+    done = re.compile(r"^inputs: outputs/(\S+)\s+2 points on 1 frame\s+1 brush stroke on 1 frame", re.M)
+    for _ in range(300):
+        said = done.search(apply.locator(".jp-OutputArea").inner_text())
+        if said:
+            break
+        page.wait_for_timeout(300)
     assert said is not None
     page.close()
     here = inputs.read(lab.outputs / said[1])
