@@ -100,3 +100,29 @@ def test_plots_number_every_point_and_take_words_too() -> None:
     assert ">a_1<" in shown.data  # whole, to be copied
     places, labels = viz._places(numbers["mask_chain"])
     assert (places.tolist(), labels) == ([0, 1, 1], ["a", "b"])
+
+
+def test_the_frames_that_changed_are_shown_before_and_after(tmp_path: Path) -> None:
+    frames = np.full((10, 32, 48, 3), 60, np.uint8)
+    other = frames.copy()
+    other[3, :4], other[7] = 200, 200
+    for name, film in (("a", frames), ("b", other)):
+        media.write_video(tmp_path / f"{name}.mkv", film, Fraction(16), lossless=True)
+    before, after = (media.open_clip(tmp_path / f"{name}.mkv") for name in "ab")
+    same = {"pose": before, "face": before}
+    shown = viz.video_changes(before, same, {"pose": after, "face": before})
+    assert shown is not None
+    assert shown.alt == "Frames 3, 7 of driving, pose before, pose after"
+    assert viz.video_changes(before, same, same) is None
+
+
+def test_a_pose_s_timeline_marks_what_is_missing() -> None:
+    points = np.full((60, 133, 3), 0.9, np.float32)
+    whole = np.array(Image.open(BytesIO(viz.pose_timeline(points).data)).convert("RGB"))
+    points[20:30, 91:112, 2] = 0
+    gap = np.array(Image.open(BytesIO(viz.pose_timeline(points).data)).convert("RGB"))
+    red = np.array([int(viz.MISSING_COLOUR[i : i + 2], 16) for i in (1, 3, 5)])
+    found = np.argwhere((gap == red).all(axis=2) & ~(whole == red).all(axis=2))
+    assert np.ptp(found[:, 1]) / (np.ptp(np.argwhere((gap != whole).any(axis=2))[:, 1]) + 1) > 0.95  # the whole gap
+    assert viz.pose_timeline(None) is None
+    assert "<td>none</td>" in viz.pose_faults([]).data

@@ -275,7 +275,9 @@ def video_changes(
     changed = {name: share for name, share in shares.items() if share.any()}
     if not changed:
         return None
-    total = np.sum(list(changed.values()), axis=0)
+    total = np.sum(
+        [share / share.max() for share in changed.values()], axis=0
+    )  # a skeleton has fewer pixels than a face
     frames = sorted(t for t in np.argsort(-total, kind="stable")[:columns].tolist() if total[t])
     rows = {"driving": _frames(clip, frames)} if clip is not None else {}
     for name in changed:

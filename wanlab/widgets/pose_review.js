@@ -36,7 +36,7 @@ class Review {
     this.clip = model.get("clip");
     this.drawing = model.get("drawing");
     this.link = new Link(model);
-    this.frame = root(el, "pose review");
+    this.frame = root(el, "Pose review");
     Object.assign(this, { poses: new Map(), asked: new Set(), part: "left arm", joint: null, drag: null, hover: null });
     this.ghost = true;
     this.faults = [];

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import Lab, run_notebook, scroll_to
 
 from wanlab import config, edits, inputs, inspection, media, pose, pose_edits
 from wanlab.widgets.pose_review import PoseReview
@@ -95,9 +98,9 @@ def corrections(page: Any, count: int) -> None:
     page.locator(f"section.wl[data-corrections='{count}']").wait_for()
 
 
-def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+def drag(page: Any, canvas: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Drag from one place to another, both in pixels of the clip, at whatever size and zoom (1) it is shown."""
-    box = page.locator(".wl-stage canvas").bounding_box()
+    box = canvas.bounding_box()
     scale = box["width"] / WIDTH
     page.mouse.move(box["x"] + start[0] * scale, box["y"] + start[1] * scale)
     page.mouse.down()
@@ -120,14 +123,14 @@ def test_a_joint_lies_where_it_was_dropped(
     page = mount(review, ratio=ratio)
     go(page, 4)
     start = tuple(map(float, review.points[4, LEFT_WRIST, :2]))
-    drag(page, start, (400.5, 60.25))
+    drag(page, page.locator(".wl-stage canvas"), start, (400.5, 60.25))
     corrections(page, 1)
     (entry,) = kept(seen)
     assert (entry["do"], entry["frame"], entry["joint"]) == ("move", 4, LEFT_WRIST)
     assert (entry["x"], entry["y"]) == pytest.approx((400.5, 60.25), abs=1)
     assert review.points[4, LEFT_WRIST].tolist() == pytest.approx([entry["x"], entry["y"], 1.0], abs=0.01)
     assert colour(page, 400.5, 60.25) == list(pose.COLOURS[pose.BODY_NAMES.index("left wrist")])
-    drag(page, (256, 50), (257, 50.5))  # less than a drag: nothing moves
+    drag(page, page.locator(".wl-stage canvas"), (256, 50), (257, 50.5))  # less than a drag: nothing moves
     page.wait_for_timeout(200)
     assert len(kept(seen)) == 1
 
@@ -250,7 +253,7 @@ def test_a_hand_comes_along_with_shift(
     go(page, 1)
     before = review.points[1].copy()
     page.keyboard.down("Shift")
-    drag(page, (162, 180), (142, 150))
+    drag(page, page.locator(".wl-stage canvas"), (162, 180), (142, 150))
     page.keyboard.up("Shift")
     corrections(page, 22)
     moved = review.points[1, [RIGHT_WRIST, *range(112, 133)], :2] - before[[RIGHT_WRIST, *range(112, 133)], :2]
@@ -281,3 +284,42 @@ def test_another_kernel_s_corrections_are_taken_over(
     corrections(page, 1)
     page.get_by_text("left hand hidden in frames 0 to 3").wait_for()
     again.close()
+
+
+def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_s(
+    seen: inspection.Inspection, lab: Lab, browser: Any, tmp_path: Path, shoot: Callable[[Any, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, device_scale_factor=2)
+    panel = run_notebook(page, lab, "20_inspect", f'inputs = "{seen.parent.folder}"')
+    review = panel.get_by_role("region", name="Pose review")
+    scroll_to(page, panel, review)
+    review.locator(".wl-view[data-frame='0']").wait_for()
+    review.get_by_role("button", name="12–14 left hand missing").click()
+    panel.locator("section.wl[data-pose='12']").wait_for()
+    review.get_by_role("button", name="Draw the part anew").click()
+    panel.locator("section.wl[data-corrections='1']").wait_for()
+    wrist = pose_edits.apply(skeleton(), [])[12, RIGHT_WRIST, :2]
+    drag(page, review.locator("canvas").first, tuple(map(float, wrist)), (120.5, 200.5))
+    panel.locator("section.wl[data-corrections='2']").wait_for()
+    shoot(page, "pose_review_lab")
+    gap, move = kept(seen)
+    assert gap == {"do": "interpolate", "part": "left hand", "first": 12, "last": 14}
+    assert (move["frame"], move["joint"]) == (12, RIGHT_WRIST)
+    assert (move["x"], move["y"]) == pytest.approx((120.5, 200.5), abs=1)
+    apply = panel.locator(".jp-CodeCell", has_text="corrected = inspection.replay(seen)")
+    scroll_to(page, panel, apply)
+    apply.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    apply.get_by_text("right wrist moved in frame 12").wait_for(timeout=60000)
+    apply.locator("img").first.wait_for()
+    shoot(page, "pose_changes_lab")
+    said = re.search(r"inputs: outputs/(\S+)", apply.locator(".jp-OutputArea").inner_text())
+    assert said is not None
+    page.close()
+    here = inputs.read(lab.outputs / said[1])
+    monkeypatch.setenv("WANLAB_HEADLESS", "1")
+    monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "outputs"))
+    replayed = {"inputs": seen.parent.folder, "edits": seen.edits}
+    there = inspection.work(inspection.start(config.InspectSettings.build(replayed))).made
+    assert here.sha256() == there.sha256() != seen.parent.sha256()
+    np.testing.assert_array_equal(here.keypoints(), there.keypoints())
