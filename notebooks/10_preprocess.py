@@ -25,6 +25,7 @@ mode = "animate"  # animate: the character moves as the person does; replace: ta
 backend = "wanlab"  # who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2
 start_s = 0.0  # seconds of the film to skip
 max_frames = None  # frames of the working clip at most; None: all
+preview = False  # a quick look: the first second only, at the full size
 fps = None  # frames per second of the working clip; None: the film's own
 resolution = None  # "width height", e.g. "1280 720": an area; shape of the reference, in replace of the film; None: the checkpoint's
 retarget = None  # fit the skeleton to the reference's proportions; None: as the backend does (wanlab: off, wan22: on in animate)
@@ -46,7 +47,8 @@ fresh = False  # work anew even where a finished run with the same settings exis
 # %% [markdown]
 # ## Settings and run
 # A misspelt name or a wrong value stops here, before anything is worked on. Look at the size that comes out.
-# Runs with the same settings and inputs share one folder: it is reused or continued.
+# Runs with the same settings and inputs share one folder: it is reused or continued. With `preview = True` only the first
+# second is worked on; a full run of `30_generate` never takes that for the newest inputs, its own preview does.
 
 # %%
 from IPython.display import display

@@ -84,7 +84,7 @@ corrected = inspection.replay(seen)
 print(f"inputs: {config.shown(corrected.made.folder)}", *corrected.by_hand, sep="\n")
 changes = (
     viz.video_changes(corrected.clip, *inspection.videos_before_and_after(corrected)),
-    viz.mask_changes(corrected.clip, *inspection.before_and_after(corrected)),
+    viz.mask_changes(corrected.clip, *inspection.before_and_after(corrected), inspection.decided(corrected)),
 )
 display(*filter(None, changes))
 

@@ -39,12 +39,14 @@ wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
 wan22_python = None  # wan22: the clone's own Python, never wanlab's; None: .venv/bin/python in the clone
 device = None  # where the model runs; None: a GPU where there is one
 fresh = False  # work anew even where a finished run with the same settings exists
+preview = False  # a quick look: the first segment only, smaller and with fewer steps
 output_path = None  # mp4 file that gets a copy of the result
 
 # %% [markdown]
 # ## Settings and run
 # A misspelt name or a wrong value stops here, before any weight is loaded. Look at the checkpoint and at what `None`
-# became. A run that was cut off goes on from its last finished segment.
+# became. A run that was cut off goes on from its last finished segment. `preview = True` is a quick look before the long run:
+# what it leaves out is said here and stays with the run.
 
 # %%
 from IPython.display import display
@@ -85,7 +87,7 @@ viz.result_beside(made.driving() or made.video("pose_video"), made.reference_ima
 # Each sees one side only.
 
 # %%
-viz.metric_table(run.manifest["metrics"])
+viz.metric_table(run.manifest.get("metrics", {}))
 
 # %% [markdown]
 # ## In motion

@@ -49,10 +49,10 @@ display(report.frames(story), *report.numbers(story))
 
 # %% [markdown]
 # ## What went in
-# Points scoring under 0.5 are not drawn.
+# Points scoring under 0.5 are not drawn. What was changed by hand follows, each frame before and after.
 
 # %%
-display(report.material(story), report.confidence(story))
+display(report.material(story), report.confidence(story), *report.by_hand(story))
 
 # %% [markdown]
 # ## Settings that differ from the defaults

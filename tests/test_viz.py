@@ -94,7 +94,10 @@ def test_plots_number_every_point_and_take_words_too() -> None:
     assert shown.alt == "psnr over shift, mask_chain"
     assert viz.time_against_metrics(numbers).alt == "Seconds against psnr"
     assert viz.metric_plots(numbers.drop(columns="psnr"), ["shift"]) is None
-    assert "<td>2</td><td>5</td><td>b</td><td>–</td><td>–</td>" in viz.number_table(numbers).data
+    shown = viz.number_table(numbers.assign(run=["a_1", "out of <memory>", "c"]).sort_values("shift", ascending=False))
+    assert "<td>2</td><td>5</td><td>b</td><td>–</td><td>–</td></tr><tr><td colspan" in shown.data
+    assert ">out of &lt;memory&gt;</td></tr><tr><td>1</td>" in shown.data  # right below its numbers
+    assert ">a_1<" in shown.data  # whole, to be copied
     places, labels = viz._places(numbers["mask_chain"])
     assert (places.tolist(), labels) == ([0, 1, 1], ["a", "b"])
 

@@ -449,7 +449,7 @@ def _runs(_: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from wanlab import manage, runs
 
-    table = manage.compare(*(runs.find_run(run) for run in (args.first, args.second)))
+    table = manage.compare(*(runs.find_run(run, previews=True) for run in (args.first, args.second)))
     print(table.to_string() if len(table) else "nothing differs")
     return 0
 
@@ -459,7 +459,7 @@ def _remove(args: argparse.Namespace) -> int:
 
     if not args.yes and not sys.stdin.isatty():
         raise SettingsError("remove asks before it deletes, and nobody is there to answer; use --yes")
-    chosen = [runs.find_run(run) for run in args.run_ids]
+    chosen = [runs.find_run(run, previews=True) for run in args.run_ids]
     removed = manage.remove(chosen, lambda question: args.yes or input(f"{question} [y/N] ").strip().lower() == "y")
     print(f"removed {len(removed)} of {len(chosen)} runs")
     return 0
@@ -468,7 +468,7 @@ def _remove(args: argparse.Namespace) -> int:
 def _cancel(args: argparse.Namespace) -> int:
     from wanlab import manage, runs
 
-    run = runs.find_run(args.run_id) if args.run_id else manage.working()
+    run = runs.find_run(args.run_id, previews=True) if args.run_id else manage.working()
     stopped = manage.cancel(run)
     print(
         f"{run.id} {'has stopped' if stopped else 'is told to stop and ends its current step first'}; finished work is kept"

@@ -24,7 +24,9 @@ def entries(chosen: Sequence[runs.Run]) -> list[Entry]:
     Generations are told apart by the settings that are not the same in all of them, and by their inputs.
     """
     plain = [run for run in chosen if run.manifest["step"] != "sweep"]
-    settings = [{**run.manifest["settings"], "inputs": ", ".join(run.manifest["parents"])} for run in plain]
+    settings = [
+        {"preview": False, **run.manifest["settings"], "inputs": ", ".join(run.manifest["parents"])} for run in plain
+    ]
     hidden = config.GenerateSettings.conveniences()
     names = [
         name
@@ -49,14 +51,17 @@ def table(compared: Sequence[Entry]) -> pd.DataFrame:
     """Return a row per entry, numbered from 1: what sets it apart, its metrics, seconds and memory, its run or error."""
     rows = []
     for entry in compared:
-        row = dict(entry["values"])
+        row, state = dict(entry["values"]), []
         if entry["status"] == "completed":
-            manifest = runs.find_run(entry["run"]).manifest
+            run = runs.find_run(entry["run"])
+            manifest = run.manifest
+            state += ["preview"] if run.preview else []
             row |= manifest.get("metrics", {})
             row["seconds"] = round(manifest["seconds"].get("generate", 0.0), 1)  # loading and measuring left out
             memory = manifest.get("peak_gpu_memory_bytes", manifest["peak_memory_bytes"])
             row["memory GiB"] = round(memory / 2**30, 2)
-        state = [] if entry["status"] == "completed" else [entry["status"]]
+        else:
+            state.append(entry["status"])
         row["run"] = entry.get("error") or ", ".join([*([entry["run"]] if "run" in entry else []), *state])
         rows.append(row)
     last = ("seconds", "memory GiB", "run")
@@ -71,12 +76,21 @@ def varied(compared: Sequence[Entry]) -> list[str]:
     return [name for name in names if len({config.digest(entry["values"].get(name)) for entry in compared}) > 1]
 
 
+def previews(compared: Sequence[Entry]) -> list[str]:
+    """Return what the previews among the entries left out, a phrase each, with the run's id where there are other entries."""
+    found = [
+        run for run in map(runs.find_run, (e["run"] for e in compared if e["status"] == "completed")) if run.preview
+    ]
+    return [phrase if len(compared) == 1 else f"{run.id}: {phrase}" for run in found for phrase in run.preview]
+
+
 def finished(compared: Sequence[Entry]) -> dict[str, runs.Run]:
-    """Return the finished runs by title; equal titles get the run's id beside them."""
+    """Return the finished runs by title, which says which are previews; equal titles get the run's id beside them."""
     found: dict[str, runs.Run] = {}
     for entry in compared:
         if entry["status"] == "completed":
             run, name = runs.find_run(entry["run"]), title(entry)
+            name += " (preview)" if run.preview else ""
             found[f"{name} ({run.id})" if name in found else name] = run
     return found
 

@@ -198,6 +198,12 @@ _WAN22_PYTHON: Any = _of_wan22(
 )
 
 
+def _preview(what: str) -> Any:
+    """Return the field that asks for a quick look, which came later than the other settings."""
+    extra: dict[str, Any] = {"later": True}
+    return Field(False, description=f"a quick look: {what}", json_schema_extra=extra)
+
+
 class _Backed(Settings):
     """What the settings of a step share that the official scripts can do as well."""
 
@@ -234,6 +240,7 @@ class PreprocessSettings(_Backed):
     backend: Literal["wanlab", "wan22"] = _BACKEND
     start_s: float = Field(0.0, ge=0, description="seconds of the film to skip")
     max_frames: int | None = Field(None, ge=1, description="frames of the working clip at most; None: all")
+    preview: bool = _preview("the first second only, at the full size")
     fps: Fraction | None = Field(None, gt=0, description="frames per second of the working clip; None: the film's own")
     resolution: str | None = Field(
         None,
@@ -306,7 +313,7 @@ class PreprocessSettings(_Backed):
 
 
 NO_UPSTREAM_ARGUMENT = (
-    "start_s", "max_frames", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+    "start_s", "max_frames", "preview", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
 )  # fmt: skip
 
 
@@ -417,7 +424,8 @@ class _Generation(_Backed):
             yield f"solver must be unipc with backend wanlab, got {self.solver}; use unipc, or backend wan22"
 
     def _faults_of_wan22(self) -> Iterable[str]:
-        for name in self.given("max_frames", "device"):
+        only_ours = [name for name in ("max_frames", "device", "preview") if name in type(self).model_fields]
+        for name in self.given(*only_ours):
             yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
         if self.nproc_per_node is not None and not self.multi_gpu:
             yield f"nproc_per_node must be left out without multi_gpu, got {self.nproc_per_node}; use multi_gpu true"
@@ -426,6 +434,7 @@ class _Generation(_Backed):
 class GenerateSettings(_Generation):
     """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
 
+    preview: bool = _preview("the first segment only, smaller and with fewer steps")
     output_path: Path | None = _convenience(None, "mp4 file that gets a copy of the result")
 
 

@@ -19,7 +19,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from wanlab import checkpoints, config, evaluation, inputs, mask, media, official, official_setup, runs, windows
+from wanlab import (
+    checkpoints,
+    config,
+    evaluation,
+    inputs,
+    mask,
+    media,
+    official,
+    official_setup,
+    quick_look,
+    runs,
+    windows,
+)
 
 if TYPE_CHECKING:  # they load torch
     from wanlab import models, sampling
@@ -62,7 +74,12 @@ def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
         SettingsError: what the checkpoint or the inputs cannot do, a line each.
         FileNotFoundError: if inputs or checkpoint are missing.
     """
-    made, _ = inputs.find(settings.inputs)
+    return _resolve(settings)[0]
+
+
+def _resolve(settings: config.GenerateSettings) -> tuple[config.GenerateSettings, tuple[str, ...]]:
+    """Return the resolved settings, and what a preview leaves out, a phrase each."""
+    made, _ = inputs.find(settings.inputs, previews=settings.preview)
     mode = settings.mode or made.mode
     checkpoint = _checkpoint(settings, mode)
     chosen = {name: getattr(settings, name) for name in FROM_CHECKPOINT}
@@ -76,11 +93,16 @@ def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
         checkpoint.refuse("segment_frame_length", resolved.segment_frame_length or 0),
         checkpoint.refuse("prev_segment_conditioning_frames", resolved.prev_segment_conditioning_frames or 0),
     ]
+    height, width, left_out = made.height, made.width, made.preview
+    if settings.preview and not any(faults):
+        look = quick_look.at_generation(resolved, made, checkpoint)
+        resolved, height, width = look.settings, look.height, look.width
+        left_out += look.left_out
     low, high = checkpoint.limits["pixel_area"]
-    if not low <= made.height * made.width <= high:
+    if not low <= height * width <= high:
         faults.append(
-            f"src_pose.mp4 must have {low} to {high} pixels with {checkpoint.name}, got {made.height}x{made.width} = "
-            f"{made.height * made.width}; preprocess again with resolution {checkpoint.recommended['resolution']!r}"
+            f"src_pose.mp4 must have {low} to {high} pixels with {checkpoint.name}, got {height}x{width} = "
+            f"{height * width}; preprocess again with resolution {checkpoint.recommended['resolution']!r}"
         )
     if mode == "replace" and made.mode != "replace":
         faults.append(
@@ -96,7 +118,7 @@ def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
         faults += official.refuse(resolved, made, _clone(resolved))
     if any(faults):
         raise config.SettingsError("\n".join(fault for fault in faults if fault))
-    return resolved
+    return resolved, left_out
 
 
 def start(settings: config.GenerateSettings) -> runs.Run:
@@ -105,7 +127,7 @@ def start(settings: config.GenerateSettings) -> runs.Run:
     Raises:
         SettingsError, FileNotFoundError: as `resolve`, before a folder is made.
     """
-    resolved = resolve(settings)
+    resolved, left_out = _resolve(settings)
     made, parent = inputs.find(resolved.inputs)
     checkpoint = _checkpoint(resolved, made.mode)
     run = runs.open_run(
@@ -113,6 +135,7 @@ def start(settings: config.GenerateSettings) -> runs.Run:
         resolved,
         **_made_from(resolved, made, checkpoint),
         parents=(parent,) if parent else (),
+        preview=left_out,
         fresh=settings.fresh,
     )
     run.add_notes(*checkpoint.notes, *made.notes)
@@ -169,8 +192,8 @@ def _clone(resolved: config.GenerateSettings) -> official_setup.Clone:
 
 
 def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
-    """Return the inputs that a run reads."""
-    return inputs.read(config.absolute(run.settings.inputs))
+    """Return the inputs that a run reads: of a preview the smaller ones, once it has made them."""
+    return quick_look.inputs_of(run, config.absolute(run.settings.inputs))
 
 
 def plan(run: runs.Run) -> windows.Plan:
@@ -202,7 +225,9 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
             else:
                 _work(run, run.settings, loaded or Loaded())
     video = media.open_clip(run.path(RESULT))
-    if run.settings.output_path is not None:
+    if run.settings.output_path is not None and run.settings.preview:
+        print(f"a preview is not copied to output_path; it is {config.shown(run.path(RESULT))}")
+    elif run.settings.output_path is not None:
         target = config.absolute(run.settings.output_path)
         runs.copy_whole(run.path(RESULT), target)
         print(f"video copied to {target}")
@@ -234,6 +259,7 @@ def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> medi
 
 
 def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> None:
+    _shrink(run)
     made, cut = inputs_of(run), plan(run)
     folder = runs.make_folder(run.folder / SEGMENTS)
     done = _finished(folder, len(cut.windows))
@@ -249,10 +275,22 @@ def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> N
         media.write_video(run.path(RESULT), master, made.fps, comment=_comment(run), audio=sound)
     run.add_artefact("master", MASTER, **_facts(made, count))
     run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **_facts(made, count))
-    _measure(run, made, master, cut)
+    if not settings.preview:
+        _measure(run, made, master, cut)
     shutil.rmtree(folder)  # all of it is in the master now
     if run.manifest["artefacts"].pop("preview", None):
         run.path(PREVIEW).unlink(missing_ok=True)
+
+
+def _shrink(run: runs.Run) -> None:
+    """Make the inputs of a preview smaller, where they are larger than it may be."""
+    made, settings = inputs_of(run), run.settings
+    if settings.preview and not (run.folder / quick_look.FOLDER).is_dir():
+        look = quick_look.at_generation(settings, made, checkpoints.find(settings.checkpoint))
+        if (look.height, look.width) != (made.height, made.width):
+            with run.stage("shrink"):
+                small = look._replace(left_out=run.preview)
+                run.add_notes(*quick_look.shrink(made, run.path(quick_look.FOLDER), small))
 
 
 def _work_official(run: runs.Run) -> None:
@@ -326,6 +364,7 @@ def _generate(
 
 
 def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, loaded: Loaded) -> None:
+    _shrink(run)
     made, cut = inputs_of(run), plan(run)
     folder = runs.make_folder(run.folder / SEGMENTS)
     if _finished(folder, 1):  # it was cut off later than where it shall stop
@@ -433,5 +472,5 @@ def _finished(folder: Path, count: int) -> int:
 
 def _comment(run: runs.Run) -> str:
     """Return the settings as JSON for the file's comment tag: a stray file can be traced by it."""
-    kept = ("id", "step", "settings", "inputs", "models", "wanlab", "source_hash", "parents")
-    return json.dumps({name: run.manifest[name] for name in kept}, ensure_ascii=False)
+    kept = ("id", "step", "settings", "inputs", "models", "wanlab", "source_hash", "parents", "preview")
+    return json.dumps({name: run.manifest[name] for name in kept if name in run.manifest}, ensure_ascii=False)

@@ -66,7 +66,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         return status or 1, None
     if status or not (folder / REPORT).is_file() or runs.Run(folder).manifest["step"] == "report":
         part.replace(folder / NOTEBOOK)
-        render(folder / NOTEBOOK, folder / REPORT, hide_code=step == "report")
+        render(folder / NOTEBOOK, folder / REPORT, hide_code=step == "report", preview=bool(runs.Run(folder).preview))
     else:  # a reused run keeps the notebook of the work itself
         part.unlink()
     print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
@@ -106,13 +106,14 @@ def detach(command_line: Sequence[str]) -> int:
     return process.returncode
 
 
-def render(notebook: Path, page: Path, hide_code: bool = False) -> None:
+def render(notebook: Path, page: Path, hide_code: bool = False, preview: bool = False) -> None:
     """Write an executed notebook as one page that needs no network: pictures and videos are inside.
 
     Args:
         notebook: the executed notebook.
         page: the HTML file to write.
         hide_code: leave the code cells out, for a reader who only wants the result.
+        preview: say so in the page's title.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -136,6 +137,7 @@ def render(notebook: Path, page: Path, hide_code: bool = False) -> None:
         ),
         "wanlab",
     )
+    heading += f" ({runs.PREVIEW})" if preview else ""
     style = (config.ASSETS / "report.css").read_text(encoding="utf-8")
     code_style = HtmlFormatter(style="default").get_style_defs(".highlight")
     text = (

@@ -72,6 +72,11 @@ class AnimateInputs:
     facts: Mapping[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def preview(self) -> tuple[str, ...]:
+        """What these inputs lack as those of a preview, a phrase each; empty where they are whole."""
+        return tuple(self.facts.get("preview", ()))
+
     def reference_image(self) -> np.ndarray:
         """Return the character: [H, W, 3], 0 to 255, uint8 RGB."""
         return media.read_image(self.files["reference_image"])
@@ -278,15 +283,16 @@ def read(folder: Path) -> AnimateInputs:
     )
 
 
-def find(place: Path | str) -> tuple[AnimateInputs, str | None]:
+def find(place: Path | str, *, previews: bool = False) -> tuple[AnimateInputs, str | None]:
     """Return the inputs that `place` means, and the id of the run that made them if it is known.
 
     Args:
         place: a folder, or `latest`: those of the newest completed preprocessing or inspection that wrote some.
+        previews: the latest may be those of a preview.
     """
     folder = config.absolute(place)
     if str(place) == "latest" or not folder.is_dir():
-        folder = runs.find_run(place, "preprocess", holding=FACTS).folder
+        folder = runs.find_run(place, "preprocess", holding=FACTS, previews=previews).folder
     inputs = read(folder)
     return inputs, inputs.facts.get("run")
 

@@ -148,6 +148,7 @@ def start(settings: config.InspectSettings) -> runs.Run:
         models=keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
         result_version=RESULT_VERSION,
         parents=(parent,) if parent else (),
+        preview=made.preview,
         fresh=settings.fresh,
     )
     run.asked = settings
@@ -272,6 +273,23 @@ def before_and_after(seen: Inspection) -> tuple[np.ndarray | None, np.ndarray | 
     return seen.parent.mask(), seen.made.mask()
 
 
+def decided(seen: Inspection) -> edits.Edits:
+    """Return the decisions that new inputs were made with, as they were then; none where nothing was changed by hand."""
+    path = seen.folder / REPLAYED
+    return _read_edits(path, seen.parent) if seen.new and path.is_file() else edits.Edits()
+
+
+def reopen(run: runs.Run) -> Inspection:
+    """Return what there is to look at in a completed run of another session, for a report.
+
+    Raises:
+        FileNotFoundError: if the inputs that it looked at are gone.
+    """
+    looked_at, _ = inputs.find(run.manifest["settings"]["inputs"])
+    chosen = {**run.manifest["settings"], "inputs": looked_at.folder, "save_path": None}
+    return work(runs.Run(run.folder, config.InspectSettings.build(chosen)))
+
+
 def marks(seen: Inspection) -> dict[int, str]:
     """Return the frames to look at in any case, and why: no person or no usable face was found there."""
     facts = seen.made.facts
@@ -367,7 +385,7 @@ def _write_inputs(
     for name in (inputs.DRIVING, *inputs.EDITED, *(() if corrections else (inputs.KEYPOINTS,))):
         if (made.folder / name).is_file():
             shutil.copyfile(made.folder / name, run.path(name))
-    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "own") if name in made.facts}
+    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "own", "preview") if name in made.facts}
     if corrections:
         kept |= pose_inputs.rewrite(run, made, corrections)
     if masks:

@@ -128,7 +128,8 @@ def _state(run: runs.Run) -> str:
     if run.status == "running":
         return f"running{_how_far(run)}"
     error = f" ({manifest['error']['text'].splitlines()[0]})" if manifest.get("error") else ""
-    return f"{run.status}{error}, {manifest.get('seconds_total', 0):.0f} s"
+    preview = ", a preview" if run.preview else ""
+    return f"{run.status}{error}{preview}, {manifest.get('seconds_total', 0):.0f} s"
 
 
 def _how_far(run: runs.Run) -> str:

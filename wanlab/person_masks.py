@@ -65,7 +65,7 @@ def find(
     """
     if isinstance(source, Path) and _is_video(source):
         run.add_notes(f"{name} comes from {source.name}")
-        return inputs.read_mask(config.absolute(source))
+        return inputs.read_mask(config.absolute(source))[: len(clip)]
     if source == "segmenter":
         run.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
         return np.stack(list(run.progress(sam.segment(clip, keypoints), "mask", len(clip))))

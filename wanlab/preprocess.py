@@ -23,6 +23,7 @@ from wanlab import (
     person_masks,
     points,
     pose_inputs,
+    quick_look,
     resize,
     runs,
     sam_models,
@@ -48,11 +49,14 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         if isinstance(getattr(resolved, name), Path)
     }
     try:  # whatever is wrong with the files is said before a run is made
+        whole, left_out = _open_clip(resolved), ()
+        if settings.preview:
+            resolved, left_out = quick_look.at_film(resolved, whole)
         clip = _open_clip(resolved)
         mask.parse_chain(resolved.mask_chain or "")
         image = media.open_image(files["reference_image"]).pixels
         height, width = output_size(resolved, clip, image)
-        _check_own(files, clip, height, width)
+        _check_own(files, clip, len(whole), height, width)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     run = runs.open_run(
@@ -61,9 +65,12 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         inputs={name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in files.items()},
         models=models,
         result_version=RESULT_VERSION,
+        preview=left_out,
         fresh=settings.fresh,
     )
     run.add_notes(*notes)
+    if settings.preview and not left_out:
+        run.add_notes(f"preview leaves nothing out: the clip has {len(clip)} frames, no more than a second")
     run.add_notes(
         f"resolution {resolved.resolution} is an area: with the shape of the "
         + (f"film ({clip.height}x{clip.width}) " if replacing else f"reference ({image.shape[0]}x{image.shape[1]}) ")
@@ -95,7 +102,9 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
             else:
                 _work(run, run.settings)
     made = inputs.read(run.folder)
-    if run.settings.save_path is not None:
+    if run.settings.save_path is not None and run.preview:
+        print(f"a preview is not copied to save_path; it is {config.shown(run.folder)}")
+    elif run.settings.save_path is not None:
         target = config.absolute(run.settings.save_path)
         inputs.copy(run.folder, target)
         print(f"inputs copied to {target}")
@@ -103,7 +112,11 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
 
 
 def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
-    own = {name: media.open_clip(config.absolute(path)) for name in OWN_VIDEOS if (path := getattr(settings, name))}
+    own = {
+        name: media.open_clip(config.absolute(path), max_frames=settings.max_frames)
+        for name in OWN_VIDEOS
+        if (path := getattr(settings, name))
+    }
     for name, given in own.items():
         run.add_notes(f"{name} is your own, {given.info.path.name}")
     with run.stage("read"):
@@ -157,7 +170,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
     if settings.mode == "replace":
         with run.stage("mask"):
             if "mask_video" in own:
-                person = final = inputs.read_mask(own["mask_video"].info.path)
+                person = final = inputs.read_mask(own["mask_video"].info.path)[: len(clip)]
             else:
                 weights, _ = sam_models.choose(settings.sam_checkpoint)
                 person = person_masks.find(
@@ -179,6 +192,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             no_person=list(found.no_person),
             no_face=list(boxes.filled),
             cuts=list(found.cuts),
+            **({"preview": list(run.preview)} if run.preview else {}),
             mask_chain=settings.mask_chain,
             own=[name for name in pose_inputs.VIDEOS if name in own],
         )
@@ -281,8 +295,8 @@ def _existing(settings: config.PreprocessSettings, name: str) -> Path:
     return full
 
 
-def _check_own(files: dict[str, Path], clip: media.Clip, height: int, width: int) -> None:
-    """Refuse files of the user's that do not fit the working clip or the result."""
+def _check_own(files: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int) -> None:
+    """Refuse files of the user's that do not fit the working clip or the result; videos have the `whole` clip's frames."""
     for name in ("mask_source", *OWN_VIDEOS):
         path = files.get(name)
         if path is None:
@@ -292,7 +306,7 @@ def _check_own(files: dict[str, Path], clip: media.Clip, height: int, width: int
             continue
         side = inputs.FACE_SIZE
         size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}
-        inputs.check_video(name, media.probe_video(path), num_frames=len(clip), fps=clip.fps, **size)
+        inputs.check_video(name, media.probe_video(path), num_frames=whole, fps=clip.fps, **size)
 
 
 def _sized(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from IPython.display import HTML
 
-from wanlab import comparison, config, inputs, media, player, runs, viz
+from wanlab import comparison, config, inputs, inspection, media, player, quick_look, runs, viz
 from wanlab.comparison import RESULT
 
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
@@ -75,9 +75,11 @@ def start(settings: config.ReportSettings) -> runs.Run:
     title = f"{first['settings']['mode'] or first['step']} · {first['hash']}"
     if len(entries) > 1:
         title = f"{len(entries)} generations over {', '.join(comparison.varied(entries)) or 'nothing'}"
+    previews = comparison.previews(entries)
+    title = f"{'preview · ' if previews else ''}{settings.title or title}"
     return runs.open_run(
         "report",
-        settings.replaced(run=tuple(run.folder for run in chosen), title=settings.title or title),
+        settings.replaced(run=tuple(run.folder for run in chosen), title=title),
         inputs={
             run.id: {
                 "sha256": config.digest({key: run.manifest.get(key) for key in ("id", "ended", "artefacts", "points")})
@@ -87,6 +89,7 @@ def start(settings: config.ReportSettings) -> runs.Run:
         models={},
         result_version=RESULT_VERSION,
         parents=tuple(run.id for run in chosen),
+        preview=previews,
     )
 
 
@@ -98,16 +101,17 @@ def gather(run: runs.Run) -> Story:
         results = comparison.finished(entries)
         first = next(iter(results.values()))
         before = _ancestors(first)
-        made = inputs.read(before[-1].folder if before else config.absolute(first.manifest["settings"]["inputs"]))
+        made = quick_look.inputs_of(
+            first, before[-1].folder if before else config.absolute(first.manifest["settings"]["inputs"])
+        )
         return Story(run.settings.title, run.folder, chosen, entries, results, before, made)
 
 
 def _latest() -> runs.Run:
     """Return the generation or sweep that ended last; a sweep ends after its points."""
     ended = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
-    if not ended:
-        return runs.find_run("latest", "generate")  # which says that there is none, and what makes one
-    return max(ended, key=lambda run: (run.manifest["ended"], run.manifest["step"] == "sweep"))
+    ended.sort(key=lambda run: (run.manifest["ended"], run.manifest["step"] == "sweep"), reverse=True)
+    return runs.newest(ended, "generate")
 
 
 def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:
@@ -197,6 +201,29 @@ def plots(entries: Sequence[comparison.Entry]) -> list[Any]:
 def material(story: Story) -> Any:
     """Show what went in: the film, pose drawings, face crops, in replace background and mask, and the reference."""
     return viz.contact_sheet(story.inputs.clips(), reference=story.inputs.reference_image())
+
+
+def by_hand(story: Story) -> list[Any]:
+    """Show what was changed by hand in the inputs: in words, then the changed frames before and after; often nothing."""
+    shown: list[Any] = []
+    for run in story.before:
+        said = run.manifest.get("by_hand", ())
+        if not said:
+            continue
+        items = "".join(f"<li>{escape(each)}</li>" for each in said)
+        shown.append(HTML(f"<h3>Changed by hand</h3><ul>{items}</ul>"))
+        try:
+            seen = inspection.reopen(run)
+        except FileNotFoundError:
+            shown.append(HTML("<p>The inputs from before are gone, so there is no picture of the change.</p>"))
+            continue
+        masks = inspection.before_and_after(seen)
+        pictures = (
+            viz.video_changes(seen.clip, *inspection.videos_before_and_after(seen)),
+            viz.mask_changes(seen.clip, *masks, inspection.decided(seen)),
+        )
+        shown += [picture for picture in pictures if picture is not None]
+    return shown
 
 
 def confidence(story: Story) -> Any:

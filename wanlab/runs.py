@@ -15,6 +15,7 @@ import datetime
 import errno
 import fcntl
 import hashlib
+import html
 import json
 import os
 import re
@@ -24,7 +25,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -45,6 +46,7 @@ LOCK = "run.lock"
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
+PREVIEW = "preview, not the result"
 MIMETYPE = "application/vnd.wanlab.run+json"
 
 T = TypeVar("T")
@@ -76,6 +78,11 @@ class Run:
     def status(self) -> str:
         """One of STATUSES; a run whose owner is gone reads as failed."""
         return self.manifest["status"]
+
+    @property
+    def preview(self) -> tuple[str, ...]:
+        """What a quick look left out, a phrase each; empty: this is no preview, nor made from one."""
+        return tuple(self.manifest.get("preview", ()))
 
     @property
     def completed(self) -> bool:
@@ -191,10 +198,14 @@ class Run:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         where = config.shown(self.folder)
-        return {
-            "text/plain": f"{self.manifest['step']} run {where} ({self.news or self.status})",
-            MIMETYPE: {"folder": where, "id": self.id},
-        }
+        text = f"{self.manifest['step']} run {where} ({self.news or self.status})"
+        bundle: dict[str, Any] = {"text/plain": text, MIMETYPE: {"folder": where, "id": self.id}}
+        if self.preview:
+            left_out = html.escape("; ".join(self.preview))
+            bundle["text/html"] = (
+                f"<p>{html.escape(text)}</p><p><strong>{PREVIEW.capitalize()}:</strong> {left_out}.</p>"
+            )
+        return bundle
 
 
 def identity(
@@ -224,6 +235,7 @@ def open_run(
     models: Mapping[str, str],
     result_version: int,
     parents: tuple[str, ...] = (),
+    preview: Sequence[str] = (),
     fresh: bool = False,
 ) -> Run:
     """Find the run that these settings and inputs already have, or make its folder.
@@ -235,6 +247,7 @@ def open_run(
         models: fingerprint per model.
         result_version: the step's RESULT_VERSION.
         parents: ids of the runs whose files this one reads.
+        preview: what a quick look leaves out, a phrase each.
         fresh: make a new folder even where one exists.
 
     Returns:
@@ -275,33 +288,54 @@ def open_run(
         "seconds": {},
         "notes": [],
     }
+    if preview:
+        manifest["preview"] = list(preview)
     write_json(folder / MANIFEST, manifest)
-    return Run(folder, settings, "new")
+    run = Run(folder, settings, "new")
+    if preview:
+        run.add_notes(f"{PREVIEW}: {'; '.join(preview)}")
+    return run
 
 
-def find_run(run: Path | str, step: str | None = None, holding: str | None = None) -> Run:
+def find_run(run: Path | str, step: str | None = None, holding: str | None = None, *, previews: bool = False) -> Run:
     """Return the run in folder `run`, or for `latest` the newest completed one of `step`.
+
+    Only a preview takes a preview for the latest; whoever else passes over a newer one is told so.
 
     Args:
         run: a folder, an id, or `latest`.
         step: that the newest must be of; None: any.
         holding: file that the newest must hold; None: any. `step` is then only the one that a message names.
+        previews: the newest may be a preview.
 
     Raises:
         FileNotFoundError: if there is none; the message names the command that makes one.
     """
     if str(run) == "latest":
-        for found in reversed(list_runs()):
-            fits = found.path(holding).is_file() if holding else step in (None, found.manifest["step"])
-            if found.completed and fits:
-                return found
-        raise FileNotFoundError(
-            f"there is no completed {step or ''} run in {config.shown(config.outputs_root())}; make one: wanlab {step or 'pipeline'}"
-        )
+        fitting = [
+            found
+            for found in reversed(list_runs())
+            if found.completed
+            and (found.path(holding).is_file() if holding else step in (None, found.manifest["step"]))
+        ]
+        return newest(fitting, step, previews=previews)
     for folder in (config.absolute(run), config.outputs_root() / Path(run).name):
         if (folder / MANIFEST).is_file():
             return Run(folder)
     raise FileNotFoundError(f"{run} is not a run folder (it has no {MANIFEST}); `wanlab runs` lists them")
+
+
+def newest(fitting: Sequence[Run], step: str | None, *, previews: bool = False) -> Run:
+    """Return the first of the runs `fitting`, newest first; a preview only with `previews`. Errors: as `find_run`."""
+    taken = next((found for found in fitting if previews or not found.preview), None)
+    if taken is None:
+        but = f" but the preview {fitting[0].id}: name it to take it, or" if fitting else ";"
+        raise FileNotFoundError(
+            f"there is no completed {step or ''} run in {config.shown(config.outputs_root())}{but} make one: wanlab {step or 'pipeline'}"
+        )
+    if taken is not fitting[0]:
+        print(f"note: latest is {taken.id}; {fitting[0].id} is newer, but a preview: name it to take it")
+    return taken
 
 
 def list_runs(step: str | None = None) -> list[Run]:

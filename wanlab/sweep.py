@@ -19,9 +19,12 @@ from typing import Any, NamedTuple
 from wanlab import comparison, config, generate, inputs, inspection, mask, runs, windows, workers
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+PREVIEW = "preview"  # a setting of 30_generate that is not swept
 MASK_CHAIN = "mask_chain"  # swept here, but a setting of 20_inspect
 SWEPT = tuple(
-    name for name in config.GenerateSettings.model_fields if name not in config.GenerateSettings.conveniences()
+    name
+    for name in config.GenerateSettings.model_fields
+    if name not in (PREVIEW, *config.GenerateSettings.conveniences())
 )
 
 _resident = generate.Loaded()  # in a worker: of its last point
@@ -52,6 +55,8 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
     """
     names = [*settings.grid, *(name for case in settings.cases for name in case)]
     faults = [config.unknown_name(name, (*SWEPT, MASK_CHAIN)) for name in names if name not in (*SWEPT, MASK_CHAIN)]
+    if PREVIEW in names:
+        faults = ["preview must be left out of a sweep, whose first look goes on later; use preview_steps"]
     faults += [f"grid must have values for {name}, got none; use a list" for name, v in settings.grid.items() if not v]
     if faults:
         raise config.SettingsError("\n".join(faults))
@@ -100,6 +105,7 @@ def start(settings: config.SweepSettings) -> runs.Run:
         models={},
         result_version=RESULT_VERSION,
         parents=(parent,) if parent else (),
+        preview=made.preview,
         fresh=settings.fresh,
     )
     left = [

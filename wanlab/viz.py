@@ -18,8 +18,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from wanlab import edits, mask_metrics, media, metrics, pose, pose_metrics
 from wanlab import keypoints as whole_body
-from wanlab import mask_metrics, media, metrics, pose, pose_metrics
 from wanlab.windows import Plan
 
 COLUMNS = 8
@@ -31,8 +31,14 @@ SEAM_COLOUR = "#c2185b"
 PARTS = {"body": slice(0, 17), "face": slice(23, 91), "left hand": slice(91, 112), "right hand": slice(112, 133)}
 MASK_CELL = 2.0  # inches, the height of a picture where masks are judged
 MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (0, 158, 115), (230, 159, 0), (86, 180, 233), (255, 0, 144)
+ERASED_COLOUR = (213, 94, 0)
+OBJECT_COLOURS = (  # of clicked objects 1, 2, …, as the editor has them
+    (86, 180, 233), (230, 159, 0), (204, 121, 167), (240, 228, 66), (0, 158, 115), (213, 94, 0), (0, 114, 178),
+)  # fmt: skip
 LABEL_GAP = 8  # pixels of a plot within which two labels would lie on each other
 LINE_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
+COMPACT = "font-size: 12px"  # a sweep's table beside JupyterLab's file browser in a window of 1280 pixels
+RUN_LINE = "text-align: left; white-space: normal; opacity: .75; padding-top: 0"
 LINE_STYLES = ("-", "--", ":")
 SURE_COLOUR, UNSURE_COLOUR = "#0072b2", "#d0d0d0"  # of a part's score, 1 and 0
 MISSING_COLOUR, JUMP_COLOUR = "#d55e00", "#f0e442"
@@ -211,19 +217,27 @@ def mask_views(
 
 
 def mask_changes(
-    clip: media.Clip | None, before: np.ndarray | None, after: np.ndarray | None, columns: int = 6
+    clip: media.Clip | None,
+    before: np.ndarray | None,
+    after: np.ndarray | None,
+    decided: edits.Edits | None = None,
+    columns: int = 6,
 ) -> Image | None:
-    """Show the frames in which a mask changed most, before and after, and what is more and less; None without a change.
+    """Show a mask before and after, and what is more and less, where it changed most; None without a change.
 
     Args:
         clip: the working clip.
         before, after: [T, H, W], bool.
+        decided: what was decided by hand; it is drawn into the mask before, and frames that bear a mark come first.
         columns: frames to show.
     """
     if clip is None or before is None or after is None or np.array_equal(before, after):
         return None
+    decided = decided or edits.Edits()
+    edited = {each.frame for each in (*decided.points.clicks, *decided.points.boxes, *decided.strokes)}
     share = (before != after).mean(axis=(1, 2))
-    frames = sorted(t for t in np.argsort(-share, kind="stable")[:columns].tolist() if share[t])
+    order = sorted(range(len(clip)), key=lambda t: (t not in edited, -share[t]))
+    frames = sorted(t for t in order[:columns] if share[t] or t in edited)
     pictures = _frames(clip, frames)
     rows = {
         "before": (overlay, before, before),
@@ -234,7 +248,8 @@ def mask_changes(
         name: np.stack([view(*each) for each in zip(pictures, mask[frames], base[frames], strict=True)])
         for name, (view, mask, base) in rows.items()
     }
-    return _sheet(shown, frames, cell=MASK_CELL)
+    shown["before"] = np.stack([marked(*each, decided) for each in zip(shown["before"], frames, strict=True)])
+    return _sheet(shown, frames, marks=dict.fromkeys(edited, "edited"), cell=MASK_CELL)
 
 
 def video_changes(
@@ -345,6 +360,36 @@ def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None)
     return _painted("overlay", frame, mask, mask)
 
 
+def marked(picture: np.ndarray, t: int, decided: edits.Edits) -> np.ndarray:
+    """Draw the marks made by hand on frame `t`: discs with a plus or a minus, boxes, brush strokes.
+
+    Args:
+        picture: [H, W, 3], 0 to 255, uint8 RGB, of the working clip's size; not changed.
+        t: the frame's number.
+        decided: all decisions.
+    """
+    picture, size = picture.copy(), max(5, round(picture.shape[0] / 40))
+    for stroke in (stroke for stroke in decided.strokes if stroke.frame == t):
+        path = list(np.array([stroke.path]).round().astype(np.int32))
+        cv2.polylines(picture, path, False, (0, 0, 0), size)
+        cv2.polylines(picture, path, False, MASK_COLOUR if stroke.add else ERASED_COLOUR, max(1, size // 2))
+    for box in (box for box in decided.points.boxes if box.frame == t):
+        x0, y0, x1, y1 = (round(side) for side in (box.x0, box.y0, box.x1, box.y1))
+        cv2.rectangle(picture, (x0, y0), (x1, y1), _object_colour(box.object), max(2, size // 3))
+    for click in (click for click in decided.points.clicks if click.frame == t):
+        x, y = int(click.x), int(click.y)
+        cv2.circle(picture, (x, y), size, (0, 0, 0), -1)
+        cv2.circle(picture, (x, y), size - 1, _object_colour(click.object), -1)
+        cv2.line(picture, (x - size // 2, y), (x + size // 2, y), (0, 0, 0), max(1, size // 3))
+        if click.positive:
+            cv2.line(picture, (x, y - size // 2), (x, y + size // 2), (0, 0, 0), max(1, size // 3))
+    return picture
+
+
+def _object_colour(number: int) -> tuple[int, int, int]:
+    return OBJECT_COLOURS[(number - 1) % len(OBJECT_COLOURS)]
+
+
 def difference(frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -> np.ndarray:
     """Paint what only the mask has in orange and what only `base` has in blue, both in grey; as `overlay`."""
     return _painted("difference", frame, mask, base)
@@ -408,8 +453,10 @@ def metric_table(overall: Mapping[str, float | None]) -> HTML:
     """Show a result's numbers with their units, and what each cannot tell.
 
     Args:
-        overall: value by name, as `evaluation.evaluate` gives them; None where it cannot be measured.
+        overall: value by name, as `evaluation.evaluate` gives them; None where it cannot be measured; empty of a preview.
     """
+    if not overall:
+        return HTML("<p>A preview is not measured: its numbers would not compare with a result's.</p>")
     rows = []
     for name, value in overall.items():
         meaning = metrics.MEANINGS[name]
@@ -482,29 +529,28 @@ def pareto(cost: np.ndarray, value: np.ndarray, higher_is_better: bool) -> np.nd
 
 
 def number_table(numbers: pd.DataFrame) -> HTML:
-    """Show a table of runs, numbers to three digits; it scrolls sideways where it is wider than the page.
+    """Show a table of runs, numbers to three digits, each run's id (or error) on a line of its own below them.
+
+    As a column the id would be the widest. A table wider than the page scrolls sideways.
 
     Args:
         numbers: `comparison.table`, sorted as you like.
     """
-    rows = [
-        [
-            index,
-            *("–" if _is_missing(value) else f"{value:.3g}" if isinstance(value, float) else value for value in row),
-        ]
-        for index, row in zip(numbers.index, numbers.itertuples(index=False, name=None), strict=True)
-    ]
-    head = [str(numbers.index.name), *(str(name).replace("_", " ") for name in numbers.columns)]
-    return HTML(f'<div style="overflow-x: auto">{table(head, rows).data}</div>')
+    shown = numbers.drop(columns="run")
+    head = [str(shown.index.name), *(str(name).replace("_", " ") for name in shown.columns)]
+    lines = zip(shown.index, shown.itertuples(index=False, name=None), numbers["run"], strict=True)
+    body = []
+    for index, row, run in lines:
+        cells = ("–" if _is_missing(v) else f"{v:.3g}" if isinstance(v, float) else v for v in row)
+        body.append(f"<tr>{_cells([index, *cells])}</tr>")
+        body.append(f'<tr><td colspan="{len(head)}" style="{RUN_LINE}">{escape(run)}</td></tr>')
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return HTML(f'<div style="overflow-x: auto"><table style="{COMPACT}"><tr>{names}</tr>{"".join(body)}</table></div>')
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:
     """Show rows under a head; everything is escaped, and long names may break after `_`."""
-
-    def cells(row: Iterable[Any]) -> str:
-        return "".join(f"<td>{escape(str(cell)).replace('_', '_<wbr>')}</td>" for cell in row)
-
-    body = "".join(f"<tr>{cells(row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{_cells(row)}</tr>" for row in rows)
     return HTML("<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + f"</tr>{body}</table>")
 
 
@@ -629,6 +675,10 @@ def _painted(view: str, frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -
 
 def _dimmed(frame: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) // 3 * 2
+
+
+def _cells(row: Iterable[Any]) -> str:
+    return "".join(f"<td>{escape(str(cell)).replace('_', '_<wbr>')}</td>" for cell in row)
 
 
 def _is_missing(value: Any) -> bool:

@@ -292,6 +292,28 @@ def test_notebooks_run_with_their_own_folder_as_directory(
     assert len(pictures) == 3
 
 
+def test_a_preview_is_a_short_pipeline_and_the_whole_one_does_not_take_it(outputs: Path, tmp_path: Path) -> None:
+    """One second of 8 frames, one segment of 9, nano's own size and steps; marked on every page."""
+    done = wanlab("pipeline", "--preview", "--output_path", "video.mp4", "--fps", "8", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {run.manifest["step"]: run for run in runs.list_runs()}
+    video = found["generate"].manifest["artefacts"]["video"]
+    assert (video["frames"], video["height"], video["width"], video["fps"], video["seams"]) == (8, 256, 192, "8", [])
+    chosen = found["generate"].manifest["settings"]
+    assert (chosen["segment_frame_length"], chosen["num_inference_steps"]) == (9, 4)
+    assert found["generate"].manifest["denoise_calls"] == 8  # 4 steps, twice with guidance
+    assert found["generate"].manifest["parents"] == [found["preprocess"].id]
+    for run in found.values():
+        page = (run.folder / "report.html").read_text(encoding="utf-8")
+        assert "<strong>Preview, not the result:</strong> max_frames 8 instead of 32 (the first second)" in page
+        assert "(preview, not the result)</title>" in page
+    assert "<h1>preview · animate" in page
+    assert not (tmp_path / "video.mp4").exists()
+    refused = wanlab("generate", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert f"but the preview {found['preprocess'].id}: name it to take it" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("film", "picture"),
     [("animate_driving.mp4", "animate_reference.jpeg"), ("replace_driving.mp4", "animate_reference.jpeg")],

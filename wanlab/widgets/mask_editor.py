@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 from IPython.display import Image
 
@@ -25,17 +24,7 @@ from wanlab.widgets.live_masks import LiveMasks, Packed, StoppedError, Told
 
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
 HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
-OBJECT_COLOURS = (
-    (86, 180, 233),
-    (230, 159, 0),
-    (204, 121, 167),
-    (240, 228, 66),
-    (0, 158, 115),
-    (213, 94, 0),
-    (0, 114, 178),
-)
 SHOWN = 6  # frames of the still picture beside those with marks
-ERASED_COLOUR = (213, 94, 0)
 
 
 def mask_editor(seen: inspection.Inspection) -> MaskEditor | Image | None:
@@ -58,7 +47,9 @@ def sheet(seen: inspection.Inspection, clip: media.Clip) -> Image:
     spread = np.linspace(0, len(clip) - 1, min(SHOWN, len(clip))).round().astype(int).tolist()
     frames = sorted({*marked[:SHOWN], *spread})
     shown = media.Clip(clip.info, clip.fps, clip.source_indices[frames], ())
-    pictures = {t: _marked(viz.overlay(frame, outline[t]), decided, t) for t, frame in zip(frames, shown, strict=True)}
+    pictures = {
+        t: viz.marked(viz.overlay(frame, outline[t]), t, decided) for t, frame in zip(frames, shown, strict=True)
+    }
     return viz.frame_sheet({"the person": pictures}, marks=dict.fromkeys(marked, "edited"))
 
 
@@ -368,27 +359,3 @@ def _read(seen: inspection.Inspection, clip: media.Clip) -> edits.Edits:
     if not seen.edits.is_file():
         return edits.Edits()
     return edits.read(seen.edits, len(clip), clip.height, clip.width)
-
-
-def _marked(picture: np.ndarray, decided: edits.Edits, t: int) -> np.ndarray:
-    """Draw the marks of frame `t` into a picture, [H, W, 3], uint8 RGB: discs with a plus or a minus, boxes, strokes."""
-    size = max(4, round(picture.shape[0] / 60))
-    for stroke in (stroke for stroke in decided.strokes if stroke.frame == t):
-        path = np.array([stroke.path]).round().astype(np.int32)
-        colour = viz.MASK_COLOUR if stroke.add else ERASED_COLOUR
-        cv2.polylines(picture, list(path), False, colour, max(1, size // 3))
-    for box in (box for box in decided.points.boxes if box.frame == t):
-        x0, y0, x1, y1 = (round(side) for side in (box.x0, box.y0, box.x1, box.y1))
-        cv2.rectangle(picture, (x0, y0), (x1, y1), _colour(box.object), max(2, size // 3))
-    for click in (click for click in decided.points.clicks if click.frame == t):
-        x, y = int(click.x), int(click.y)
-        cv2.circle(picture, (x, y), size, (0, 0, 0), -1)
-        cv2.circle(picture, (x, y), size - 1, _colour(click.object), -1)
-        cv2.line(picture, (x - size // 2, y), (x + size // 2, y), (0, 0, 0), max(1, size // 3))
-        if click.positive:
-            cv2.line(picture, (x, y - size // 2), (x, y + size // 2), (0, 0, 0), max(1, size // 3))
-    return picture
-
-
-def _colour(number: int) -> tuple[int, int, int]:
-    return OBJECT_COLOURS[(number - 1) % len(OBJECT_COLOURS)]
