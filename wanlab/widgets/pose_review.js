@@ -158,6 +158,9 @@ class Review {
   #keys() {
     const keys = this.view.keys;
     const click = (node) => () => node.click();
+    this.frame.node.addEventListener("keydown", (event) => { // the keys hold in the whole widget
+      if (!this.view.node.contains(event.target)) this.view.key(event);
+    });
     Object.assign(keys, {
       g: click(this.acts.interpolate), h: click(this.acts.hide), s: click(this.acts.swap), i: () => this.#mark(0), o: () => this.#mark(1),
       n: () => this.#fault(1), p: () => this.#fault(-1), "Ctrl+z": click(this.undo), "Ctrl+y": click(this.redo),
