@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -121,7 +121,7 @@ def review(
     return Review(sure, part_lost, part_jumps, found)
 
 
-def _faults(lost: np.ndarray, jumps: np.ndarray, empty: set[int], no_face: set[int]) -> list[Fault]:
+def _faults(lost: np.ndarray, jumps: np.ndarray, empty: Container[int], no_face: Container[int]) -> list[Fault]:
     of_parts = {"missing": _by_part(lost), "jumping": _by_part(jumps)}
     found = []
     for t in range(len(lost)):

@@ -29,7 +29,7 @@ from wanlab import (
     sam_models,
 )
 
-RESULT_VERSION = 3  # raise it when the same settings come to mean another result
+RESULT_VERSION = 4  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 

@@ -16,6 +16,9 @@ const REACH = 10; // CSS pixels from a joint within which it is taken hold of
 const SLACK = 3; // CSS pixels: less is a click, which moves nothing
 const CHUNK = 64; // frames of key points a message
 
+const HELP = "Drag a joint; with Shift a wrist takes its hand along. Keys: N and P next and previous fault, I and O the stretch, "
+  + "G interpolate, H hide, S swap hands, J and K choose a joint, Alt+arrows move it (with Shift by ten), Ctrl+Z and Ctrl+Y.";
+
 const REVIEW_STYLE = `${TIMELINE_STYLE}
 .wl-review { display: grid; grid-template-columns: minmax(0, 1fr) 250px; gap: 12px; }
 .wl-review h4 { margin: 2px 0; font-weight: 600; font-size: inherit; }
@@ -48,12 +51,13 @@ class Review {
     this.worst = make("ol", { "aria-label": "frames to look at, the worst first" });
     this.done = make("ul", { "aria-label": "corrections" });
     this.notes = make("div", { class: "wl-quiet" });
+    const help = make("div", { class: "wl-quiet", text: HELP });
     this.frame.node.prepend(make("style", { text: REVIEW_STYLE }),
       make("div", { class: "wl-review" },
         make("div", {}, this.view.node),
         make("div", { class: "wl-side" }, make("h4", { text: "Worst frames first" }), this.worst,
           make("h4", { text: "Corrected by hand" }), this.done)),
-      this.#tools(), this.frame.alert, this.frame.status, this.timeline.node, this.faces.node, this.notes);
+      this.#tools(), this.frame.alert, this.frame.status, this.timeline.node, this.faces.node, this.notes, help);
     this.#listen();
     this.#keys();
     this.choose(this.part);
@@ -154,6 +158,9 @@ class Review {
   #keys() {
     const keys = this.view.keys;
     const click = (node) => () => node.click();
+    this.frame.node.addEventListener("keydown", (event) => { // the keys hold in the whole widget
+      if (!this.view.node.contains(event.target)) this.view.key(event);
+    });
     Object.assign(keys, {
       g: click(this.acts.interpolate), h: click(this.acts.hide), s: click(this.acts.swap), i: () => this.#mark(0), o: () => this.#mark(1),
       n: () => this.#fault(1), p: () => this.#fault(-1), "Ctrl+z": click(this.undo), "Ctrl+y": click(this.redo),
