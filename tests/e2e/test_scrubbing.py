@@ -66,7 +66,7 @@ WATCH = """
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write five minutes' worth of work: the sample film enlarged, with grain, and a mask; return its folder."""
+    """Write the sample film enlarged, with grain, and a mask; return their folder."""
     place = tmp_path_factory.mktemp("long")
     source = media.open_clip(config.ASSETS / "sample" / "half.mp4").read()
     grain = np.random.default_rng(0).normal(0, 2, (HEIGHT, WIDTH, 1))
@@ -101,9 +101,10 @@ def test_scrubbing_is_quick_and_holds_little(lab: Lab, browser: Any, folder: Pat
     try:
         page.goto(f"{lab.base}/lab/tree/{name}?token={lab.token}")
         panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        page.get_by_text("| Idle").wait_for(timeout=120000)  # the kernel has started
         panel.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Control+Enter")
-        page.locator(".wl-view[data-frame]").wait_for(timeout=300000)
+        page.locator(".wl-view[data-frame]").wait_for(timeout=240000)
         page.wait_for_timeout(3000)
         page.locator(".wl-stage").focus()
         times = page.evaluate(WATCH.replace("FRAMES", str(FRAMES)).replace("JUMPS", str(JUMPS)))

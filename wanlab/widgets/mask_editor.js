@@ -163,6 +163,8 @@ class MaskEditor {
     if (!outdated) return "";
     const [first, last] = stretch ?? [0, this.clip.frames - 1];
     if (this.view.t < first || this.view.t > last) return "⚠ out of date: propagate (this frame is outside the stretch and stays)";
+    const here = this.all().some((mark) => mark.frame === this.view.t && mark.carried !== false);
+    if (here && !live.includes(this.view.t)) return "⚠ finding the mask of this frame …";
     return live.includes(this.view.t) ? "⚠ this frame shows your marks, the others are out of date: propagate" : "⚠ mask out of date: propagate";
   }
 
@@ -190,7 +192,7 @@ class MaskEditor {
         ctx.stroke();
       }
     }
-    if (state.outdated && !state.live.includes(view.t) && this.note.textContent.startsWith("⚠ mask")) this.banner(ctx, "out of date");
+    if (/^⚠ (mask|finding)/.test(this.note.textContent)) this.banner(ctx, "out of date");
   }
 
   banner(ctx, text) {
