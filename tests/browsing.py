@@ -64,9 +64,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server.stderr.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Start Chromium."""
+    """Start Chromium; not for the whole session, since playwright's event loop would be in the way of other tests."""
     if not CHROMIUM.is_file():
         pytest.skip("needs Debian's chromium; .ci/run installs it")
     from playwright.sync_api import sync_playwright

@@ -19,7 +19,6 @@ import pytest
 
 from wanlab import headless, media, player
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.browser
 
 FRAMES, SHORT, SEAM = 41, 25, 21
@@ -59,18 +58,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nbformat.write(notebook, place / "notebook.ipynb")
     headless.render(place / "notebook.ipynb", place / "report.html")
     return place / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.is_file():
-        pytest.skip("needs Debian's chromium; .ci/run installs it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import nbformat
@@ -16,7 +17,6 @@ import pytest
 
 from wanlab import config, inputs, mask, media, runs
 
-CHROMIUM = Path("/usr/bin/chromium")
 SHORT = ["--max_frames", "9", "--segment_frame_length", "9", "--num_inference_steps", "1", "--guidance_scale", "1"]
 
 
@@ -155,20 +155,20 @@ def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("step", ["preprocess", "generate", "report"])
-def test_a_page_needs_no_network(finished: Path, step: str) -> None:
-    look_at(folder(finished, step) / "report.html")
+def test_a_page_needs_no_network(browser: Any, finished: Path, step: str) -> None:
+    look_at(browser, folder(finished, step) / "report.html")
 
 
 @pytest.mark.browser
-def test_an_inspection_needs_no_network(replaced: Path) -> None:
-    look_at(folder(replaced, "inspect") / "report.html")
+def test_an_inspection_needs_no_network(browser: Any, replaced: Path) -> None:
+    look_at(browser, folder(replaced, "inspect") / "report.html")
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("title", ["A sweep", "Two runs"])
-def test_a_report_of_several_runs_needs_no_network(swept: Path, title: str) -> None:
+def test_a_report_of_several_runs_needs_no_network(browser: Any, swept: Path, title: str) -> None:
     page = report_of(swept, title) / "report.html"
-    look_at(page)
+    look_at(browser, page)
     text = page.read_text(encoding="utf-8")
     assert 'aria-label="2 results, playing in step"' in text
     assert "shift 3.0" in text or "shift 3" in text
@@ -176,28 +176,22 @@ def test_a_report_of_several_runs_needs_no_network(swept: Path, title: str) -> N
 
 
 @pytest.mark.browser
-def test_a_sweeps_own_page_needs_no_network(swept: Path) -> None:
-    look_at(folder(swept, "sweep") / "report.html")
+def test_a_sweeps_own_page_needs_no_network(browser: Any, swept: Path) -> None:
+    look_at(browser, folder(swept, "sweep") / "report.html")
 
 
-def look_at(page_file: Path) -> None:
+def look_at(browser: Any, page_file: Path) -> None:
     """Open a page offline: no request leaves it, nothing is said on the console, every picture and video can be seen."""
-    if not CHROMIUM.is_file():
-        pytest.skip("needs Debian's chromium; .ci/run installs it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
-        asked, said = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(page_file.as_uri())
-        page.wait_for_function("[...document.querySelectorAll('video')].every(v => v.readyState === 4)", timeout=20000)
-        sizes = page.evaluate("[...document.querySelectorAll('img, video')].map(e => e.naturalWidth || e.videoWidth)")
-        wide = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        browser.close()
+    page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
+    asked, said = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(page_file.as_uri())
+    page.wait_for_function("[...document.querySelectorAll('video')].every(v => v.readyState === 4)", timeout=20000)
+    sizes = page.evaluate("[...document.querySelectorAll('img, video')].map(e => e.naturalWidth || e.videoWidth)")
+    wide = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.context.close()
     outside = [url for url in asked if not url.startswith(("data:", "blob:")) and url != page_file.as_uri()]
     assert (outside, said) == ([], [])
     assert len(sizes) >= 4
