@@ -508,10 +508,13 @@ def _lab(args: argparse.Namespace) -> NoReturn:
         "--ip=127.0.0.1",
         f"--port={args.port}",
         f"--ServerApp.root_dir={config.project_root()}",
+        "--LabApp.default_url=/lab/tree/README.md",
+        "--LabApp.news_url=None",  # nothing is fetched from outside, and nobody is asked whether it may be
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, where Jupyter would refuse
         command.append("--allow-root")
-    command += ["--LabApp.default_url=/lab/tree/README.md", *(["--no-browser"] if args.no_browser else [])]
+    command += ["--no-browser"] if args.no_browser else []
     os.execv(command[0], command)  # the server takes this process's place: what stops the command stops it
 
 
