@@ -220,7 +220,7 @@ def kill_and_rerun(folder: Path, tmp_path: Path, kills: int) -> None:
 
 
 def test_killed_at_random_times_it_goes_on(outputs: Path, folder: Path, tmp_path: Path) -> None:
-    kill_and_rerun(folder, tmp_path, 3)
+    kill_and_rerun(folder, tmp_path, 2)
 
 
 @pytest.mark.slow

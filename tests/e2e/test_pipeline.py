@@ -286,6 +286,7 @@ def test_notebooks_run_with_their_own_folder_as_directory(
     assert len(pictures) == 3
 
 
+@pytest.mark.slow
 def test_a_preview_is_a_short_pipeline_and_the_whole_one_does_not_take_it(outputs: Path, tmp_path: Path) -> None:
     """One second of 8 frames, one segment of 9, nano's own size and steps; marked on every page."""
     done = wanlab("pipeline", "--preview", "--output_path", "video.mp4", "--fps", "8", cwd=tmp_path)
