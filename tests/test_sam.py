@@ -31,7 +31,12 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(
-    ("film", "truth"), [("half.mp4", "half_truth.npz"), ("driving.mp4", "truth.npz"), ("dark.mp4", "dark_truth.npz")]
+    ("film", "truth"),
+    [
+        ("half.mp4", "half_truth.npz"),
+        pytest.param("driving.mp4", "truth.npz", marks=pytest.mark.slow),
+        pytest.param("dark.mp4", "dark_truth.npz", marks=pytest.mark.slow),
+    ],
 )
 def test_masks_are_near_the_truth(sample: Path, film: str, truth: str) -> None:
     frames, true, body = clip_of(sample, film, truth, 1)

@@ -99,6 +99,7 @@ def test_one_of_two_workers_is_killed(
     assert "all 2 points are finished" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_one_worker_goes_on_from_a_preview(outputs: Path, folder: Path) -> None:
     _, looked = swept(settings(folder, preview_steps=1, grid={"seed": [1, 2]}))
     _, entries = swept(settings(folder, workers=1, finish=[2], grid={"seed": [1, 2]}))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from wanlab import config, inputs, mask, media, runs
+from wanlab import config, edits, inputs, mask, media, runs
 
 SHORT = ["--max_frames", "9", "--segment_frame_length", "9", "--num_inference_steps", "1", "--guidance_scale", "1"]
 
@@ -25,52 +28,70 @@ def wanlab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
+def together(*commands: list[str], cwd: Path, outputs: list[Path]) -> None:
+    """Run commands at the same time, each with outputs of its own: much of each is imports, on one core."""
+    program = str(Path(sys.executable).with_name("wanlab"))
+    with contextlib.ExitStack() as files:
+        running = []
+        for command, place in zip(commands, outputs, strict=True):
+            said = files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            env = {**os.environ, "WANLAB_OUTPUTS": str(place), "OMP_WAIT_POLICY": "PASSIVE"}
+            running.append((subprocess.Popen([program, *command], cwd=cwd, env=env, stdout=said, stderr=said), said))
+        for process, said in running:
+            process.wait()
+            said.seek(0)
+            assert process.returncode == 0, said.read()
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the pipeline once from a folder outside the project, with paths that start there; return that folder."""
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the pipeline in both modes from a folder outside the project, with paths that start there; return that folder.
+
+    The one of replace, with clicked points, has outputs of its own.
+    """
     place = tmp_path_factory.mktemp("elsewhere")
     media.write_video(
         place / "film.mp4", media.open_clip(config.ASSETS / "sample" / "half.mp4", max_frames=9), Fraction(16)
     )
     (place / "face.png").write_bytes((config.ASSETS / "sample" / "character.png").read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
-        done = wanlab(
-            "pipeline", "--video_path", "film.mp4", "--refer_path", "face.png", "--save_path", "process_results",
-            "--output_path", "out/video.mp4", *SHORT, cwd=place,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    point = {"x": 96, "y": 150, "frame": 4}
+    (place / "points.json").write_text(json.dumps({"width": 192, "height": 256, "positive": [point]}))
+    given = ["--video_path", "film.mp4", "--refer_path", "face.png"]
+    together(
+        ["pipeline", *given, "--save_path", "process_results", "--output_path", "out/video.mp4", *SHORT],
+        ["pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *SHORT],
+        cwd=place,
+        outputs=[place / "outputs", place / "replace" / "outputs"],
+    )
     return place
 
 
 @pytest.fixture(scope="module")
-def replaced(finished: Path) -> Path:
-    """Run the pipeline in replace mode with clicked points, into outputs of its own; return that folder."""
-    point = {"x": 96, "y": 150, "frame": 4}
-    (finished / "points.json").write_text(json.dumps({"width": 192, "height": 256, "positive": [point]}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANLAB_OUTPUTS", str(finished / "replace" / "outputs"))
-        done = wanlab(
-            "pipeline", "--replace", "--video_path", "film.mp4", "--refer_path", "face.png", "--points", "points.json",
-            "--mask_chain", "snap:16", *SHORT, cwd=finished,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return finished / "replace"
+def finished(pipelines: Path) -> Path:
+    """Return the folder below which animate's outputs lie, and what the pipeline was given."""
+    return pipelines
+
+
+@pytest.fixture(scope="module")
+def replaced(pipelines: Path) -> Path:
+    """Return the folder below which replace's outputs lie."""
+    return pipelines / "replace"
 
 
 @pytest.fixture(scope="module")
 def swept(finished: Path) -> Path:
     """Sweep over the pipeline's inputs, report on it, and on the two generations as runs; return that folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANLAB_OUTPUTS", str(finished / "outputs"))
-        done = [wanlab("sweep", "--grid", "{shift: [3, 8], seed: [1]}", *SHORT[2:], cwd=finished)]
-        sweep = folder(finished, "sweep")
-        done.append(wanlab("report", "--run", sweep.name, "--title", "A sweep", cwd=finished))
-        points = json.loads((sweep / "manifest.json").read_text())["points"]
-        both = ",".join(point["run"] for point in points)
-        done.append(wanlab("report", "--run", both, "--title", "Two runs", cwd=finished))
-    for each in done:
-        assert each.returncode == 0, each.stdout + each.stderr
+    outputs = finished / "outputs"
+    together(["sweep", "--grid", "{shift: [3, 8], seed: [1]}", *SHORT[2:]], cwd=finished, outputs=[outputs])
+    sweep = folder(finished, "sweep")
+    points = json.loads((sweep / "manifest.json").read_text())["points"]
+    both = ",".join(point["run"] for point in points)
+    together(
+        ["report", "--run", sweep.name, "--title", "A sweep"],
+        ["report", "--run", both, "--title", "Two runs"],
+        cwd=finished,
+        outputs=[outputs, outputs],
+    )
     return finished
 
 
@@ -124,19 +145,29 @@ def test_replace_with_points_goes_through_an_inspection(replaced: Path) -> None:
     assert f"wanlab generate --inputs {made['inspect'].name}" in page
 
 
-def test_one_command_makes_another_mask(replaced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_command_replays_decisions(replaced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a copy of the inputs, as another tool's folder would lie there; the copy itself stays as it is."""
     monkeypatch.setenv("WANLAB_OUTPUTS", str(replaced / "outputs"))
     source = inputs.read(folder(replaced, "preprocess"))
     inputs.copy(source.folder, replaced / "process_results")
+    edits.update(
+        replaced / "process_results" / edits.EDITS,
+        points=json.loads((replaced / "../points.json").read_text()),
+        pose=[{"do": "hide", "part": "left hand", "first": 2, "last": 3}],
+        mask_chain="grow:10,blockify:32",
+    )
     done = wanlab(
-        "inspect", "--inputs", "process_results", "--points", "../points.json", "--mask_chain", "grow:10,blockify:32",
+        "inspect", "--inputs", "process_results", "--edits", "process_results/edits.json",
         "--save_path", "process_results2", cwd=replaced,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    made = inputs.read(replaced / "process_results2")
+    made, clicked = inputs.read(replaced / "process_results2"), inputs.read(folder(replaced, "inspect"))
     assert made.facts["parent"] == source.folder.name
+    assert made.facts["by_hand"] == ["1 point on 1 frame", "left hand hidden in frames 2 to 3", "mask chain grow:10,blockify:32"]  # fmt: skip
     np.testing.assert_array_equal(made.mask(), mask.apply_chain(made.person_mask(), "grow:10,blockify:32"))
+    np.testing.assert_array_equal(made.person_mask(), clicked.person_mask())
+    hidden = made.keypoints()[:, 91:112, 2].max(axis=1) == 0
+    assert hidden.tolist() == [source.keypoints()[t, 91:112, 2].max() == 0 or t in (2, 3) for t in range(9)]
     assert inputs.read(replaced / "process_results").sha256() == source.sha256()
 
 
