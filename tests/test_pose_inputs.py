@@ -149,7 +149,7 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
         assert here.made.fingerprint(name) == made.fingerprint(name)
     expected = pose_edits.apply(made.keypoints(), edits.read(decided, FRAMES, here.clip.height, here.clip.width).pose)
     np.testing.assert_array_equal(here.made.keypoints(), expected)
-    assert inspection.corrections(here) == edits.read(decided, FRAMES, here.clip.height, here.clip.width).pose
+    assert inspection.decided(here).pose == edits.read(decided, FRAMES, here.clip.height, here.clip.width).pose
     before, after = inspection.videos_before_and_after(here)
     assert {t for t in range(FRAMES) if (before["pose"].read()[t] != after["pose"].read()[t]).any()} >= {2}
     monkeypatch.setenv("WANLAB_HEADLESS", "1")

@@ -125,8 +125,7 @@ def place(
     """
     height, width = film.height, film.width
     if resolution:
-        across, down = map(int, resolution.split())
-        height, width = resize.area_size(film.height, film.width, across * down)
+        height, width = resize.area_size(film.height, film.width, resize.area_of(resolution))
     box = resize.letterbox_geometry(film.height, film.width, height, width)
 
     def move(x: float, y: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import mask, points, pose_edits, runs
+from wanlab import config, mask, points, pose_edits, runs
 
 EDITS = "edits.json"
 SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
@@ -136,7 +136,7 @@ def update(path: Path, **sections: Any) -> None:
     """
     unknown = [name for name in sections if name not in SECTIONS]
     if unknown:
-        raise ValueError(f"section must be one of {', '.join(SECTIONS)}, got {unknown[0]}")
+        raise ValueError(config.unknown_choice("section", unknown[0], list(SECTIONS)))
     with _lock:
         content = _load(path) if path.is_file() else {}
         runs.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
@@ -172,7 +172,8 @@ def _stretch(value: Any, num_frames: int, name: str) -> tuple[int, int] | None:
         raise ValueError(f"{name} must have a stretch in the form [12, 40], got {value!r}") from None
     if not 0 <= first <= last < num_frames:
         raise ValueError(
-            f"{name} must have its stretch inside the clip ({num_frames} frames), first to last, got {first} to {last}"
+            f"{name} must have its stretch inside the clip ({num_frames} frames), first to last, got {first} to {last}; "
+            f"use frames 0 to {num_frames - 1}"
         )
     return first, last
 

@@ -42,7 +42,7 @@ def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int]
         if agreement is not None:
             series["reference_agreement"] = agreement
     if mode == "replace" and driving is not None:
-        film = media.Clip(driving.info, driving.fps, driving.source_indices[: len(video)], ())
+        film = driving.at(slice(len(video)))
         kept = ~made.mask()[: len(video)]
         series["psnr"], series["ssim"] = metrics.psnr(video, film, kept), metrics.ssim(video, film, kept)
     overall = {name: _plain(values.overall) for name, values in series.items()}
@@ -71,7 +71,7 @@ def _colours(made: inputs.AnimateInputs, video: media.Clip, found: np.ndarray) -
     if not worn.any():
         return None
     sampled = np.unique(np.linspace(0, len(video) - 1, SAMPLED).round().astype(int))
-    frames = media.Clip(video.info, video.fps, video.source_indices[sampled], ()).read()
+    frames = video.at(sampled).read()
     people = np.stack([sam.person_probability(*each) > 0.5 for each in zip(frames, found[sampled], strict=True)])
     some = metrics.reference_agreement(frames, people, reference, worn)
     over_time = np.full(len(video), np.nan)

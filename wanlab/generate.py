@@ -284,13 +284,14 @@ def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> N
 
 def _shrink(run: runs.Run) -> None:
     """Make the inputs of a preview smaller, where they are larger than it may be."""
-    made, settings = inputs_of(run), run.settings
-    if settings.preview and not (run.folder / quick_look.FOLDER).is_dir():
-        look = quick_look.at_generation(settings, made, checkpoints.find(settings.checkpoint))
-        if (look.height, look.width) != (made.height, made.width):
-            with run.stage("shrink"):
-                small = look._replace(left_out=run.preview)
-                run.add_notes(*quick_look.shrink(made, run.path(quick_look.FOLDER), small))
+    if not run.settings.preview or (run.folder / quick_look.FOLDER).is_dir():
+        return
+    made = inputs_of(run)
+    look = quick_look.at_generation(run.settings, made, checkpoints.find(run.settings.checkpoint))
+    if (look.height, look.width) != (made.height, made.width):
+        with run.stage("shrink"):
+            small = look._replace(left_out=run.preview)
+            run.add_notes(*quick_look.shrink(made, run.path(quick_look.FOLDER), small))
 
 
 def _work_official(run: runs.Run) -> None:
@@ -364,7 +365,6 @@ def _generate(
 
 
 def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, loaded: Loaded) -> None:
-    _shrink(run)
     made, cut = inputs_of(run), plan(run)
     folder = runs.make_folder(run.folder / SEGMENTS)
     if _finished(folder, 1):  # it was cut off later than where it shall stop

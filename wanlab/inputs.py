@@ -98,9 +98,8 @@ class AnimateInputs:
 
     def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Return the frames `indices` (in any order, repeated or not) of a video: [n, H, W, 3], 0 to 255, uint8 RGB."""
-        clip = self.video(name)
         wanted, order = np.unique(indices, return_inverse=True)
-        return media.Clip(clip.info, clip.fps, clip.source_indices[wanted], ()).read()[order]
+        return self.video(name).at(wanted).read()[order]
 
     def mask(self) -> np.ndarray:
         """Return [T, H, W], bool; True where the picture is generated anew."""
@@ -168,16 +167,23 @@ def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fract
     empty = np.flatnonzero(~final.any(axis=(1, 2))).tolist()
     if empty:
         run.add_notes(f"the mask is empty in {media.describe_frames(empty)}: the film is kept as it is there")
+    save_masks(run.folder, person, final, fps)
     export, master = EXPORTS["mask_video"]
+    run.add_artefact("mask_video", export, frames=len(final), fps=str(fps))
+    run.add_artefact("mask", master, empty=empty, share=round(float(final.mean()), 4))
+
+
+def save_masks(folder: Path, person: np.ndarray, final: np.ndarray, fps: Fraction) -> None:
+    """Write the files of `write_masks` into a folder."""
+    export, master = (folder / file for file in EXPORTS["mask_video"])
     np.savez_compressed(
-        run.path(master),
+        master,
         mask=np.packbits(person, axis=-1),
         mask_final=np.packbits(final, axis=-1),
         shape=np.array(final.shape),
     )
     white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
-    write_video(run, "mask_video", export, white, fps)
-    run.add_artefact("mask", master, empty=empty, share=round(float(final.mean()), 4))
+    media.write_video(export, white, fps)
 
 
 def copy(folder: Path, target: Path) -> None:

@@ -110,15 +110,12 @@ def start(settings: config.InspectSettings) -> runs.Run:
                 "that the inputs were made from: --driving_video film.mp4"
             )
     given = {name: _existing(name, path) for name, path in files.items() if path is not None}
-    decided = _decided(given["edits"], made) if "edits" in given else None
-    chain = settings.mask_chain
-    if chain is None and decided is not None:
-        chain = decided.mask_chain
-    if chain is None and (settings.points or (decided is not None and decided.of_the_mask)):
+    decided, looks_anew = _decided(given["edits"], made) if "edits" in given else (edits.Edits(), False)
+    chain = decided.mask_chain if settings.mask_chain is None else settings.mask_chain
+    if chain is None and (settings.points or decided.of_the_mask):
         chain = made.facts.get("mask_chain") or mask.DEFAULT_CHAIN
-    clicked = settings.points is not None or (decided is not None and _looks_anew(decided, made))
     weights, passed_over = None, ()
-    if made.mode == "replace" and (clicked or settings.auto_keypoint):
+    if made.mode == "replace" and (settings.points or looks_anew or settings.auto_keypoint):
         weights, passed_over = sam_models.choose(settings.sam_checkpoint)
     resolved = settings.replaced(
         inputs=made.folder,
@@ -153,7 +150,7 @@ def start(settings: config.InspectSettings) -> runs.Run:
     )
     run.asked = settings
     run.add_notes(*made.notes, *passed_over)
-    if decided is not None:
+    if "edits" in given:
         runs.copy_whole(given["edits"], run.path(REPLAYED))
         run.save(by_hand=list(decided.describe()))
         run.add_notes(f"changed by hand: {'; '.join(decided.describe())}")
@@ -251,12 +248,6 @@ def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
     return {"driving": seen.clip, "pose": clips.get("pose"), "face": clips.get("face")}
 
 
-def corrections(seen: Inspection) -> tuple[pose_edits.Entry, ...]:
-    """Return the corrections of the pose that the new inputs came by, none without new inputs."""
-    replayed = seen.folder / REPLAYED
-    return _read_edits(replayed, seen.parent).pose if seen.new and replayed.is_file() else ()
-
-
 def videos_before_and_after(seen: Inspection) -> tuple[dict[str, media.Clip], dict[str, media.Clip]]:
     """Return pose and face video of the inputs that were looked at and of the new ones, by short name."""
     before, after = (
@@ -342,7 +333,7 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
         )
     found = made.keypoints()
     decided = _replayed(run, made)
-    clicked = settings.points is not None or _looks_anew(decided, made)
+    clicked = settings.points is not None or any(mask_edits.to_find(decided, outline)[1])
     if found is None and (clicked or settings.auto_keypoint):
         found = keypoints.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
     weights, _ = sam_models.choose(settings.sam_checkpoint)
@@ -425,9 +416,9 @@ def finder(
 
     def find(frames: range, prompts: points.Prompts) -> np.ndarray:
         assert found is not None  # they are looked for wherever something was clicked
-        here, stretch = found[frames.start : frames.stop], mask_edits.part(clip, frames)
-        likely = None if chances is None else chances[frames.start : frames.stop]
-        return person_masks.find(run, prompts, stretch, here, weights, likely, compile_sam)
+        stretch = slice(frames.start, frames.stop)
+        likely = None if chances is None else chances[stretch]
+        return person_masks.find(run, prompts, clip.at(stretch), found[stretch], weights, likely, compile_sam)
 
     return find
 
@@ -439,8 +430,8 @@ def _chosen(settings: config.InspectSettings) -> str | None:
     return IN_USE if settings.edits is not None else None
 
 
-def _decided(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
-    """Return decisions that can be replayed.
+def _decided(path: Path, made: inputs.AnimateInputs) -> tuple[edits.Edits, bool]:
+    """Return decisions that can be replayed, and whether masks are found anew for them: clicks, or strokes that are carried.
 
     Raises:
         SettingsError: decisions that do not fit the inputs, are not finished, or none.
@@ -455,11 +446,11 @@ def _decided(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
             )
         if decided.pose:
             pose_inputs.rewritten(made, decided.pose)
-        if made.mode == "replace":
-            points.check_finished(mask_edits.to_find(decided, outline_of(made))[1], path.name)
+        prompts = mask_edits.to_find(decided, outline_of(made))[1] if made.mode == "replace" else edits.NO_POINTS
+        points.check_finished(prompts, path.name)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
-    return decided
+    return decided, any(prompts)
 
 
 def _replayed(run: runs.Run, made: inputs.AnimateInputs) -> edits.Edits:
@@ -470,11 +461,6 @@ def _replayed(run: runs.Run, made: inputs.AnimateInputs) -> edits.Edits:
 def _read_edits(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
     height, width = (int(made.facts.get(f"clip_{side}", getattr(made, side))) for side in ("height", "width"))
     return edits.read(path, made.num_frames, height, width)
-
-
-def _looks_anew(decided: edits.Edits, made: inputs.AnimateInputs) -> bool:
-    """Return whether decisions ask for masks to be found anew: clicks, or strokes that other frames follow."""
-    return made.mode == "replace" and any(mask_edits.to_find(decided, outline_of(made))[1])
 
 
 def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wanlab import media, points
+from wanlab import points
 from wanlab.edits import Edits, Stroke
 
 CLICKS = 8  # of a carried stroke: as many as upstream prompts a frame with
@@ -129,11 +129,6 @@ def along(stroke: Stroke, height: int, width: int, number: int) -> list[points.C
         for x, y in zip(xs, ys, strict=True)
         if 0 <= x < width and 0 <= y < height
     ]
-
-
-def part(clip: media.Clip, frames: range) -> media.Clip:
-    """Return the frames of a clip as a clip."""
-    return media.Clip(clip.info, clip.fps, clip.source_indices[frames.start : frames.stop], ())
 
 
 def around(mask: np.ndarray, t: int) -> points.Box | None:

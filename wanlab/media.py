@@ -13,7 +13,7 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,6 +103,11 @@ class Clip:
         """Decode all of it: [T, H, W, 3], 0 to 255, uint8 RGB."""
         return np.stack(list(self))
 
+    def at(self, frames: slice | Sequence[int] | np.ndarray) -> Clip:
+        """Return some of the frames, in rising order, as a clip."""
+        chosen = frames if isinstance(frames, slice) else np.asarray(frames, dtype=int)
+        return Clip(self.info, self.fps, self.source_indices[chosen], ())
+
 
 class Frames:
     """Any frame of a clip by its index, decoded a block at a time: going on is cheap in both directions, memory is bounded.
@@ -188,7 +193,7 @@ class Seeker:
                 self._stream.thread_type = "SLICE"  # threads that share a frame: others begin with several
             frame = self._find(info, index)
         if frame is None:  # the file's times do not lead there: its frames are counted
-            return next(iter(Clip(info, self._clip.fps, self._clip.source_indices[t : t + 1], ())))
+            return next(iter(self._clip.at([t])))
         return _upright(frame, info)
 
     def _find(self, info: VideoInfo, index: int) -> Any:

@@ -153,7 +153,7 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
     """
     settings: config.PreprocessSettings = run.settings
     assert settings.resolution is not None  # resolved by start
-    width, height = map(int, settings.resolution.split())
+    area = resize.area_of(settings.resolution)
     checkpoint = config.absolute(settings.checkpoint or official_setup.CHECKPOINT)
     command = [
         str(clone.python),
@@ -169,13 +169,13 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         clip = media.open_clip(config.absolute(settings.driving_video), fps=settings.fps)
         size = clip.height, clip.width
         if settings.mode == "replace":
-            size = resize.area_size(*size, width * height)
+            size = resize.area_size(*size, area)
         fits = settings.mode == "animate" or size == (made.height, made.width)
         if fits and 0 <= len(clip) - made.num_frames <= 1:  # 1: the script's arithmetic can round a last frame away
             clip = media.Clip(clip.info, made.fps, clip.source_indices[: made.num_frames], ())
             frames = run.progress(clip, "read", len(clip))
             if settings.mode == "replace":
-                frames = (resize.resize_by_area(frame, width * height) for frame in frames)
+                frames = (resize.resize_by_area(frame, area) for frame in frames)
             length = float(len(clip) / made.fps)
             sound = media.AudioStretch(clip.info.path, 0.0, length) if clip.info.has_audio else None
             inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True, audio=sound)

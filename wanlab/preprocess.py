@@ -326,5 +326,4 @@ def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
 
 def _area(settings: config.PreprocessSettings) -> int:
     assert settings.resolution is not None  # resolved by start
-    width, height = map(int, settings.resolution.split())
-    return width * height
+    return resize.area_of(settings.resolution)

@@ -62,7 +62,7 @@ def at_generation(
     now = {**settings.model_dump(include=set(caps)), "max_frames": whole}
     lower = {name: cap for name, cap in caps.items() if cap < now[name]}
     left_out = [f"{name} {cap} instead of {now[name]}{reasons.get(name, '')}" for name, cap in lower.items()]
-    area = min(map(_area, (RESOLUTION, checkpoint.recommended["resolution"])))
+    area = min(map(resize.area_of, (RESOLUTION, checkpoint.recommended["resolution"])))
     height, width = made.height, made.width
     if height * width > area:
         height, width = resize.area_size(height, width, area)
@@ -147,14 +147,7 @@ def _write_mask(
     """Write mask and background; where the background is the film blacked out, so is the small one."""
     large, person = made.mask()[:count], made.person_mask()
     final, outline = (_small_masks(masks, size) for masks in (large, large if person is None else person[:count]))
-    export, master = inputs.EXPORTS["mask_video"]
-    np.savez_compressed(
-        part / master,
-        mask=np.packbits(outline, axis=-1),
-        mask_final=np.packbits(final, axis=-1),
-        shape=np.array(final.shape),
-    )
-    media.write_video(part / export, (np.repeat(m[..., None], 3, 2).astype(np.uint8) * 255 for m in final), made.fps)
+    inputs.save_masks(part, outline, final, made.fps)
     kept = _first(made.video("background_video"), count)
     frames = _small(kept, size)
     if film is not None and all(map(np.array_equal, kept, map(mask.blank_out, film, large))):
@@ -191,7 +184,7 @@ def _write_pair(part: Path, name: str, frames: Iterable[np.ndarray], fps: Fracti
 
 def _first(clip: Any, count: int) -> Any:
     """Return the first frames of a clip; None of None."""
-    return clip and media.Clip(clip.info, clip.fps, clip.source_indices[:count], clip.notes)
+    return clip and clip.at(slice(count))
 
 
 def _small(frames: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -202,8 +195,3 @@ def _small_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Shrink [T, H, W], bool; True where more than half of a pixel was."""
     white = (np.repeat(each[..., None], 3, axis=2).astype(np.uint8) * 255 for each in masks)
     return np.stack([frame[..., 0] >= 128 for frame in _small(white, size)])
-
-
-def _area(resolution: str) -> int:
-    width, height = map(int, resolution.split())
-    return width * height

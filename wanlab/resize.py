@@ -33,6 +33,12 @@ class Letterbox(NamedTuple):
         return placed
 
 
+def area_of(resolution: str) -> int:
+    """Return how many pixels a resolution such as `1280 720` means: width and height stand for their product."""
+    width, height = map(int, resolution.split())
+    return width * height
+
+
 def area_size(height: int, width: int, area: int, divisor: int = 16) -> tuple[int, int]:
     """Return the size of about `area` pixels with the shape of `height` x `width`.
 

@@ -654,7 +654,7 @@ def _sheet(
 
 
 def _frames(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
-    return media.Clip(clip.info, clip.fps, clip.source_indices[list(frames)], ()).read()
+    return clip.at(frames).read()
 
 
 def _spread(length: int, count: int) -> list[int]:

@@ -46,7 +46,7 @@ def sheet(seen: inspection.Inspection, clip: media.Clip) -> Image:
     marked = sorted({each.frame for each in (*decided.points.clicks, *decided.points.boxes, *decided.strokes)})
     spread = np.linspace(0, len(clip) - 1, min(SHOWN, len(clip))).round().astype(int).tolist()
     frames = sorted({*marked[:SHOWN], *spread})
-    shown = media.Clip(clip.info, clip.fps, clip.source_indices[frames], ())
+    shown = clip.at(frames)
     pictures = {
         t: viz.marked(viz.overlay(frame, outline[t]), t, decided) for t, frame in zip(frames, shown, strict=True)
     }

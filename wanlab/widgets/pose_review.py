@@ -204,7 +204,7 @@ def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
             print("these inputs hold no key points")
             return None
         no_face, cuts = (seen.made.facts.get(name, ()) for name in ("no_face", "cuts"))
-        hidden = pose_edits.hidden(inspection.corrections(seen), len(points))
+        hidden = pose_edits.hidden(inspection.decided(seen).pose, len(points))
         review = pose_metrics.review(points, no_face, cuts, hidden)
         display(viz.pose_faults(review))
         return viz.pose_timeline(review, cuts)
