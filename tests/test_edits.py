@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wanlab import config, edits, inputs, inspection, mask, mask_edits, points, preprocess, runs
+from wanlab import config, edits, files, inputs, inspection, mask, mask_edits, points, preprocess, runs
 
 FRAMES, HEIGHT, WIDTH = 6, 48, 64
 STROKE: dict[str, Any] = {"frame": 2, "add": True, "radius": 3.0, "path": [[10.0, 10.0], [30.0, 10.0]]}
@@ -199,7 +199,7 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
     assert inspection.replay(there) is there
     names = [name for pair in inputs.EXPORTS.values() for name in pair]
     for name in (*names, inputs.DRIVING, inputs.KEYPOINTS, inspection.REPLAYED):
-        assert runs.file_sha256(here.folder / name) == runs.file_sha256(there.folder / name), name
+        assert files.sha256(here.folder / name) == files.sha256(there.folder / name), name
 
 
 def test_a_chosen_chain_is_replayed_and_gives_way_to_the_setting(parent: inputs.AnimateInputs, decided: Path) -> None:

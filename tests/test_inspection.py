@@ -13,6 +13,7 @@ import pytest
 
 from wanlab import (
     config,
+    files,
     generate,
     inputs,
     inspection,
@@ -79,7 +80,7 @@ def test_the_auto_keypoint_variant_is_upstream_s_prompts_through_grabcut(parent:
 
 
 def test_a_chosen_chain_writes_new_inputs_that_name_their_parent(parent: inputs.AnimateInputs, tmp_path: Path) -> None:
-    before = {path.name: runs.file_sha256(path) for path in parent.folder.iterdir() if path.is_file()}
+    before = {path.name: files.sha256(path) for path in parent.folder.iterdir() if path.is_file()}
     seen = look(parent.folder, mask_chain="grow:3,snap:8", save_path=tmp_path / "copy")
     assert seen.new
     assert seen.chosen == "grow:3,snap:8"
@@ -96,7 +97,7 @@ def test_a_chosen_chain_writes_new_inputs_that_name_their_parent(parent: inputs.
         assert facts["parent"] == parent.folder.name
         assert facts["run"] == seen.folder.name
         assert facts["mask_chain"] == "grow:3,snap:8"
-    assert {path.name: runs.file_sha256(path) for path in parent.folder.iterdir() if path.is_file()} == before
+    assert {path.name: files.sha256(path) for path in parent.folder.iterdir() if path.is_file()} == before
     assert runs.find_run(seen.folder).manifest["parents"] == [parent.folder.name]
     latest, run_id = inputs.find("latest")
     assert (latest.folder, run_id) == (seen.folder, seen.folder.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, edits, inputs, inspection, media, pose, pose_edits, pose_inputs, preprocess, runs
+from wanlab import config, edits, files, inputs, inspection, media, pose, pose_edits, pose_inputs, preprocess, runs
 
 FRAMES = 5
 
@@ -45,7 +45,7 @@ def test_unchanged_key_points_give_the_very_files(made: inputs.AnimateInputs) ->
     run, facts = rewritten(made)
     for pair in (inputs.EXPORTS[name] for name in pose_inputs.VIDEOS):
         for file in pair:
-            assert runs.file_sha256(run.path(file)) == runs.file_sha256(made.folder / file)
+            assert files.sha256(run.path(file)) == files.sha256(made.folder / file)
     with np.load(run.path("keypoints.npz")) as new, np.load(made.folder / "keypoints.npz") as old:
         assert set(new.files) == set(old.files)
         for name in new.files:
@@ -104,7 +104,7 @@ def test_a_video_given_to_preprocessing_is_the_user_s_own(
     given = preprocessed(face_video=tmp_path / "my.mp4")
     assert given.facts["own"] == ["face_video"]
     run, _ = rewritten(given, pose_edits.Hide("face", 2, 2))
-    assert runs.file_sha256(run.path("face.mkv")) == runs.file_sha256(given.folder / "face.mkv")
+    assert files.sha256(run.path("face.mkv")) == files.sha256(given.folder / "face.mkv")
     with pytest.raises(ValueError, match="must be left out where pose_video and face_video are your own"):
         rewritten(swapped(given, tmp_path / "both", "pose_video"))
 
@@ -157,7 +157,7 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
     there = look(made, edits=decided)
     assert there.made.sha256() == here.made.sha256() != made.sha256()
     for path in sorted(set(here.made.files.values()) | {here.folder / inputs.KEYPOINTS}):
-        assert runs.file_sha256(path) == runs.file_sha256(there.folder / path.name), path.name
+        assert files.sha256(path) == files.sha256(there.folder / path.name), path.name
 
 
 def test_a_pose_and_a_mask_are_corrected_together(made: inputs.AnimateInputs, decided: Path) -> None:

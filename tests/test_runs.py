@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab import config, runs
+from wanlab import config, files, runs
 from wanlab.config import GenerateSettings
 
 
@@ -174,12 +174,12 @@ def test_copies_are_whole_or_not_at_all(tmp_path: Path) -> None:
     (source / "x").write_text("new")
     (source / "y").write_text("left out")
     target = tmp_path / "deep" / "b"
-    runs.copy_whole(source, target, only=["x"])
-    runs.copy_whole(source, target, only=["x"])
+    files.copy_whole(source, target, only=["x"])
+    files.copy_whole(source, target, only=["x"])
     assert sorted(p.name for p in target.iterdir()) == ["x"]
     assert not (target / "x").samefile(source / "x")
     with pytest.raises(OSError, match="b cannot be written"):
-        runs.copy_whole(source, target, only=["x", "missing"])
+        files.copy_whole(source, target, only=["x", "missing"])
     assert (target / "x").read_text() == "new"
     assert [p.name for p in target.parent.iterdir()] == ["b"]
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from wanlab import comfyui_graph, comfyui_material, config, media, points
+from wanlab import comfyui_graph, comfyui_material, config, files, media, points
 from wanlab.comfyui_graph import Graph, Link, Node
 from wanlab.comfyui_nodes import (
     CORE_SHIFT,
@@ -117,10 +117,9 @@ def write(found: Import, out: Path, workflow: Path, *, overwrite: bool = False) 
     if found.not_mapped:
         lines += ["", "# Not mapped:", *(f"# - {one_line(line)}" for line in found.missing())]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         if found.prompts is not None:
             points.write(points_file(out), found.prompts, *found.canvas)
-        out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        files.write_text(out, "\n".join(lines) + "\n")
     except OSError as error:
         raise config.SettingsError(
             f"out must be a place that can be written, got {out}: {error.strerror}; use --out"

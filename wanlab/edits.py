@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import config, mask, points, pose_edits, runs
+from wanlab import config, files, mask, points, pose_edits
 
 EDITS = "edits.json"
 SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
@@ -139,7 +139,7 @@ def update(path: Path, **sections: Any) -> None:
         raise ValueError(config.unknown_choice("section", unknown[0], list(SECTIONS)))
     with _lock:
         content = _load(path) if path.is_file() else {}
-        runs.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
+        files.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
 
 
 def as_json(stroke: Stroke) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -23,6 +22,7 @@ from wanlab import (
     checkpoints,
     config,
     evaluation,
+    files,
     inputs,
     mask,
     media,
@@ -229,7 +229,7 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
         print(f"a preview is not copied to output_path; it is {config.shown(run.path(RESULT))}")
     elif run.settings.output_path is not None:
         target = config.absolute(run.settings.output_path)
-        runs.copy_whole(run.path(RESULT), target)
+        files.copy_whole(run.path(RESULT), target)
         print(f"video copied to {target}")
     return video
 
@@ -261,7 +261,7 @@ def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> medi
 def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> None:
     _shrink(run)
     made, cut = inputs_of(run), plan(run)
-    folder = runs.make_folder(run.folder / SEGMENTS)
+    folder = files.make_folder(run.folder / SEGMENTS)
     done = _finished(folder, len(cut.windows))
     if done:
         print(f"{done} of {len(cut.windows)} segments are finished already")
@@ -277,9 +277,9 @@ def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> N
     run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **_facts(made, count))
     if not settings.preview:
         _measure(run, made, master, cut)
-    shutil.rmtree(folder)  # all of it is in the master now
+    files.remove(folder)  # all of it is in the master now
     if run.manifest["artefacts"].pop("preview", None):
-        run.path(PREVIEW).unlink(missing_ok=True)
+        files.remove(run.path(PREVIEW))
 
 
 def _shrink(run: runs.Run) -> None:
@@ -325,7 +325,7 @@ def _measure(run: runs.Run, made: inputs.AnimateInputs, video: media.Clip, cut: 
     """Compute the metrics of a result and put them into the run."""
     with run.stage("measure"):
         measured = evaluation.evaluate(made, video, cut.seams, run.settings.mode or made.mode)
-        runs.write_json(run.path(METRICS), measured.over_time)
+        files.write_json(run.path(METRICS), measured.over_time)
         run.add_artefact("metrics", METRICS)
         run.save(metrics=measured.overall)
 
@@ -366,7 +366,7 @@ def _generate(
 
 def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, loaded: Loaded) -> None:
     made, cut = inputs_of(run), plan(run)
-    folder = runs.make_folder(run.folder / SEGMENTS)
+    folder = files.make_folder(run.folder / SEGMENTS)
     if _finished(folder, 1):  # it was cut off later than where it shall stop
         frames, num_steps = np.stack(list(_saved(folder, 0))), settings.num_inference_steps or 0
     else:
@@ -386,7 +386,7 @@ def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, l
                 on_step=on_step,
                 encodings=encodings,
             )
-        runs.write_array(folder / BEGUN, begun.velocities)
+        files.write_array(folder / BEGUN, begun.velocities)
         frames = begun.frames
     media.write_video(run.path(PREVIEW), frames, made.fps)
     run.add_artefact("preview", PREVIEW, frames=len(frames), steps=num_steps, of_steps=settings.num_inference_steps)
@@ -458,7 +458,7 @@ def _save(folder: Path, number: int, frames: np.ndarray, tail: np.ndarray, fps: 
     """Save a segment losslessly; its tail comes last, so that where it is the segment is whole."""
     if len(frames):
         media.write_video(folder / f"{number:03d}.mkv", frames, fps, lossless=True)
-    runs.write_array(folder / f"{number:03d}.npy", tail)
+    files.write_array(folder / f"{number:03d}.npy", tail)
 
 
 def _saved(folder: Path, number: int) -> Iterator[np.ndarray]:

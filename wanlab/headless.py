@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wanlab import config, runs
+from wanlab import config, files, runs
 
 NOTEBOOK = "notebook.ipynb"
 REPORT = "report.html"
@@ -31,18 +31,34 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
     Returns:
         exit status (0 done, 1 failed, 2 bad parameters) and the run folder, None if the notebook made none.
     """
+    with files.part(config.outputs_root() / f"{name}.ipynb") as executed:
+        status = _run(config.project_root() / "notebooks" / f"{name}.ipynb", executed, values)
+        _publish(executed, values)
+        folder = _run_folder(executed)
+        if folder is None:
+            kept = config.outputs_root() / f"failed_{name}.ipynb"
+            files.put(executed, kept)
+            print(f"wanlab: {step} made no run; its notebook is {config.shown(kept)}", file=sys.stderr)
+            return status or 1, None
+        run = runs.Run(folder)
+        if status or not (folder / REPORT).is_file() or run.manifest["step"] == "report":
+            files.put(executed, folder / NOTEBOOK)  # a reused run keeps the notebook of the work itself
+            render(folder / NOTEBOOK, folder / REPORT, hide_code=step == "report", preview=bool(run.preview))
+    print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
+    return status, folder
+
+
+def _run(source: Path, executed: Path, values: Mapping[str, Any]) -> int:
+    """Execute the notebook `source` with `values` into the file `executed`; return the exit status."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    source = config.project_root() / "notebooks" / f"{name}.ipynb"
-    part = runs.make_folder(config.outputs_root()) / f".{name}-{os.getpid()}.ipynb"
-    status = 0
     before = os.environ.get("WANLAB_HEADLESS", "")
     os.environ["WANLAB_HEADLESS"] = "1"  # the kernel inherits it
     try:
         papermill.execute_notebook(
             str(source),
-            str(part),
+            str(executed),
             parameters=dict(values),
             kernel_name="python3",
             cwd=str(config.project_root()),
@@ -52,25 +68,12 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
             extra_arguments=["--IPKernelApp.log_level=50"],  # ipykernel calls its usual sockets and shutdown an error
         )
     except PapermillExecutionError as error:
-        status = 2 if error.ename in (config.SettingsError.__name__, FileNotFoundError.__name__) else 1
         for line in str(error.evalue).splitlines():
             print(f"wanlab: {line}", file=sys.stderr)
+        return 2 if error.ename in (config.SettingsError.__name__, FileNotFoundError.__name__) else 1
     finally:
         os.environ["WANLAB_HEADLESS"] = before
-    _publish(part, values)
-    folder = _run_folder(part)
-    if folder is None:
-        kept = part.with_name(f"failed_{name}.ipynb")
-        part.replace(kept)
-        print(f"wanlab: {step} made no run; its notebook is {config.shown(kept)}", file=sys.stderr)
-        return status or 1, None
-    if status or not (folder / REPORT).is_file() or runs.Run(folder).manifest["step"] == "report":
-        part.replace(folder / NOTEBOOK)
-        render(folder / NOTEBOOK, folder / REPORT, hide_code=step == "report", preview=bool(runs.Run(folder).preview))
-    else:  # a reused run keeps the notebook of the work itself
-        part.unlink()
-    print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
-    return status, folder
+    return 0
 
 
 def detach(command_line: Sequence[str]) -> int:
@@ -82,7 +85,7 @@ def detach(command_line: Sequence[str]) -> int:
     Returns:
         exit status: 0 if it works, else its own.
     """
-    folder = runs.make_folder(config.outputs_root() / LOGS)
+    folder = files.make_folder(config.outputs_root() / LOGS)
     log = folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}_{command_line[0]}_{os.getpid()}.log"
     command = [sys.executable, "-m", "wanlab.cli", *(word for word in command_line if word != "--detach")]
     with log.open("w") as file:
@@ -147,9 +150,7 @@ def render(notebook: Path, page: Path, hide_code: bool = False, preview: bool = 
         f"<title>{html.escape(heading)}</title>\n<style>\n{style}\n{code_style}\n</style>\n</head>\n"
         f"<body>\n<main>\n{runs.scrub(body)}\n</main>\n</body>\n</html>\n"
     )
-    part = page.with_name(page.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(page)
+    files.write_text(page, text)
 
 
 def _publish(notebook: Path, values: Mapping[str, Any]) -> None:
@@ -158,7 +159,7 @@ def _publish(notebook: Path, values: Mapping[str, Any]) -> None:
     folders = [json.dumps(str(path.parent))[1:-1] for path in given]
     content = json.loads(runs.scrub(notebook.read_text(encoding="utf-8"), folders))
     content["metadata"].get("papermill", {}).pop("environment_variables", None)
-    notebook.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    files.write_json(notebook, content)
 
 
 def _run_folder(notebook: Path) -> Path | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wanlab import config, media, runs
+from wanlab import config, files, media, runs
 
 REFERENCE = "src_ref.png"
 EXPORTS = {  # wanlab's name: upstream's file, lossless master
@@ -93,8 +93,8 @@ class AnimateInputs:
 
     def edited(self) -> dict[str, np.ndarray]:
         """Return the pictures that upstream's FLUX edited for retargeting, [H, W, 3], uint8 RGB each, by name; often none."""
-        files = (self.folder / name for name in EDITED)
-        return {file.stem: media.read_image(file) for file in files if file.is_file()}
+        edited = (self.folder / name for name in EDITED)
+        return {file.stem: media.read_image(file) for file in edited if file.is_file()}
 
     def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Return the frames `indices` (in any order, repeated or not) of a video: [n, H, W, 3], 0 to 255, uint8 RGB."""
@@ -134,7 +134,7 @@ class AnimateInputs:
 
     def fingerprint(self, name: str) -> str:
         """Return the SHA-256 of the file in use for a name."""
-        return runs.file_sha256(self.files[name])
+        return files.sha256(self.files[name])
 
     def sha256(self) -> str:
         """Return one hash over the files in use: equal contents, equal hash."""
@@ -176,7 +176,7 @@ def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fract
 def save_masks(folder: Path, person: np.ndarray, final: np.ndarray, fps: Fraction) -> None:
     """Write the files of `write_masks` into a folder."""
     export, master = (folder / file for file in EXPORTS["mask_video"])
-    np.savez_compressed(
+    files.write_arrays(
         master,
         mask=np.packbits(person, axis=-1),
         mask_final=np.packbits(final, axis=-1),
@@ -189,7 +189,7 @@ def save_masks(folder: Path, person: np.ndarray, final: np.ndarray, fps: Fractio
 def copy(folder: Path, target: Path) -> None:
     """Copy the inputs (not the manifest, notebook or report) of `folder` to `target`, whole or not at all."""
     names = [REFERENCE, FACTS, DRIVING, KEYPOINTS, *EDITED, *(name for pair in EXPORTS.values() for name in pair)]
-    runs.copy_whole(folder, target, only=[name for name in names if (folder / name).is_file()])
+    files.copy_whole(folder, target, only=[name for name in names if (folder / name).is_file()])
 
 
 def write_facts(
@@ -212,7 +212,7 @@ def write_facts(
             exports[export] = {
                 "name": name,
                 "master": master,
-                "sha256": runs.file_sha256(folder / export),
+                "sha256": files.sha256(folder / export),
                 "num_frames": info.num_frames,
                 "height": info.height,
                 "width": info.width,
@@ -223,13 +223,13 @@ def write_facts(
         "mode": mode,
         "clip_height": clip_height,
         "clip_width": clip_width,
-        "reference_sha256": runs.file_sha256(folder / REFERENCE),
+        "reference_sha256": files.sha256(folder / REFERENCE),
         "exports": exports,
         "run": run,
         "parent": parent,
         **more,
     }
-    runs.write_json(folder / FACTS, facts)
+    files.write_json(folder / FACTS, facts)
     return facts
 
 
@@ -245,41 +245,39 @@ def read(folder: Path) -> AnimateInputs:
             f"inputs folder {folder} does not exist; make one: wanlab preprocess --driving_video … --reference_image …"
         )
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8")) if (folder / FACTS).is_file() else {}
-    files, notes = {"reference_image": folder / REFERENCE}, []
+    used, notes = {"reference_image": folder / REFERENCE}, []
     for name, (export, master) in EXPORTS.items():
         recorded = facts.get("exports", {}).get(export)
         replaced = (
-            recorded is not None
-            and (folder / export).is_file()
-            and runs.file_sha256(folder / export) != recorded["sha256"]
+            recorded is not None and (folder / export).is_file() and files.sha256(folder / export) != recorded["sha256"]
         )
         if replaced:
             notes.append(f"{export} was replaced since wanlab wrote it: it is used instead of {master}")
         if recorded and not replaced and (folder / master).is_file():
-            files[name] = folder / master
+            used[name] = folder / master
         elif (folder / export).is_file():
-            files[name] = folder / export
+            used[name] = folder / export
     for name in ("reference_image", "pose_video", "face_video"):
-        if name not in files or not files[name].is_file():
+        if name not in used or not used[name].is_file():
             file = REFERENCE if name == "reference_image" else EXPORTS[name][0]
             raise FileNotFoundError(
                 f"{file} is missing in {folder}; a folder of inputs holds {REFERENCE}, src_pose.mp4 and src_face.mp4: wanlab preprocess makes them"
             )
-    both = [name for name in REPLACE_ONLY if name in files]
+    both = [name for name in REPLACE_ONLY if name in used]
     if len(both) == 1:
-        missing = EXPORTS[next(name for name in REPLACE_ONLY if name not in files)][0]
+        missing = EXPORTS[next(name for name in REPLACE_ONLY if name not in used)][0]
         raise FileNotFoundError(
             f"{missing} is missing in {folder}; replace mode needs both src_bg.mp4 and src_mask.mp4"
         )
-    infos = {name: media.probe_video(path) for name, path in files.items() if path.suffix in (".mp4", ".mkv")}
+    infos = {name: media.probe_video(path) for name, path in used.items() if path.suffix in (".mp4", ".mkv")}
     pose = infos["pose_video"]
     _check(infos, pose)
-    if facts and "reference_sha256" in facts and runs.file_sha256(folder / REFERENCE) != facts["reference_sha256"]:
+    if facts and "reference_sha256" in facts and files.sha256(folder / REFERENCE) != facts["reference_sha256"]:
         notes.append(f"{REFERENCE} was replaced since wanlab wrote it")
     return AnimateInputs(
         folder=folder,
         mode="replace" if both else "animate",
-        files=files,
+        files=used,
         num_frames=pose.num_frames,
         height=pose.height,
         width=pose.width,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ import numpy as np
 from wanlab import (
     config,
     edits,
+    files,
     inputs,
     keypoints,
     mask,
@@ -101,15 +101,15 @@ def start(settings: config.InspectSettings) -> runs.Run:
         raise config.SettingsError(
             "points and mask_chain must be left out for inputs of animate, which have no mask; preprocess with mode replace"
         )
-    files = {"points": settings.points, "edits": settings.edits}
+    named = {"points": settings.points, "edits": settings.edits}
     if made.driving() is None:
-        files["driving_video"] = settings.driving_video
+        named["driving_video"] = settings.driving_video
         if made.mode == "replace" and settings.driving_video is None:
             raise FileNotFoundError(
                 f"{inputs.DRIVING} is missing in {config.shown(made.folder)}, as in folders of other tools; name the film "
                 "that the inputs were made from: --driving_video film.mp4"
             )
-    given = {name: _existing(name, path) for name, path in files.items() if path is not None}
+    given = {name: _existing(name, path) for name, path in named.items() if path is not None}
     decided, looks_anew = _decided(given["edits"], made) if "edits" in given else (edits.Edits(), False)
     chain = decided.mask_chain if settings.mask_chain is None else settings.mask_chain
     if chain is None and (settings.points or decided.of_the_mask):
@@ -120,7 +120,7 @@ def start(settings: config.InspectSettings) -> runs.Run:
     resolved = settings.replaced(
         inputs=made.folder,
         mask_chain=chain,
-        driving_video=files.get("driving_video"),
+        driving_video=named.get("driving_video"),
         sam_checkpoint=weights.file if weights else "none",
     )
     try:
@@ -140,7 +140,7 @@ def start(settings: config.InspectSettings) -> runs.Run:
         resolved,
         inputs={
             "inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()},
-            **{name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in given.items()},
+            **{name: {"file": config.shown(path), "sha256": files.sha256(path)} for name, path in given.items()},
         },
         models=keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
         result_version=RESULT_VERSION,
@@ -151,7 +151,7 @@ def start(settings: config.InspectSettings) -> runs.Run:
     run.asked = settings
     run.add_notes(*made.notes, *passed_over)
     if "edits" in given:
-        runs.copy_whole(given["edits"], run.path(REPLAYED))
+        files.copy(given["edits"], run.path(REPLAYED))
         run.save(by_hand=list(decided.describe()))
         run.add_notes(f"changed by hand: {'; '.join(decided.describe())}")
         unused = mask_edits.unused(decided)
@@ -309,8 +309,8 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
             run.tell("measure", i, len(variants))
             numbers[name] = measure(masks, variants[base])
         packed = {str(i): np.packbits(masks, axis=-1) for i, masks in enumerate(variants.values())}
-        np.savez_compressed(run.path(VARIANTS), **packed)  # type: ignore[arg-type]
-        runs.write_json(
+        files.write_arrays(run.path(VARIANTS), **packed)
+        files.write_json(
             run.path(NUMBERS), {n: {m: v.round(5).tolist() for m, v in r.items()} for n, r in numbers.items()}
         )
         run.add_artefact("variants", VARIANTS, names=list(variants), base=base)
@@ -372,10 +372,10 @@ def _write_inputs(
         if name not in anew:
             export = inputs.EXPORTS[name][0] if name in inputs.EXPORTS else file.name
             for path in {file, made.folder / export}:
-                shutil.copyfile(path, run.path(path.name))
+                files.copy(path, run.path(path.name))
     for name in (inputs.DRIVING, *inputs.EDITED, *(() if corrections else (inputs.KEYPOINTS,))):
         if (made.folder / name).is_file():
-            shutil.copyfile(made.folder / name, run.path(name))
+            files.copy(made.folder / name, run.path(name))
     kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "own", "preview") if name in made.facts}
     if corrections:
         kept |= pose_inputs.rewrite(run, made, corrections)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from wanlab import config, runs
+from wanlab import config, files, runs
 
 PATIENCE = 30.0  # seconds that a cancelled run may take for its current denoising step
 
@@ -72,7 +71,7 @@ def remove(chosen: Sequence[runs.Run], confirm: Callable[[str], bool]) -> list[r
         users = [other.id for other in _users(run) if other.id not in {gone.id for gone in chosen}]
         used = f"; {', '.join(users)} {'was' if len(users) == 1 else 'were'} made from it" if users else ""
         if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run))}{used})?"):
-            shutil.rmtree(run.folder)
+            files.remove_run(run.folder)
             removed.append(run)
     return removed
 

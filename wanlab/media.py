@@ -11,7 +11,6 @@ import contextlib
 import errno
 import functools
 import itertools
-import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -24,13 +23,12 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from wanlab import colour
+from wanlab import colour, files
 from wanlab.resize import frame_indices
 
 Sound = tuple[list[Any], int]  # frames of 16-bit stereo, samples per second
 
 ATTACHED_PICTURE = 1024  # libav's disposition of a cover picture
-FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class VideoInfo(NamedTuple):
@@ -460,15 +458,11 @@ def write_image(path: Path | str, image: np.ndarray) -> None:
     from PIL import Image as Pillow
 
     path = Path(path)
-    _folder_of(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        Pillow.fromarray(image).save(part)
-        part.replace(path)
+        with files.writing(path) as part:
+            Pillow.fromarray(image).save(part)
     except OSError as error:
         raise _write_error(error, path) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @functools.lru_cache(maxsize=64)
@@ -648,17 +642,13 @@ def _copy(source: Path, rate: Fraction, part: Path, fps: Fraction, comment: str 
 
 def _whole(path: Path, write: Callable[[Path], int]) -> int:
     """Have a file written beside `path` and put it there when it is whole; return the number of frames, as `write` does."""
-    _folder_of(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        count = write(part)
-        if _count_packets(part) != count:  # a full disk is not always an error when a container is closed
-            raise OSError(errno.ENOSPC, "the file is cut off")
-        part.replace(path)
+        with files.writing(path) as part:
+            count = write(part)
+            if _count_packets(part) != count:  # a full disk is not always an error when a container is closed
+                raise OSError(errno.ENOSPC, "the file is cut off")
     except (OSError, av.error.FFmpegError) as error:
         raise _write_error(error, path) from error
-    finally:
-        part.unlink(missing_ok=True)
     return count
 
 
@@ -748,21 +738,12 @@ def _count_packets(path: Path) -> int:
         return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
 
 
-def _folder_of(path: Path) -> None:
-    for parent in path.absolute().parents:
-        if parent.exists():
-            if not parent.is_dir():
-                raise NotADirectoryError(
-                    f"{path} cannot be written: {parent} is a file, not a folder; name another place"
-                )
-            break
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-
 def _write_error(error: Exception, path: Path) -> OSError:
+    if isinstance(error, NotADirectoryError):
+        return error
     number = getattr(error, "errno", None)
-    if number in FULL_DISK:
-        return OSError(number, f"disk full while writing {path.name}; free space and run again, finished work is kept")
+    if number in files.FULL_DISK:
+        return files.explained(OSError(number, ""), path)
     return OSError(number or 0, f"{path.name} cannot be written: {_reason(error)}; check the folder")
 
 

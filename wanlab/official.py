@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from wanlab import config, inputs, mask, media, official_process, official_setup, resize, runs, windows
+from wanlab import config, files, inputs, mask, media, official_process, official_setup, resize, runs, windows
 from wanlab.official_setup import GENERATE, PREPROCESS, Clone
 
 MASK_CHAIN = mask.upstream_chain()  # the script's defaults for k, iterations, w_len, h_len
@@ -217,7 +217,7 @@ def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: wind
     arguments = generate_arguments(settings, checkpoint, made.folder, run.path(ORIGINAL), count)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nnodes", "1", "--nproc_per_node", str(count)]
     command = [str(clone.python), *(launcher if count > 1 else []), str(clone.folder / GENERATE), *arguments]
-    run.path(ORIGINAL).unlink(missing_ok=True)
+    files.remove(run.path(ORIGINAL))
     steps = settings.num_inference_steps or 0
     seen = official_process.Steps(len(plan.windows), steps, count)
     total = len(plan.windows) * steps

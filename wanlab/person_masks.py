@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
-from wanlab import config, inputs, media, points, runs, sam, sam_models
+from wanlab import config, files, inputs, media, points, sam, sam_models
 
 T = TypeVar("T")
 KEPT = "masks"  # folder of the outputs; may be deleted at any time
@@ -127,8 +127,7 @@ def _by_sam2(
         found = sam_video.track(network, media.Frames(clip), passes)
         for t, mask in run.progress(found, "SAM2", sum(each.num_frames for each in passes)):
             packed[t] |= np.packbits(mask, axis=-1)
-        runs.make_folder(kept.parent)
-        runs.write_array(kept, packed)
+        files.write_arrays(kept, array=packed)
     return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
 
 

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import runs
+from wanlab import files
 
 FORM = '{"positive": [{"x": 400, "y": 200}], "negative": []}'
 
@@ -146,7 +146,7 @@ def write(path: Path, prompts: Prompts, height: int, width: int) -> None:
         path: the JSON file.
         prompts, height, width: as `content`.
     """
-    runs.write_json(path, content(prompts, height, width))
+    files.write_json(path, content(prompts, height, width))
 
 
 def content(prompts: Prompts, height: int, width: int) -> dict[str, Any]:

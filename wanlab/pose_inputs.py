@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wanlab import config, face, inputs, keypoints, media, pose, pose_edits, runs
+from wanlab import config, face, files, inputs, keypoints, media, pose, pose_edits, runs
 
 VIDEOS = ("pose_video", "face_video")
 
@@ -46,13 +46,13 @@ def write(
         run.add_notes(
             f"no usable face in {media.describe_frames(boxes.filled)}: the nearest good face box was used there"
         )
-    np.savez_compressed(
+    files.write_arrays(
         run.path(inputs.KEYPOINTS),
         keypoints=points,
         size=np.array([clip.height, clip.width]),
         names=np.array(keypoints.NAMES),
         face_boxes=boxes.boxes,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
     with run.stage("pose"):
         meta = pose.to_meta(points, clip.height, clip.width)

@@ -14,6 +14,7 @@ import numpy as np
 from wanlab import (
     checkpoints,
     config,
+    files,
     inputs,
     keypoints,
     mask,
@@ -43,7 +44,7 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
     _refuse_contradictions(settings)
     resolved, models, notes = _resolve_official(settings) if settings.backend == "wan22" else _resolve(settings)
     replacing = settings.mode == "replace"
-    files = {
+    given = {
         name: _existing(resolved, name)
         for name in ("driving_video", "reference_image", "mask_source", *OWN_VIDEOS)
         if isinstance(getattr(resolved, name), Path)
@@ -54,15 +55,15 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
             resolved, left_out = quick_look.at_film(resolved, whole)
         clip = _open_clip(resolved)
         mask.parse_chain(resolved.mask_chain or "")
-        image = media.open_image(files["reference_image"]).pixels
+        image = media.open_image(given["reference_image"]).pixels
         height, width = output_size(resolved, clip, image)
-        _check_own(files, clip, len(whole), height, width)
+        _check_own(given, clip, len(whole), height, width)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     run = runs.open_run(
         "preprocess",
         resolved,
-        inputs={name: {"file": config.shown(path), "sha256": runs.file_sha256(path)} for name, path in files.items()},
+        inputs={name: {"file": config.shown(path), "sha256": files.sha256(path)} for name, path in given.items()},
         models=models,
         result_version=RESULT_VERSION,
         preview=left_out,
@@ -295,10 +296,10 @@ def _existing(settings: config.PreprocessSettings, name: str) -> Path:
     return full
 
 
-def _check_own(files: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int) -> None:
+def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int) -> None:
     """Refuse files of the user's that do not fit the working clip or the result; videos have the `whole` clip's frames."""
     for name in ("mask_source", *OWN_VIDEOS):
-        path = files.get(name)
+        path = given.get(name)
         if path is None:
             continue
         if path.suffix == ".json":

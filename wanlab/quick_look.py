@@ -5,7 +5,6 @@ A preview only ever caps: what lies below stays as it is, so that one command wi
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from wanlab import checkpoints, config, inputs, mask, media, pose, resize, runs
+from wanlab import checkpoints, config, files, inputs, mask, media, pose, resize, runs
 
 STEPS = 8  # of the 20 to 40 that are customary
 RESOLUTION = "832 480"  # the smaller of the two areas that Wan2.2-Animate is made for
@@ -90,34 +89,31 @@ def shrink(made: inputs.AnimateInputs, folder: Path, look: Look) -> tuple[str, .
     Returns:
         what a reader must know of the pictures, a sentence each.
     """
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    runs.make_folder(part)
     count, size = look.settings.max_frames or made.num_frames, (look.height, look.width)
     replacing, film = made.mode == "replace", _first(made.driving(), count)
     clip_size = size if replacing else _clip_size(made)
     skeletons = _skeletons(made, count, size)
     reference = resize.letterbox(made.reference_image(), *size, interpolation=cv2.INTER_AREA)
-    media.write_image(part / inputs.REFERENCE, reference)
-    _write_pair(part, "pose_video", skeletons or _small(_first(made.video("pose_video"), count), size), made.fps)
-    _write_pair(part, "face_video", _first(made.video("face_video"), count), made.fps)
-    if film is not None:
-        sound = media.AudioStretch(film.info.path, 0.0, float(count / film.fps)) if film.info.has_audio else None
-        frames = _small(film, size) if replacing else film
-        media.write_video(part / inputs.DRIVING, frames, made.fps, lossless=True, audio=sound)
-    if replacing:
-        _write_mask(part, made, film, count, size)
-    _write_points(part, made, count, size, clip_size)
-    inputs.write_facts(
-        part,
-        mode=made.mode,
-        clip_height=clip_size[0],
-        clip_width=clip_size[1],
-        run=made.facts.get("run", ""),
-        parent=made.facts.get("parent"),
-        preview=list(look.left_out),
-    )
-    part.rename(folder)
+    with files.writing_folder(folder) as part:
+        media.write_image(part / inputs.REFERENCE, reference)
+        _write_pair(part, "pose_video", skeletons or _small(_first(made.video("pose_video"), count), size), made.fps)
+        _write_pair(part, "face_video", _first(made.video("face_video"), count), made.fps)
+        if film is not None:
+            sound = media.AudioStretch(film.info.path, 0.0, float(count / film.fps)) if film.info.has_audio else None
+            frames = _small(film, size) if replacing else film
+            media.write_video(part / inputs.DRIVING, frames, made.fps, lossless=True, audio=sound)
+        if replacing:
+            _write_mask(part, made, film, count, size)
+        _write_points(part, made, count, size, clip_size)
+        inputs.write_facts(
+            part,
+            mode=made.mode,
+            clip_height=clip_size[0],
+            clip_width=clip_size[1],
+            run=made.facts.get("run", ""),
+            parent=made.facts.get("parent"),
+            preview=list(look.left_out),
+        )
     sentences = ["pose_video is drawn anew from the key points at the preview's size"]
     if skeletons is None:
         sentences = ["pose_video is shrunk, for it is not drawn from these inputs' key points: thin lines may be lost"]
@@ -163,7 +159,7 @@ def _write_points(part: Path, made: inputs.AnimateInputs, count: int, size: tupl
     box = resize.letterbox_geometry(made.height, made.width, *size)
     if made.mode == "replace":  # where the working clip has the result's size
         points = box.place(points, made.height, made.width)
-    np.savez_compressed(
+    files.write_arrays(
         part / inputs.KEYPOINTS,
         keypoints=points[:count].astype(np.float32),
         reference_keypoints=box.place(own, made.height, made.width).astype(np.float32),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import fcntl
 import hashlib
 import html
@@ -25,14 +24,14 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from tqdm import tqdm
 
 import wanlab
-from wanlab import config
+from wanlab import config, files
 
 STATUSES = (
     "pending",
@@ -41,7 +40,7 @@ STATUSES = (
     "completed",
     "failed",
 )  # papermill's words; begun: stopped where it was told to
-MANIFEST = "manifest.json"
+MANIFEST = files.MANIFEST
 LOCK = "run.lock"
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
@@ -162,9 +161,7 @@ class Run:
         began = self._told[2] if what == self._told[1] else now
         self._told = now, what, began
         word = {"what": what, "done": done, "total": total, "seconds": round(now - began, 1)}
-        part = self.folder / f"{PROGRESS}.part"
-        part.write_text(json.dumps(word), encoding="utf-8")  # no fsync: it is only a word
-        part.replace(self.folder / PROGRESS)
+        files.write_json(self.folder / PROGRESS, word)
 
     def add_artefact(self, name: str, file: str, **facts: Any) -> None:
         """Record the finished file `file` of the run folder under `name` with facts such as frames and fps."""
@@ -184,13 +181,13 @@ class Run:
     def save(self, **changes: Any) -> None:
         """Put `changes` into the manifest and replace it on disk at once, whole."""
         self.manifest.update(changes)
-        write_json(self.folder / MANIFEST, self.manifest)
+        files.write_json(self.folder / MANIFEST, self.manifest)
 
     def _end(self, lock: IO[str], status: str, seconds: float, error: dict[str, str] | None) -> None:
         if error:
             self.manifest["error"] = error
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        self.path(PROGRESS).unlink(missing_ok=True)
+        files.remove(self.folder / PROGRESS)
         try:
             self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
         finally:
@@ -256,7 +253,7 @@ def open_run(
     Raises:
         NotADirectoryError: if the outputs folder lies below a regular file.
     """
-    outputs = make_folder(config.outputs_root())
+    outputs = files.make_folder(config.outputs_root())
     code = identity(step, settings, inputs, models, result_version)
     found = None if fresh else _newest(outputs, step, code)
     if found:
@@ -290,7 +287,7 @@ def open_run(
     }
     if preview:
         manifest["preview"] = list(preview)
-    write_json(folder / MANIFEST, manifest)
+    files.write_json(folder / MANIFEST, manifest)
     run = Run(folder, settings, "new")
     if preview:
         run.add_notes(f"{PREVIEW}: {'; '.join(preview)}")
@@ -372,101 +369,6 @@ def owner(folder: Path) -> dict[str, Any] | None:
         return {"pid": int(found["pid"]), "host": str(found["host"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path`, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, ensure_ascii=False, default=str)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise OSError(
-                error.errno, f"disk full while writing {path.name}; free space and run again, finished work is kept"
-            ) from error
-        raise
-
-
-def write_array(path: Path, array: Any) -> None:
-    """Write a numpy array to `path` (.npy, or .npz compressed, under the name `array`), whole or not at all."""
-    import numpy as np
-
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            if path.suffix == ".npz":
-                np.savez_compressed(file, array=array)
-            else:
-                np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def make_folder(folder: Path) -> Path:
-    """Make `folder` with its parents and return it.
-
-    Raises:
-        NotADirectoryError: if a part of the path is a regular file, which it names.
-    """
-    for part in (folder, *folder.parents):
-        if part.exists():
-            if not part.is_dir():
-                raise NotADirectoryError(f"{folder} must be a folder, but {part} is a file; name another place")
-            break
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def copy_whole(source: Path, target: Path, only: Collection[str] | None = None) -> None:
-    """Copy a file or folder to `target`, replacing it, whole or not at all; no links: a copy may be edited.
-
-    Args:
-        source: a file or a folder.
-        target: the copy's path.
-        only: names of the files of a folder to take; None takes all.
-
-    Raises:
-        OSError: if it cannot be written; an old `target` is then left as it was.
-    """
-    make_folder(target.parent)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    try:
-        if source.is_dir():
-            part.mkdir()
-            for file in sorted(source.iterdir()) if only is None else [source / name for name in only]:
-                shutil.copytree(file, part / file.name) if file.is_dir() else shutil.copyfile(file, part / file.name)
-        else:
-            shutil.copyfile(source, part)
-        if target.is_dir():
-            target.rename(old)
-        part.rename(target)
-    except OSError as error:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        reason = "disk full" if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) else str(error.strerror)
-        raise OSError(
-            error.errno,
-            f"{target} cannot be written ({reason}); the run itself is kept in {config.shown(source.parent)}",
-        ) from error
-    finally:
-        for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def source_hash() -> str:
@@ -556,7 +458,7 @@ def _lock(folder: Path) -> IO[str]:
     """Take the run's lock: the kernel drops it when the process ends, however it ends; pid and host are for readers."""
     if folder in _held:
         raise RuntimeError(f"run {folder.name} is being worked on in this kernel already; wait for it or interrupt it")
-    file = (folder / LOCK).open("a+", encoding="utf-8")
+    file = _open_lock(folder, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -572,6 +474,13 @@ def _lock(folder: Path) -> IO[str]:
     return file
 
 
+def _open_lock(folder: Path, how: int) -> IO[str]:
+    """Open a run's lock file; a link in its place is refused, for what it points to would be written over."""
+    return os.fdopen(
+        os.open(folder / LOCK, how | os.O_NOFOLLOW, 0o644), "r" if how == os.O_RDONLY else "r+", encoding="utf-8"
+    )
+
+
 def _unlock(folder: Path, file: IO[str]) -> None:
     _held.pop(folder, None)
     with contextlib.suppress(OSError):
@@ -585,7 +494,7 @@ def _is_locked(folder: Path) -> bool:
     if folder in _held:
         return True
     try:
-        with (folder / LOCK).open("r") as file:
+        with _open_lock(folder, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except FileNotFoundError:

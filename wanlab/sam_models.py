@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from wanlab import checkpoints, config, runs
+from wanlab import checkpoints, config, files
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -220,7 +220,7 @@ def _package() -> Path:
 
 @functools.lru_cache(maxsize=64)
 def _sha256(file: Path, _mtime: int, _size: int) -> str:
-    return runs.file_sha256(file)
+    return files.sha256(file)
 
 
 @functools.lru_cache(maxsize=64)
