@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -392,6 +393,25 @@ def test_equal_films_are_equal_files(tmp_path: Path) -> None:
             media.write_video(tmp_path / f"{name}{suffix}", frames, FPS, lossless=suffix == ".mkv", comment="same")
     for suffix in (".mkv", ".mp4"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+WRITES = """
+import sys
+from fractions import Fraction
+import numpy as np
+from wanlab import media
+height, width = 480, 832
+ramp = np.add.outer(np.arange(height), 2 * np.arange(width)).astype(np.uint8)
+moving = [np.repeat(np.roll(ramp, 5 * n, 1)[..., None], 3, axis=2) for n in range(6)]
+media.write_video(sys.argv[1], moving, Fraction(25))
+"""
+
+
+def test_equal_films_are_equal_files_whatever_lies_in_memory(tmp_path: Path) -> None:
+    for filling in ("1", "85"):  # what the C library puts into memory that is given out and taken back
+        command = [sys.executable, "-c", WRITES, str(tmp_path / f"{filling}.mp4")]
+        subprocess.run(command, env={**os.environ, "MALLOC_PERTURB_": filling}, check=True)
+    assert (tmp_path / "1.mp4").read_bytes() == (tmp_path / "85.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("fps", [Fraction(16), Fraction(30000, 1001), Fraction(60)])
