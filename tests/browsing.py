@@ -7,12 +7,14 @@ and its Python object is at hand.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import queue
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,13 @@ import anywidget
 import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
-PORT = os.environ.get("WANLAB_TEST_PORT", "8911")
+# Ends the command when stdin closes, so also when the tests were killed; SIGTERM first, with which a server ends its kernels.
+UNTIL_STDIN_CLOSES = """
+import subprocess, sys, threading
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
+threading.Thread(target=lambda: (sys.stdin.read(), process.terminate()), daemon=True).start()
+sys.exit(process.wait())
+"""
 
 
 class Lab(NamedTuple):
@@ -47,21 +55,31 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     if not CHROMIUM.is_file():
         pytest.skip("needs Debian's chromium; .ci/run installs it")
     place = tmp_path_factory.mktemp("lab")
-    command = [str(Path(sys.executable).with_name("wanlab")), "lab", "--no-browser", "--port", PORT]
-    env = {**os.environ, "WANLAB_OUTPUTS": str(place / "outputs")}
+    command = [str(Path(sys.executable).with_name("wanlab")), "lab", "--no-browser", "--port", "0"]
+    with server(command, place, {**os.environ, "WANLAB_OUTPUTS": str(place / "outputs")}) as address:
+        yield Lab(address, place / "outputs", place)
+
+
+@contextlib.contextmanager
+def server(command: list[str], cwd: Path, env: Mapping[str, str]) -> Iterator[str]:
+    """Start JupyterLab, at any free port if its port is 0; yield its address with the token."""
     with subprocess.Popen(
-        command, cwd=place, env=env, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as server:
-        assert server.stderr is not None
-        found = None
-        for line in server.stderr:
-            found = re.search(r"http://127\.0\.0\.1:\d+/lab\S*token=\S+", line)
-            if found:
-                break
+        [sys.executable, "-c", UNTIL_STDIN_CLOSES, *command],
+        cwd=cwd, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stderr is not None
+        lines = process.stderr
+        addresses = (re.search(r"http://127\.0\.0\.1:\d+/lab\S*token=\S+", line) for line in lines)
+        found = next(filter(None, addresses), None)
         assert found, "the server did not start"
-        yield Lab(found.group(), place / "outputs", place)
-        server.terminate()
-        server.stderr.close()
+        reader = threading.Thread(target=lines.read)  # what it says later must not fill the pipe
+        reader.start()
+        try:
+            yield found.group()
+        finally:
+            process.stdin.close()
+            reader.join()
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def together(*commands: list[str], cwd: Path, outputs: list[Path]) -> None:
         running = []
         for command, place in zip(commands, outputs, strict=True):
             said = files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
-            env = {**os.environ, "WANLAB_OUTPUTS": str(place), "OMP_WAIT_POLICY": "PASSIVE"}
+            env = {**os.environ, "WANLAB_OUTPUTS": str(place)}
             running.append((subprocess.Popen([program, *command], cwd=cwd, env=env, stdout=said, stderr=said), said))
         for process, said in running:
             process.wait()
