@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab import config, files, runs
+from wanlab import config, files, locks, runs
 from wanlab.config import GenerateSettings
 
 
@@ -122,6 +122,92 @@ def test_a_killed_kernel_reads_as_failed_and_is_continued(outputs: Path) -> None
     assert runs.Run(folder).completed
 
 
+CROWD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, "tests")
+import test_runs
+from wanlab import locks
+print("ready", flush=True)
+while not Path(sys.argv[1]).exists():
+    time.sleep(0.002)
+try:
+    run = test_runs.open_run()
+    before = run.completed
+    with run.working() as unfinished:
+        if unfinished and not before:
+            time.sleep(0.5)
+            with Path(sys.argv[2]).open("a") as log:
+                log.write("worked")
+    print("worked" if unfinished and not before else "used")
+except locks.BusyError as error:
+    print(error)
+"""
+
+
+def test_of_many_that_ask_at_once_one_works(outputs: Path, tmp_path: Path) -> None:
+    """There is one folder, one works, the others hear who does, or use what is finished."""
+    go, log = tmp_path / "go", tmp_path / "log"
+    crowd = [
+        subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(go), str(log)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=config.project_root(),
+        )
+        for _ in range(5)
+    ]
+    for process in crowd:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    go.touch()
+    said = [process.communicate(timeout=60)[0].splitlines()[-1] for process in crowd]
+    assert [process.returncode for process in crowd] == [0] * 5
+    assert log.read_text() == "worked"
+    worker = crowd[said.index("worked")].pid
+    others = [line for line in said if line != "worked"]
+    assert len(others) == 4
+    assert all(line == "used" or f"and process {worker} of this machine works on it" in line for line in others)
+    (run,) = runs.list_runs()
+    assert run.completed
+    assert runs.owner(run.folder) is None
+
+
+def test_what_another_process_has_finished_meanwhile_is_not_worked_on_again(outputs: Path) -> None:
+    first, second = open_run(), open_run()
+    second.add_notes("mine")
+    with first.working() as unfinished:
+        assert unfinished
+        first.path("result.txt").write_text("done")
+        first.add_artefact("text", "result.txt")
+        with pytest.raises(locks.BusyError, match=rf"run {first.id} must not be worked on twice.*cancel {first.id}"):
+            second.save(by_hand=["x"])  # its manifest is the one of a moment ago
+    with second.working() as unfinished:
+        assert not unfinished
+    assert second.manifest["artefacts"]["text"]["file"] == "result.txt"
+    second.save()
+    saved = runs.read_manifest(first.folder)
+    assert (saved["status"], saved["notes"]) == ("completed", ["mine"])
+
+
+def test_a_run_that_another_machine_took_over_is_left_to_it(outputs: Path) -> None:
+    """This process was silent for too long, as one that was suspended."""
+    run = open_run()
+    before = b""
+
+    def work() -> None:
+        nonlocal before
+        with run.working():
+            (run.folder / runs.LOCK).write_text(json.dumps({"pid": 1, "host": "0badcafe"}))
+            before = (run.folder / runs.MANIFEST).read_bytes()
+
+    with pytest.raises(locks.BusyError, match="process 1 of another machine"):
+        work()
+    assert (run.folder / runs.MANIFEST).read_bytes() == before
+    assert runs.Run(run.folder).status == "running"
+    assert runs.owner(run.folder).pid == 1
+
+
 def test_an_interrupted_run_says_so(outputs: Path) -> None:
     run = open_run()
     with pytest.raises(KeyboardInterrupt), run.working():
@@ -131,7 +217,7 @@ def test_an_interrupted_run_says_so(outputs: Path) -> None:
 
 def test_the_same_kernel_cannot_work_twice_on_one_run(outputs: Path) -> None:
     run = open_run()
-    with run.working(), pytest.raises(RuntimeError, match="in this kernel already"), runs.Run(run.folder).working():
+    with run.working(), pytest.raises(RuntimeError, match="this process works on it"), runs.Run(run.folder).working():
         pass
     assert runs.Run(run.folder).completed
 

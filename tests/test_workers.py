@@ -82,7 +82,7 @@ def test_one_of_two_workers_is_killed(
             for made in runs.list_runs("generate"):
                 owner = runs.owner(made.folder)
                 if made.status == "running" and owner and (made.folder / generate.SEGMENTS / "000.npy").is_file():
-                    os.kill(owner["pid"], signal.SIGKILL)
+                    os.kill(owner.pid, signal.SIGKILL)
                     killed.append(made.id)
                     return
             time.sleep(0.01)
@@ -154,7 +154,7 @@ def test_workers_end_with_the_one_who_asked(outputs: Path, folder: Path) -> None
             owner = runs.owner(running[0].folder) if running else None
             assert process.poll() is None
             time.sleep(0.05)
-        assert owner["pid"] != process.pid
+        assert owner.pid != process.pid
         point = running[0]
         with pytest.raises(RuntimeError, match="must not be cancelled alone, sweep .* works on it"):
             manage.cancel(point)

@@ -112,7 +112,7 @@ def remove_dead_parts(folder: Path) -> None:
     """Remove the parts in `folder` (not below it) that a process of this machine left behind when it died."""
     for path in folder.iterdir() if folder.is_dir() else ():
         found = _PART.fullmatch(path.name)
-        if found and found[1] == host() and not _is_alive(int(found[2])):
+        if found and found[1] == host() and not is_alive(int(found[2])):
             _remove(path)
 
 
@@ -260,7 +260,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process `pid` on this machine."""
     try:
         os.kill(pid, 0)  # 0: asks only
     except ProcessLookupError:

@@ -219,10 +219,10 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
         ScriptFailedError: if the official script fails.
     """
     if not run.completed:
-        with run.working():
-            if run.settings.backend == "wan22":
+        with run.working() as unfinished:
+            if unfinished and run.settings.backend == "wan22":
                 _work_official(run)
-            else:
+            elif unfinished:
                 _work(run, run.settings, loaded or Loaded())
     video = media.open_clip(run.path(RESULT))
     if run.settings.output_path is not None and run.settings.preview:
@@ -252,8 +252,11 @@ def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> medi
         return media.open_clip(run.path(RESULT))
     num_steps = min(num_steps, run.settings.num_inference_steps)
     if run.manifest["artefacts"].get("preview", {}).get("steps", 0) < num_steps:
-        with run.working():
-            _preview(run, run.settings, num_steps, loaded or Loaded())
+        with run.working() as unfinished:
+            if not unfinished:
+                return media.open_clip(run.path(RESULT))
+            if run.manifest["artefacts"].get("preview", {}).get("steps", 0) < num_steps:
+                _preview(run, run.settings, num_steps, loaded or Loaded())
             run.stop_here()
     return media.open_clip(run.path(PREVIEW))
 

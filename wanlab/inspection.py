@@ -173,8 +173,9 @@ def work(run: runs.Run) -> Inspection:
     settings = run.settings
     looked_at = inputs.read(config.absolute(settings.inputs))
     if not run.completed:
-        with run.working():
-            _work(run, looked_at)
+        with run.working() as unfinished:
+            if unfinished:
+                _work(run, looked_at)
     new = run.path(inputs.FACTS).is_file()
     if new and settings.save_path is not None:
         target = config.absolute(settings.save_path)

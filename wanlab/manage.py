@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -97,9 +96,9 @@ def cancel(run: runs.Run, patience: float = PATIENCE) -> bool:
         raise RuntimeError(f"run {run.id} must not be cancelled alone, sweep {sweep.id} works on it; cancel that")
     if run.status != "running" or owner is None:
         raise RuntimeError(f"run {run.id} must be running to be cancelled, got {run.status}; nothing to do")
-    if owner["host"] != socket.gethostname():
-        raise RuntimeError(f"run {run.id} works on {owner['host']}; give the command there")
-    os.kill(owner["pid"], signal.SIGINT)
+    if not owner.is_here:
+        raise RuntimeError(f"{owner} works on run {run.id}; give the command there")
+    os.kill(owner.pid, signal.SIGINT)
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if runs.Run(run.folder).status != "running":

@@ -11,11 +11,14 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from wanlab import config, files, inputs, media, points, sam, sam_models
+from wanlab import config, files, inputs, locks, media, points, sam, sam_models
+
+if TYPE_CHECKING:  # torch
+    from wanlab import sam_video
 
 T = TypeVar("T")
 KEPT = "masks"  # folder of the outputs; may be deleted at any time
@@ -115,20 +118,36 @@ def _by_sam2(
         "version": sam_video.RESULT_VERSION,
     }
     kept = config.outputs_root() / KEPT / f"{config.digest(key)[:24]}.npz"
-    if kept.is_file():
-        run.add_notes("SAM2 has followed these prompts in this clip before: its masks are used again")
-        with np.load(kept, allow_pickle=False) as saved:
-            packed = saved["array"]
-    else:
-        network = sam_video.load(weights)
-        if sam_video.worth_compiling(network, len(clip)) if compile_sam == "auto" else compile_sam:
-            sam_video.compile_encoder(network)
-        packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)  # an eighth of the memory
-        found = sam_video.track(network, media.Frames(clip), passes)
-        for t, mask in run.progress(found, "SAM2", sum(each.num_frames for each in passes)):
-            packed[t] |= np.packbits(mask, axis=-1)
-        files.write_arrays(kept, array=packed)
+    files.make_folder(kept.parent)
+    with locks.awaited(kept.with_suffix(".lock"), "SAM2's masks of this clip", lambda text: print(text, flush=True)):
+        if kept.is_file():
+            run.add_notes("SAM2 has followed these prompts in this clip before: its masks are used again")
+            with np.load(kept, allow_pickle=False) as saved:
+                packed = saved["array"]
+        else:
+            packed = _track(run, clip, passes, weights, compile_sam)
+            files.write_arrays(kept, array=packed)
     return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
+
+
+def _track(
+    run: Listener,
+    clip: media.Clip,
+    passes: list[sam_video.Pass],
+    weights: sam_models.Weights,
+    compile_sam: Literal["auto"] | bool,
+) -> np.ndarray:
+    """Follow the prompts through the clip; returns bits, [T, H, ceil(W / 8)], uint8: an eighth of the memory."""
+    from wanlab import sam_video
+
+    network = sam_video.load(weights)
+    if sam_video.worth_compiling(network, len(clip)) if compile_sam == "auto" else compile_sam:
+        sam_video.compile_encoder(network)
+    packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)
+    found = sam_video.track(network, media.Frames(clip), passes)
+    for t, mask in run.progress(found, "SAM2", sum(each.num_frames for each in passes)):
+        packed[t] |= np.packbits(mask, axis=-1)
+    return packed
 
 
 def _content(clip: media.Clip) -> str:

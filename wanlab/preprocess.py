@@ -97,10 +97,10 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
         ScriptFailedError: if the official script fails.
     """
     if not run.completed:
-        with run.working():
-            if run.settings.backend == "wan22":
+        with run.working() as unfinished:
+            if unfinished and run.settings.backend == "wan22":
                 official.preprocess(run, _clone(run.settings))
-            else:
+            elif unfinished:
                 _work(run, run.settings)
     made = inputs.read(run.folder)
     if run.settings.save_path is not None and run.preview:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import html
 import json
@@ -26,12 +25,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 import wanlab
-from wanlab import config, files
+from wanlab import config, files, locks
 
 STATUSES = (
     "pending",
@@ -42,6 +41,7 @@ STATUSES = (
 )  # papermill's words; begun: stopped where it was told to
 MANIFEST = files.MANIFEST
 LOCK = "run.lock"
+NEW = ".lock"  # in the outputs folder: held while a run is looked for and its folder is made
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
@@ -49,8 +49,6 @@ PREVIEW = "preview, not the result"
 MIMETYPE = "application/vnd.wanlab.run+json"
 
 T = TypeVar("T")
-
-_held: dict[Path, IO[str]] = {}  # locks of this process: a second open of the same file would wait for the first
 
 
 class Run:
@@ -64,7 +62,9 @@ class Run:
         self.watch: Callable[[str, int, int], None] | None = (
             None  # hears what `tell` is told; what it raises ends the work
         )
-        self.manifest: dict[str, Any] = read_manifest(folder)
+        self._lock: locks.Lock | None = None
+        self._on_disk = _read(folder)  # what the manifest's file held when this process last read or wrote it
+        self.manifest: dict[str, Any] = _judged(json.loads(json.dumps(self._on_disk)), folder)
         self._unfinished = False
         self._told = 0.0, "", 0.0  # when, of what, and since when `tell` speaks of that
 
@@ -100,32 +100,39 @@ class Run:
         return path
 
     @contextlib.contextmanager
-    def working(self) -> Iterator[Run]:
+    def working(self) -> Iterator[bool]:
         """Hold the run's lock while work is done; mark it completed at the end, begun, or failed with the error.
 
+        Yields:
+            whether there is work: none where another process has completed the run since it was opened here.
+
         Raises:
-            RuntimeError: if another process works on it.
+            BusyError: if another process works on it; nothing is marked then.
         """
-        lock = _lock(self.folder)
-        self._unfinished = False
-        start = time.monotonic()
-        earlier = self.manifest.get("seconds_total", 0.0)
-        self.manifest.pop("error", None)
-        log = {"log": os.environ[LOG]} if LOG in os.environ else {}
-        self.save(status="running", started=_now(), environment=environment(), **log)
-        try:
-            yield self
-        except BaseException as error:  # KeyboardInterrupt too: the manifest must not say "running" for ever
-            text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-            trace = scrub("".join(traceback.format_exception(error)))
-            self._end(
-                lock,
-                "failed",
-                earlier + time.monotonic() - start,
-                {"type": type(error).__name__, "text": scrub(text), "traceback": trace},
-            )
-            raise
-        self._end(lock, "begun" if self._unfinished else "completed", earlier + time.monotonic() - start, None)
+        with self._alone() as changed:
+            if changed and self.completed:
+                print(f"{self.id} was completed by another process meanwhile: it is used as it is")
+                yield False
+                return
+            self._unfinished = False
+            start = time.monotonic()
+            earlier = self.manifest.get("seconds_total", 0.0)
+            self.manifest.pop("error", None)
+            log = {"log": os.environ[LOG]} if LOG in os.environ else {}
+            files.remove_dead_parts(self.folder)
+            self.save(status="running", started=_now(), environment=environment(), **log)
+            try:
+                yield True
+            except BaseException as error:  # KeyboardInterrupt too: the manifest must not say "running" for ever
+                text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+                trace = scrub("".join(traceback.format_exception(error)))
+                self._end(
+                    "failed",
+                    earlier + time.monotonic() - start,
+                    {"type": type(error).__name__, "text": scrub(text), "traceback": trace},
+                )
+                raise
+            self._end("begun" if self._unfinished else "completed", earlier + time.monotonic() - start, None)
 
     def stop_here(self) -> None:
         """Have `working` end as begun: what there is can be looked at, and the same settings go on from it."""
@@ -179,19 +186,48 @@ class Run:
                 print(f"note: {note}")
 
     def save(self, **changes: Any) -> None:
-        """Put `changes` into the manifest and replace it on disk at once, whole."""
-        self.manifest.update(changes)
-        files.write_json(self.folder / MANIFEST, self.manifest)
+        """Put `changes` into the manifest and replace it on disk at once, whole.
 
-    def _end(self, lock: IO[str], status: str, seconds: float, error: dict[str, str] | None) -> None:
+        Raises:
+            BusyError: if another process works on the run; nothing is written then.
+        """
+        with self._alone():
+            if self._lock is not None:
+                self._lock.check()
+            self.manifest.update(changes)
+            files.write_json(self.folder / MANIFEST, self.manifest)
+            self._on_disk = _read(self.folder)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Hold the run's lock, unless this run holds it already; take over what another process has written meanwhile.
+
+        Yields:
+            whether another process has.
+        """
+        if self._lock is not None:
+            yield False
+            return
+        with locks.held(self.folder / LOCK, *_lock_words(self.id)) as self._lock:
+            try:
+                found = _read(self.folder)
+                changed = found != self._on_disk
+                if changed:
+                    notes = [*found.get("notes", ()), *self.manifest.get("notes", ())]
+                    self._on_disk = found
+                    self.manifest = json.loads(json.dumps(found)) | {"notes": list(dict.fromkeys(notes))}
+                yield changed
+            finally:
+                self._lock = None
+
+    def _end(self, status: str, seconds: float, error: dict[str, str] | None) -> None:
+        if self._lock is not None:
+            self._lock.check()
         if error:
             self.manifest["error"] = error
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         files.remove(self.folder / PROGRESS)
-        try:
-            self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
-        finally:
-            _unlock(self.folder, lock)
+        self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         where = config.shown(self.folder)
@@ -251,25 +287,14 @@ def open_run(
         the run, with `news` saying whether it is new, continued or reused.
 
     Raises:
+        BusyError: if another process works on that run.
         NotADirectoryError: if the outputs folder lies below a regular file.
     """
     outputs = files.make_folder(config.outputs_root())
     code = identity(step, settings, inputs, models, result_version)
-    found = None if fresh else _newest(outputs, step, code)
-    if found:
-        run = Run(found, settings)
-        if run.status == "running":
-            raise RuntimeError(
-                f"run {run.id} must not be worked on twice, its lock names process {_owner(found)}; wait for it, stop it, or use fresh=True"
-            )
-        run.news = "reused" if run.completed else "continued"
-        if run.manifest.get("source_hash") != source_hash():
-            print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
-        return run
-    folder = _new_folder(outputs, step, code)
     manifest = {
         "schema": 1,
-        "id": folder.name,
+        "id": "",
         "step": step,
         "hash": code,
         "status": "pending",
@@ -287,7 +312,19 @@ def open_run(
     }
     if preview:
         manifest["preview"] = list(preview)
-    files.write_json(folder / MANIFEST, manifest)
+    with locks.awaited(outputs / NEW, "the list of runs"):  # two that ask for the same run must not make two folders
+        found = None if fresh else _newest(outputs, step, code)
+        folder = found or _new_folder(outputs, step, code)
+        if not found:
+            files.write_json(folder / MANIFEST, {**manifest, "id": folder.name})
+    if found:
+        run = Run(found, settings)
+        if run.status == "running":
+            raise locks.busy(found / LOCK, *_lock_words(run.id))
+        run.news = "reused" if run.completed else "continued"
+        if run.manifest.get("source_hash") != source_hash():
+            print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
+        return run
     run = Run(folder, settings, "new")
     if preview:
         run.add_notes(f"{PREVIEW}: {'; '.join(preview)}")
@@ -353,22 +390,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: if it is not JSON of this schema.
     """
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or manifest.get("status") not in STATUSES or "step" not in manifest:
-        raise ValueError(f"{folder.name}/{MANIFEST} must be a run's manifest, got other JSON; remove the folder")
-    if manifest["status"] == "running" and not _is_locked(folder):
-        manifest["status"] = "failed"
-        manifest["error"] = {"type": "KernelDied", "text": DIED}
-    return manifest
+    return _judged(_read(folder), folder)
 
 
-def owner(folder: Path) -> dict[str, Any] | None:
-    """Return `pid` and `host` of the process that works, or worked last and died, in a run folder; None: nobody."""
-    try:
-        found = json.loads((folder / LOCK).read_text(encoding="utf-8"))
-        return {"pid": int(found["pid"]), "host": str(found["host"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def owner(folder: Path) -> locks.Owner | None:
+    """Return the process that works, or worked last and died, in a run folder; None: nobody."""
+    return locks.last_owner(folder / LOCK)
 
 
 def source_hash() -> str:
@@ -454,55 +481,20 @@ def _newest(outputs: Path, step: str, code: str) -> Path | None:
     )
 
 
-def _lock(folder: Path) -> IO[str]:
-    """Take the run's lock: the kernel drops it when the process ends, however it ends; pid and host are for readers."""
-    if folder in _held:
-        raise RuntimeError(f"run {folder.name} is being worked on in this kernel already; wait for it or interrupt it")
-    file = _open_lock(folder, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise RuntimeError(
-            f"run {folder.name} must not be worked on twice, its lock names process {_owner(folder)}; wait for it, stop it, or use fresh=True"
-        ) from None
-    file.seek(0)
-    file.truncate()
-    json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
-    file.flush()
-    _held[folder] = file
-    return file
+def _read(folder: Path) -> dict[str, Any]:
+    """Return a manifest as its file holds it."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or manifest.get("status") not in STATUSES or "step" not in manifest:
+        raise ValueError(f"{folder.name}/{MANIFEST} must be a run's manifest, got other JSON; remove the folder")
+    return manifest
 
 
-def _open_lock(folder: Path, how: int) -> IO[str]:
-    """Open a run's lock file; a link in its place is refused, for what it points to would be written over."""
-    return os.fdopen(
-        os.open(folder / LOCK, how | os.O_NOFOLLOW, 0o644), "r" if how == os.O_RDONLY else "r+", encoding="utf-8"
-    )
+def _judged(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run that is called running though nobody works on it as one of a failed run."""
+    if manifest["status"] == "running" and locks.owner(folder / LOCK) is None:
+        return {**manifest, "status": "failed", "error": {"type": "KernelDied", "text": DIED}}
+    return manifest
 
 
-def _unlock(folder: Path, file: IO[str]) -> None:
-    _held.pop(folder, None)
-    with contextlib.suppress(OSError):
-        file.truncate(
-            0
-        )  # the folder may be shared; the file itself stays: removing it would let two others lock two files
-    file.close()
-
-
-def _is_locked(folder: Path) -> bool:
-    if folder in _held:
-        return True
-    try:
-        with _open_lock(folder, os.O_RDONLY) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-
-
-def _owner(folder: Path) -> str:
-    found = owner(folder)
-    return f"{found['pid']} on {found['host']}" if found else "unknown"
+def _lock_words(run_id: str) -> tuple[str, str]:
+    return f"run {run_id}", f"wait for it, stop it (wanlab runs cancel {run_id}), or work anew with fresh"
