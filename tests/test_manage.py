@@ -105,7 +105,9 @@ def test_a_run_of_another_machine_is_not_cancelled(working, outputs: Path) -> No
     _, run_id = working
     lock = outputs / run_id / runs.LOCK
     lock.write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
-    with pytest.raises(RuntimeError, match=r"process 1 of another machine \(elsewhere, last heard of 0 s ago\) works on run"):
+    with pytest.raises(
+        RuntimeError, match=r"process 1 of another machine \(elsewhere, last heard of 0 s ago\) works on run"
+    ):
         manage.cancel(runs.find_run(run_id))
 
 

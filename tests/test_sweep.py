@@ -143,6 +143,46 @@ def test_a_failing_point_is_recorded_and_the_rest_runs(
     sweep.finish(again)
 
 
+OTHER = """
+import json, os, signal, sys, time
+from wanlab import config, generate, runs, sweep
+first, _, third = sweep.points(config.SweepSettings.build(json.loads(sys.argv[1])))
+first, third = generate.start(first.settings), generate.start(third.settings)
+said = []
+def wait(*_):
+    if not said:
+        said.append(print("works", flush=True))
+    while not any(run.completed for run in runs.list_runs("generate")):
+        time.sleep(0.05)
+first.watch = wait
+with third.working():
+    generate.work(first)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_points_that_another_process_works_on_are_left_to_it_until_it_ends_or_dies(
+    outputs: Path, folder: Path, calls: collections.Counter[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = settings(folder, grid={"shift": [3, 4, 5]}, max_frames=5)
+    command = [sys.executable, "-c", OTHER, chosen.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert "works\n" in iter(other.stdout.readline, "")
+        assert [run.status for run in runs.list_runs("generate")] == ["running"] * 2
+        run = sweep.start(chosen)
+        entries = sweep.work(run)
+    sweep.finish(run)
+    assert [entry["status"] for entry in entries] == ["completed"] * 3
+    assert calls["denoise"] == 2  # the first point's frames are the other's
+    said = capsys.readouterr().out
+    assert len(runs.list_runs("generate")) == 3
+    assert "failed" not in said
+    busy = f"process {other.pid} of this machine works on it; it is looked at again at the end"
+    assert f"point 1 of 3, shift 3: {busy}" in said
+    assert f"point 3 of 3, shift 5: {busy}" in said
+
+
 def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
     outputs: Path, replacing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

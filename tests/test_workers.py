@@ -123,6 +123,25 @@ def test_a_point_that_kills_its_worker_or_fails_takes_no_other_with_it(
         sweep.finish(run)
 
 
+def test_a_worker_leaves_a_point_to_the_process_that_works_on_it(
+    outputs: Path, folder: Path, deaths: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = settings(folder, workers=1, grid={"seed": [1, 4]})
+    first = generate.start(sweep.points(chosen)[0].settings)
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom wanlab import locks, runs\n"
+        "with locks.held(Path(sys.argv[1]) / runs.LOCK, 'it'):\n    print(flush=True)\n"
+        "    while not any(run.completed for run in runs.list_runs('generate')):\n        time.sleep(0.05)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(first.folder)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        run, entries = swept(chosen)
+        sweep.finish(run)
+    assert [entry["status"] for entry in entries] == ["completed"] * 2
+    assert f"process {other.pid} of this machine works on it; it is looked at again" in capsys.readouterr().out
+
+
 def test_a_swept_mask_chain_reaches_the_worker(outputs: Path, replacing: Path, deaths: Path) -> None:
     run, entries = swept(settings(replacing, workers=1, grid={"mask_chain": ["grow:4", "snap:16"]}))
     sweep.finish(run)

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wanlab import config, files, runs
+from wanlab import config, files, locks, runs
 
 NOTEBOOK = "notebook.ipynb"
 REPORT = "report.html"
+BUSY = 3  # what `_run` returns where another process works on the run
 LOGS = ".logs"  # folder below outputs/ for the output of detached commands
 
 
@@ -29,10 +30,13 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         values: what the `parameters` cell is overwritten with, JSON types.
 
     Returns:
-        exit status (0 done, 1 failed, 2 bad parameters) and the run folder, None if the notebook made none.
+        exit status (0 done, 1 failed, 2 bad parameters) and the run folder, None if the notebook made none, or if another
+        process works on it: its notebook and page are that one's.
     """
     with files.part(config.outputs_root() / f"{name}.ipynb") as executed:
         status = _run(config.project_root() / "notebooks" / f"{name}.ipynb", executed, values)
+        if status == BUSY:
+            return 1, None
         _publish(executed, values)
         folder = _run_folder(executed)
         if folder is None:
@@ -70,6 +74,8 @@ def _run(source: Path, executed: Path, values: Mapping[str, Any]) -> int:
     except PapermillExecutionError as error:
         for line in str(error.evalue).splitlines():
             print(f"wanlab: {line}", file=sys.stderr)
+        if error.ename == locks.BusyError.__name__:
+            return BUSY
         return 2 if error.ename in (config.SettingsError.__name__, FileNotFoundError.__name__) else 1
     finally:
         os.environ["WANLAB_HEADLESS"] = before

@@ -69,14 +69,15 @@ class BusyError(RuntimeError):
 
     Attributes:
         lock: the lock's file.
+        owner: who works.
     """
 
-    def __init__(self, text: str, lock: Path) -> None:
+    def __init__(self, text: str, lock: Path, owner: Owner) -> None:
         super().__init__(text)
-        self.lock = lock
+        self.lock, self.owner = lock, owner
 
-    def __reduce__(self) -> tuple[type[BusyError], tuple[str, Path]]:
-        return type(self), (str(self), self.lock)  # it crosses processes
+    def __reduce__(self) -> tuple[type[BusyError], tuple[str, Path, Owner]]:
+        return type(self), (str(self), self.lock, self.owner)  # it crosses processes
 
 
 class Lock:
@@ -128,10 +129,10 @@ def awaited(path: Path, what: str, say: Callable[[str], object] = print) -> Iter
         with contextlib.ExitStack() as stack:
             try:
                 lock = stack.enter_context(held(path, what))
-            except BusyError:
+            except BusyError as error:
                 if time.monotonic() - said > SAY_EVERY:
                     said = time.monotonic()
-                    say(f"{owner(path) or 'another process'} works on {what}: waiting for it")
+                    say(f"{error.owner} works on {what}: waiting for it")
                 continue
             yield lock
             return
@@ -159,7 +160,7 @@ def last_owner(path: Path) -> Owner | None:
 def busy(path: Path, what: str, remedy: str = REMEDY, by: Owner | None = None) -> BusyError:
     """Return the error that says who holds the lock at `path`."""
     by = by or last_owner(path) or Owner(0, "", 0.0)
-    return BusyError(f"{what} must not be worked on twice, and {by} works on it; {remedy}", path)
+    return BusyError(f"{what} must not be worked on twice, and {by} works on it; {remedy}", path, by)
 
 
 def _acquire(path: Path, what: str, remedy: str) -> filelock.BaseFileLock:

@@ -70,7 +70,8 @@ def remove(chosen: Sequence[runs.Run], confirm: Callable[[str], bool]) -> list[r
         users = [other.id for other in _users(run) if other.id not in {gone.id for gone in chosen}]
         used = f"; {', '.join(users)} {'was' if len(users) == 1 else 'were'} made from it" if users else ""
         if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run))}{used})?"):
-            files.remove_run(run.folder)
+            with run.alone():
+                files.remove_run(run.folder)
             removed.append(run)
     return removed
 

@@ -109,7 +109,7 @@ class Run:
         Raises:
             BusyError: if another process works on it; nothing is marked then.
         """
-        with self._alone() as changed:
+        with self.alone() as changed:
             if changed and self.completed:
                 print(f"{self.id} was completed by another process meanwhile: it is used as it is")
                 yield False
@@ -191,7 +191,7 @@ class Run:
         Raises:
             BusyError: if another process works on the run; nothing is written then.
         """
-        with self._alone():
+        with self.alone():
             if self._lock is not None:
                 self._lock.check()
             self.manifest.update(changes)
@@ -199,11 +199,14 @@ class Run:
             self._on_disk = _read(self.folder)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[bool]:
+    def alone(self) -> Iterator[bool]:
         """Hold the run's lock, unless this run holds it already; take over what another process has written meanwhile.
 
         Yields:
             whether another process has.
+
+        Raises:
+            BusyError: if another process works on the run.
         """
         if self._lock is not None:
             yield False

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import comparison, config, generate, inputs, inspection, mask, runs, windows, workers
+from wanlab import comparison, config, generate, inputs, inspection, locks, mask, runs, windows, workers
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 PREVIEW = "preview"  # a setting of 30_generate that is not swept
+LOOK_EVERY = 1.0  # seconds between two looks whether another process has ended
 MASK_CHAIN = "mask_chain"  # swept here, but a setting of 20_inspect
 SWEPT = tuple(
     name
@@ -44,6 +45,10 @@ class Point(NamedTuple):
     values: Mapping[str, Any]
     settings: config.GenerateSettings
     mask_chain: str | None
+
+
+Outcome = dict[str, Any] | locks.BusyError  # what goes into a point's entry, or that another process works on it
+Work = Callable[[Sequence[Point]], Iterator[tuple[Point, Outcome]]]
 
 
 def points(settings: config.SweepSettings) -> tuple[Point, ...]:
@@ -121,7 +126,9 @@ def start(settings: config.SweepSettings) -> runs.Run:
 def work(run: runs.Run) -> list[comparison.Entry]:
     """Generate every point that is not finished; finished ones are only read, an unfinished one goes on.
 
-    A point that fails is recorded with its error, and the rest goes on; the sweep's status is then failed.
+    A point that fails is recorded with its error, and the rest goes on; the sweep's status is then failed. A point that
+    another process works on is left to it, and looked at again at the end: what that process has finished is taken, what
+    it left unfinished goes on here.
 
     Returns:
         an entry per point: `values`, `run`, `status`, `seconds`, `error`.
@@ -135,14 +142,20 @@ def work(run: runs.Run) -> list[comparison.Entry]:
     ]
     chosen = _chosen(all_points, settings)
     left = list(chosen)
-    with contextlib.suppress(PointsFailedError), run.working():  # `finish` says it, after the pictures
+    with contextlib.suppress(PointsFailedError), run.working() as unfinished:  # `finish` says it, after the pictures
+        if not unfinished:
+            return list(run.manifest["points"])
         for point, outcome in _outcomes(run, chosen, table):
             entry = table[point.number - 1]
+            title = f"point {point.number} of {len(all_points)}, {comparison.title(entry)}"
+            if isinstance(outcome, locks.BusyError):
+                print(f"{title}: {outcome.owner} works on it; it is looked at again at the end", flush=True)
+                continue
             entry.pop("error", None)
             entry.update(outcome)
             run.save(points=table)
             said = entry.get("error") or f"{_duration(entry['seconds'])}, {entry['run']}"
-            print(f"point {point.number} of {len(all_points)}, {comparison.title(entry)}: {said}", flush=True)
+            print(f"{title}: {said}", flush=True)
             left.remove(point)
             if left:
                 about = _estimate(left, _seconds_per_call(point), settings)
@@ -206,8 +219,11 @@ def _chosen(all_points: Sequence[Point], settings: config.SweepSettings) -> list
 
 def _outcomes(
     run: runs.Run, chosen: Sequence[Point], table: Sequence[dict[str, Any]]
-) -> Iterator[tuple[Point, dict[str, Any]]]:
-    """Work on the points, here or in workers; yield what goes into a point's entry when it ends."""
+) -> Iterator[tuple[Point, Outcome]]:
+    """Work on the points, here or in workers; yield what goes into a point's entry when it ends, or who works on it.
+
+    Points that others work on come again, when these have ended.
+    """
     settings: config.SweepSettings = run.settings
 
     def start_point(point: Point) -> runs.Run:
@@ -216,34 +232,78 @@ def _outcomes(
         run.save(points=table)
         return result
 
-    if settings.workers is None and settings.cluster is None:
-        loaded = generate.Loaded()
-        for point in chosen:
-            yield point, _work_point(lambda point=point: start_point(point), settings.preview_steps, loaded)
-        return
+    with contextlib.ExitStack() as stack:
+        work = _here(settings, start_point)
+        if settings.workers is not None or settings.cluster is not None:
+            work = _in_workers(settings, start_point, stack)
+        left, busy = list(chosen), dict[int, locks.BusyError]()
+        while left:
+            left = _wait_for_one(left, busy)
+            for point, outcome in work(left):
+                busy.pop(point.number, None)
+                if isinstance(outcome, locks.BusyError):
+                    busy[point.number] = outcome
+                yield point, outcome
+            left = [point for point in chosen if point.number in busy]
 
+
+def _wait_for_one(left: Sequence[Point], busy: Mapping[int, locks.BusyError]) -> list[Point]:
+    """Wait until the process that works on one of the points has ended, and return the points for which that is so."""
+    said = time.monotonic()
+    while True:
+        free = [point for point in left if point.number not in busy or locks.owner(busy[point.number].lock) is None]
+        if free:
+            return free
+        if time.monotonic() - said > locks.SAY_EVERY:
+            said = time.monotonic()
+            for number, error in busy.items():
+                print(f"point {number} is waited for: {error.owner} works on it", flush=True)
+        time.sleep(LOOK_EVERY)
+
+
+def _here(settings: config.SweepSettings, start_point: Callable[[Point], runs.Run]) -> Work:
+    """Return what works on points one after the other in this process."""
+    loaded = generate.Loaded()
+
+    def work(left: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
+        for point in left:
+            yield point, _work_point(lambda point=point: start_point(point), settings.preview_steps, loaded)
+
+    return work
+
+
+def _in_workers(
+    settings: config.SweepSettings, start_point: Callable[[Point], runs.Run], stack: contextlib.ExitStack
+) -> Work:
+    """Return what works on points in workers, which are opened for the first of them; `stack` closes them."""
     import torch
 
     home = str(config.outputs_root()), runs.source_hash(), torch.get_num_threads()
-    tasks: list[tuple[Any, ...]] = []
-    given: list[Point] = []
-    for point in chosen:  # mask chains run here: two workers with the same one would be in each other's way
-        try:
-            result = start_point(point)
-        except Exception as error:
-            yield point, _failed(error)
-            continue
-        given.append(point)
-        tasks.append((home, result.id, result.settings, settings.preview_steps))
-    gpus = 0 if settings.device == "cpu" else torch.cuda.device_count()
-    with workers.pool(settings.workers, settings.cluster, gpus) as client:
-        for number, outcome in workers.each(client, _work_there, tasks, settings.workers):
+    clients: list[Any] = []
+
+    def work(left: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
+        tasks: list[tuple[Any, ...]] = []
+        given: list[Point] = []
+        for point in left:  # mask chains run here: two workers with the same one would be in each other's way
+            try:
+                result = start_point(point)
+            except Exception as error:
+                yield point, _failed(error)
+                continue
+            given.append(point)
+            tasks.append((home, result.id, result.settings, settings.preview_steps))
+        if not clients:
+            gpus = 0 if settings.device == "cpu" else torch.cuda.device_count()
+            clients.append(stack.enter_context(workers.pool(settings.workers, settings.cluster, gpus)))
+        for number, outcome in workers.each(clients[0], _work_there, tasks, settings.workers):
             yield given[number], _failed(outcome) if isinstance(outcome, Exception) else outcome
+
+    return work
 
 
 def _work_there(
     home: tuple[str, str, int], run_id: str, settings: config.GenerateSettings, preview_steps: int | None
-) -> dict[str, Any]:
+) -> Outcome:
     """Generate a point in a worker, which keeps the model for the next one.
 
     Args:
@@ -274,7 +334,7 @@ def _work_there(
         return _work_point(find, preview_steps, _resident)
 
 
-def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded: generate.Loaded) -> dict[str, Any]:
+def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded: generate.Loaded) -> Outcome:
     """Generate a point, or the first steps of it; return what goes into its entry."""
     began = time.monotonic()
     try:
@@ -288,7 +348,10 @@ def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded:
     return {"run": result.id, "status": result.status, "seconds": round(time.monotonic() - began, 3)}
 
 
-def _failed(error: Exception) -> dict[str, Any]:
+def _failed(error: Exception) -> Outcome:
+    """Return the outcome of a point that raised `error`; one that another process works on has not failed."""
+    if isinstance(error, locks.BusyError):
+        return error
     return {"status": "failed", "error": runs.scrub(f"{type(error).__name__}: {error}")}
 
 
