@@ -67,6 +67,10 @@ def test_two_runs_are_told_apart(outputs: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(["runs", "compare", first.id, second.id]) == 0
     assert "psnr" in capsys.readouterr().out
     assert len(manage.compare(first, first)) == 0
+    with runs.open_run("report", config.ReportSettings.build({}), inputs={}, models={}, result_version=1).working():
+        pass
+    assert cli.main(["runs", "compare", "latest", second.id]) == 0  # the newest generation: a report has none of these
+    assert capsys.readouterr().out == "nothing differs\n"
 
 
 def test_removing_asks_and_says_what_was_made_from_it(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,7 @@ def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: 
 
 
 def _never_taken_for_a_result(run: runs.Run, whole: runs.Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run.save(ended="9999")  # the newest
+    run.save(order=9999)  # the newest
     latest = report.start(config.ReportSettings.build({}))
     assert latest.manifest["parents"] == [whole.id]
     assert f"{run.id} is newer, but a preview" in capsys.readouterr().out

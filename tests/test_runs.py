@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab import config, files, locks, runs
+from wanlab import config, files, locks, manage, runs
 from wanlab.config import GenerateSettings
 
 
@@ -308,6 +310,68 @@ def test_latest_means_the_newest_completed_run(outputs: Path) -> None:
     assert runs.find_run(first.id).id == first.id
     with pytest.raises(FileNotFoundError, match="is not a run folder"):
         runs.find_run("nonsense")
+
+
+def finished(**changes) -> runs.Run:
+    run = open_run(**changes)
+    with run.working():
+        pass
+    return run
+
+
+@pytest.mark.parametrize("step_s", [0, -3600, 1], ids=["frozen", "set back", "going"])
+def test_the_order_of_creation_needs_no_clock(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, step_s: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = [datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)]
+
+    def clock() -> datetime.datetime:
+        times.append(times[-1] + datetime.timedelta(seconds=step_s))
+        return times[-1]
+
+    monkeypatch.setattr(runs, "_clock", clock)
+    made = [finished(result_version=version).id for version in (5, 1, 4, 2, 3)]
+    again = [finished(result_version=5, fresh=True).id for _ in range(3)]
+    assert [run.id for run in runs.list_runs()] == made + again
+    assert runs.find_run("latest", "generate").id == open_run(result_version=5).id == again[-1]
+    assert [line.split(" ")[0] for line, _ in manage.overview()] == made + again
+
+
+def test_folders_that_were_copied_here_and_older_ones_have_their_place(outputs: Path) -> None:
+    first, second = finished(), finished(result_version=2)
+    copied = outputs / "20200101T000000_generate_copied"
+    shutil.copytree(first.folder, copied)
+    for folder, order in ((copied, 70), (second.folder, None)):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = {**manifest, "id": folder.name, "order": order}
+        files.write_json(folder / "manifest.json", {k: v for k, v in manifest.items() if v is not None})
+    third = finished(result_version=3)
+    fourth = finished(result_version=4)
+    assert [run.id for run in runs.list_runs()] == [second.id, first.id, copied.name, third.id, fourth.id]
+
+
+def test_two_processes_never_get_one_number(outputs: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); import test_runs; [test_runs.open_run(fresh=True) for _ in range(8)]"
+    )
+    command = [sys.executable, "-c", code]
+    children = [subprocess.Popen(command, cwd=config.project_root()) for _ in range(3)]
+    assert [child.wait() for child in children] == [0, 0, 0]
+    assert sorted(run.manifest["order"] for run in runs.list_runs()) == list(range(1, 25))
+
+
+def test_what_a_run_makes_for_itself_is_not_the_latest(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    point = finished(result_version=2, made_for="the_sweep")
+    with pytest.raises(FileNotFoundError, match=f"but {point.id}, made for the_sweep: name it to take it, or make one"):
+        runs.find_run("latest", "generate")
+    own = finished()
+    assert open_run(made_for="the_sweep").manifest.get("made_for") is None  # it was there before
+    newer = finished(result_version=3, made_for="the_sweep")
+    assert runs.find_run("latest", "generate").id == own.id
+    said = f"note: latest is {own.id}; {newer.id} is newer, but made for the_sweep: name it to take it"
+    assert said in capsys.readouterr().out
+    assert open_run(result_version=2).news == "reused"  # whoever asks for it has it as the newest
+    assert runs.find_run("latest", "generate").id == runs.list_runs()[-1].id == point.id
 
 
 def test_a_change_of_source_is_said(

@@ -14,7 +14,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import checkpoints, comparison, config, generate, inputs, keypoints, mask, media, models, runs, sam, sweep
+from wanlab import (
+    checkpoints,
+    comparison,
+    config,
+    generate,
+    inputs,
+    inspection,
+    keypoints,
+    mask,
+    media,
+    models,
+    report,
+    runs,
+    sam,
+    sweep,
+)
 
 GRID = {"num_inference_steps": [1, 2], "shift": [3, 5]}
 
@@ -195,6 +210,15 @@ def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
     for entry, chain in zip(entries, ("grow:4", "snap:16"), strict=True):
         used, _ = inputs.find(runs.find_run(runs.find_run(entry["run"]).manifest["parents"][0]).folder)
         np.testing.assert_array_equal(used.mask(), mask.apply_chain(person, chain))
+    made = [each for each in runs.list_runs() if each.id != run.id]
+    assert [each.manifest["made_for"] for each in made] == [run.id] * 4  # two inspections, two generations
+    with pytest.raises(FileNotFoundError, match=rf"no completed preprocess run .*, made for {run.id}: name it"):
+        inputs.find("latest")
+    assert report.start(config.ReportSettings.build({})).manifest["parents"] == [run.id]
+    chosen = {"inputs": replacing, "mask_chain": "grow:4", "compare": (), "auto_keypoint": False}
+    own = inspection.start(config.InspectSettings.build(chosen))
+    assert own.news == "reused"
+    assert inputs.find("latest")[1] == own.id  # whoever asks for it has it
 
 
 SCRIPT = """

@@ -449,7 +449,7 @@ def _runs(_: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from wanlab import manage, runs
 
-    table = manage.compare(*(runs.find_run(run, previews=True) for run in (args.first, args.second)))
+    table = manage.compare(*(runs.find_run(run, "generate", previews=True) for run in (args.first, args.second)))
     print(table.to_string() if len(table) else "nothing differs")
     return 0
 

@@ -121,8 +121,12 @@ def _resolve(settings: config.GenerateSettings) -> tuple[config.GenerateSettings
     return resolved, left_out
 
 
-def start(settings: config.GenerateSettings) -> runs.Run:
+def start(settings: config.GenerateSettings, made_for: str | None = None) -> runs.Run:
     """Resolve the settings and find or make the run folder.
+
+    Args:
+        settings: what was asked for.
+        made_for: id of the run that makes this one for itself; None: somebody asked for it.
 
     Raises:
         SettingsError, FileNotFoundError: as `resolve`, before a folder is made.
@@ -137,6 +141,7 @@ def start(settings: config.GenerateSettings) -> runs.Run:
         parents=(parent,) if parent else (),
         preview=left_out,
         fresh=settings.fresh,
+        made_for=made_for,
     )
     run.add_notes(*checkpoint.notes, *made.notes)
     if resolved.backend == "wan22":

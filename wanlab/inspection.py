@@ -85,8 +85,12 @@ class Inspection:
             return saved[str(self.names.index(name))]
 
 
-def start(settings: config.InspectSettings) -> runs.Run:
+def start(settings: config.InspectSettings, made_for: str | None = None) -> runs.Run:
     """Find the inputs, check what was asked for, and find or make the run folder.
+
+    Args:
+        settings: what was asked for.
+        made_for: id of the run that makes this one for itself; None: somebody asked for it.
 
     Raises:
         SettingsError: a chain, points, edits or a film that do not fit, or a mask setting for inputs of animate.
@@ -147,6 +151,7 @@ def start(settings: config.InspectSettings) -> runs.Run:
         parents=(parent,) if parent else (),
         preview=made.preview,
         fresh=settings.fresh,
+        made_for=made_for,
     )
     run.asked = settings
     run.add_notes(*made.notes, *passed_over)

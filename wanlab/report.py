@@ -108,10 +108,11 @@ def gather(run: runs.Run) -> Story:
 
 
 def _latest() -> runs.Run:
-    """Return the generation or sweep that ended last; a sweep ends after its points."""
-    ended = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
-    ended.sort(key=lambda run: (run.manifest["ended"], run.manifest["step"] == "sweep"), reverse=True)
-    return runs.newest(ended, "generate")
+    """Return the newest generation or sweep; a sweep stands for its points."""
+    found = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
+    points = {point.get("run") for run in found for point in run.manifest.get("points", ())}
+    found = [run for run in found if "order" in run.manifest or run.id not in points]  # older points do not say so
+    return runs.newest(found[::-1], "generate")
 
 
 def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:

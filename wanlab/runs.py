@@ -273,6 +273,7 @@ def open_run(
     parents: tuple[str, ...] = (),
     preview: Sequence[str] = (),
     fresh: bool = False,
+    made_for: str | None = None,
 ) -> Run:
     """Find the run that these settings and inputs already have, or make its folder.
 
@@ -285,6 +286,8 @@ def open_run(
         parents: ids of the runs whose files this one reads.
         preview: what a quick look leaves out, a phrase each.
         fresh: make a new folder even where one exists.
+        made_for: id of the run that makes this one for itself, e.g. a sweep; such a run is never `latest`. None: somebody
+            asked for it, and from then on it is theirs.
 
     Returns:
         the run, with `news` saying whether it is new, continued or reused.
@@ -298,6 +301,7 @@ def open_run(
     manifest = {
         "schema": 1,
         "id": "",
+        "order": 0,
         "step": step,
         "hash": code,
         "status": "pending",
@@ -315,16 +319,20 @@ def open_run(
     }
     if preview:
         manifest["preview"] = list(preview)
+    if made_for:
+        manifest["made_for"] = made_for
     with locks.awaited(outputs / NEW, "the list of runs"):  # two that ask for the same run must not make two folders
         found = None if fresh else _newest(outputs, step, code)
-        folder = found or _new_folder(outputs, step, code)
+        folder, order = found or _new_folder(outputs, step, code), _next_order(outputs)
         if not found:
-            files.write_json(folder / MANIFEST, {**manifest, "id": folder.name})
+            files.write_json(folder / MANIFEST, {**manifest, "id": folder.name, "order": order})
     if found:
         run = Run(found, settings)
         if run.status == "running":
             raise locks.busy(found / LOCK, *_lock_words(run.id))
         run.news = "reused" if run.completed else "continued"
+        if made_for is None and run.manifest.get("made_for"):
+            run.save(made_for=None, order=order)
         if run.manifest.get("source_hash") != source_hash():
             print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
         return run
@@ -337,7 +345,8 @@ def open_run(
 def find_run(run: Path | str, step: str | None = None, holding: str | None = None, *, previews: bool = False) -> Run:
     """Return the run in folder `run`, or for `latest` the newest completed one of `step`.
 
-    Only a preview takes a preview for the latest; whoever else passes over a newer one is told so.
+    Newest is what was made last, whatever the clock said. Only a preview takes a preview for the latest, and nobody what a
+    sweep made for itself; whoever passes over a newer one is told so.
 
     Args:
         run: a folder, an id, or `latest`.
@@ -363,20 +372,31 @@ def find_run(run: Path | str, step: str | None = None, holding: str | None = Non
 
 
 def newest(fitting: Sequence[Run], step: str | None, *, previews: bool = False) -> Run:
-    """Return the first of the runs `fitting`, newest first; a preview only with `previews`. Errors: as `find_run`."""
-    taken = next((found for found in fitting if previews or not found.preview), None)
-    if taken is None:
-        but = f" but the preview {fitting[0].id}: name it to take it, or" if fitting else ";"
+    """Return the first of the runs `fitting`, newest first, that may be the latest; as `find_run`."""
+    passed_over: list[Run] = []
+    for found in fitting:
+        if not _why_not_latest(found, previews):
+            break
+        passed_over.append(found)
+    else:
+        but = ";"
+        if passed_over:
+            newer = passed_over[0]
+            why = "" if newer.preview else f", {_why_not_latest(newer, previews)}"
+            but = f" but {'the preview ' if newer.preview else ''}{newer.id}{why}: name it to take it, or"
         raise FileNotFoundError(
             f"there is no completed {step or ''} run in {config.shown(config.outputs_root())}{but} make one: wanlab {step or 'pipeline'}"
         )
-    if taken is not fitting[0]:
-        print(f"note: latest is {taken.id}; {fitting[0].id} is newer, but a preview: name it to take it")
-    return taken
+    for newer in passed_over:
+        if newer.manifest.get("made_for") != found.id:
+            why = _why_not_latest(newer, previews)
+            print(f"note: latest is {found.id}; {newer.id} is newer, but {why}: name it to take it")
+            break
+    return found
 
 
 def list_runs(step: str | None = None) -> list[Run]:
-    """Return all runs, or those of one step, oldest first; a folder without a readable manifest is none."""
+    """Return all runs, or those of one step, in the order in which they were made; a folder without a readable manifest is none."""
     outputs = config.outputs_root()
     pattern = f"*_{step}_*/{MANIFEST}" if step else f"*/{MANIFEST}"
     folders = sorted(path.parent for path in outputs.glob(pattern)) if outputs.is_dir() else []
@@ -384,7 +404,7 @@ def list_runs(step: str | None = None) -> list[Run]:
     for folder in folders:
         with contextlib.suppress(ValueError, OSError):
             found.append(Run(folder))
-    return found
+    return sorted(found, key=lambda run: _order(run.manifest))  # of equal ones the names decide
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -462,8 +482,33 @@ def scrub(text: str, folders: Iterable[str] = ()) -> str:
     return re.sub("|".join([embedded, *map(re.escape, names)]), lambda found: swaps.get(found[0], found[0]), text)
 
 
+def _why_not_latest(run: Run, previews: bool) -> str | None:
+    """Return why a run is passed over when the latest is looked for, None if it is not."""
+    if run.preview and not previews:
+        return "a preview"
+    return f"made for {run.manifest['made_for']}" if run.manifest.get("made_for") else None
+
+
+def _order(manifest: Mapping[str, Any]) -> int:
+    """Return a run's number in the order in which the runs of its outputs were made; 0: made before there were numbers."""
+    order = manifest.get("order")
+    return order if isinstance(order, int) else 0
+
+
+def _next_order(outputs: Path) -> int:
+    """Return a number above that of every run there is; `NEW` is held meanwhile.
+
+    Clocks are set back, and have one second for many runs.
+    """
+    numbers = [0]
+    for path in outputs.glob(f"*/{MANIFEST}"):
+        with contextlib.suppress(ValueError, OSError):
+            numbers.append(_order(_read(path.parent)))
+    return max(numbers) + 1
+
+
 def _new_folder(outputs: Path, step: str, code: str) -> Path:
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = _clock().strftime("%Y%m%dT%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # runs made in the same second
         with contextlib.suppress(FileExistsError):
             folder = outputs / f"{stamp}_{step}_{code}{suffix}"
@@ -473,14 +518,21 @@ def _new_folder(outputs: Path, step: str, code: str) -> Path:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return _clock().isoformat(timespec="seconds")
+
+
+def _clock() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 def _newest(outputs: Path, step: str, code: str) -> Path | None:
     """Return the newest folder of that step and hash, a completed one before an unfinished one."""
     folders = [path.parent for path in sorted(outputs.glob(f"*_{step}_{code}*/{MANIFEST}"))]
-    return next(
-        (f for f in reversed(folders) if read_manifest(f)["status"] == "completed"), folders[-1] if folders else None
+    manifests = {folder: read_manifest(folder) for folder in folders}
+    return max(
+        folders,
+        key=lambda folder: (manifests[folder]["status"] == "completed", _order(manifests[folder]), folder.name),
+        default=None,
     )
 
 

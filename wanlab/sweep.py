@@ -227,7 +227,7 @@ def _outcomes(
     settings: config.SweepSettings = run.settings
 
     def start_point(point: Point) -> runs.Run:
-        result = generate.start(_settings(point))
+        result = generate.start(_settings(point, run), made_for=run.id)
         table[point.number - 1]["run"] = result.id
         run.save(points=table)
         return result
@@ -355,12 +355,12 @@ def _failed(error: Exception) -> Outcome:
     return {"status": "failed", "error": runs.scrub(f"{type(error).__name__}: {error}")}
 
 
-def _settings(point: Point) -> config.GenerateSettings:
+def _settings(point: Point, run: runs.Run) -> config.GenerateSettings:
     """Return a point's settings with inputs that have its mask chain; neither detector nor segmenter runs for that."""
     if point.mask_chain is None:
         return point.settings
     chosen = {"inputs": point.settings.inputs, MASK_CHAIN: point.mask_chain, "compare": (), "auto_keypoint": False}
-    masked = inspection.work(inspection.start(config.InspectSettings.build(chosen)))
+    masked = inspection.work(inspection.start(config.InspectSettings.build(chosen), made_for=run.id))
     return point.settings.replaced(inputs=masked.made.folder)
 
 
