@@ -81,7 +81,7 @@ def test_nothing_there_names_the_download(root: Path) -> None:
         checkpoints.find("none")
 
 
-def test_the_fingerprint_changes_with_a_header(root: Path) -> None:
+def test_the_fingerprint_changes_with_a_setting(root: Path) -> None:
     folder = root / "copy"
     shutil.copytree(checkpoints.NANO, folder)
     before = checkpoints.find("copy").fingerprint()

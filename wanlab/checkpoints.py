@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wanlab import config
+from wanlab import config, fingerprints
 
 NANO = config.ASSETS / "nano"
 SETTINGS = "wanlab.json"  # beside the weights
 SETTINGS_14B = config.ASSETS / "wan22_animate_14b.json"  # a folder of the real model has none
 DEFAULT_FOLDERS = ("Wan2.2-Animate-14B", "Wan2.2-Animate-14B-Diffusers")
 INDEX = "model_index.json"
+SUFFIXES = (".safetensors", ".json", ".model", ".txt")  # of what is read: weights, descriptions, tokenizers
 COMPONENTS = {
     "transformer": True,
     "vae": True,
@@ -46,13 +46,11 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
-        """Return a hash over names, sizes and headers of all files: 46 GB of weights are not read through."""
-        whole = hashlib.sha256()
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and path.suffix in (".safetensors", ".json", ".model"):
-                name = path.relative_to(self.folder).as_posix()
-                whole.update(f"{name} {path.stat().st_size} ".encode() + _header(path))
-        return whole.hexdigest()[:16]
+        """Return what tells this checkpoint from others, by the contents of its files; see `fingerprints.of_files`."""
+        found = (path for name in (*COMPONENTS, "scheduler") for path in (self.folder / name).rglob("*"))
+        read = [path for path in found if path.is_file() and path.suffix in SUFFIXES]
+        own = (self.folder / name for name in (INDEX, SETTINGS))
+        return fingerprints.of_files(self.folder, [*read, *(path for path in own if path.is_file())])
 
     def refuse(self, name: str, value: int) -> str | None:
         """Return the line that refuses `value` of the setting `name`, None if the checkpoint can do it."""
@@ -140,14 +138,6 @@ def _missing(folder: Path, has_weights: bool) -> Iterator[str]:
         yield from (shard for shard in sorted(shards) if not (folder / shard).is_file())
         if not shards and not any(folder.glob("*.safetensors")):
             yield "*.safetensors"
-
-
-def _header(path: Path) -> bytes:
-    """Return a small file whole, of safetensors the header: names, types and shapes of its tensors."""
-    if path.suffix != ".safetensors":
-        return path.read_bytes() if path.stat().st_size < 2**20 else b""
-    with path.open("rb") as file:
-        return file.read(min(int.from_bytes(file.read(8), "little"), 2**26))
 
 
 def _has_gpu() -> bool:

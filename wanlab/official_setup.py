@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import attention, checkpoints, config, runs
+from wanlab import attention, checkpoints, config, fingerprints, runs
 from wanlab.official_process import FOREIGN
 
 REPOSITORY = "https://github.com/Wan-Video/Wan2.2"
@@ -216,7 +216,7 @@ def read_checkpoint(folder: Path) -> checkpoints.Checkpoint:
 
 
 def fingerprint(folder: Path, script: str, *, flux: bool = False, lora: bool = False) -> str:
-    """Return a hash over names and sizes of the files that a script reads from the checkpoint; 40 GB are not read through."""
+    """Return what tells the files that a script reads from the checkpoint from others, by their contents."""
     if script == PREPROCESS:
         found = [
             path
@@ -226,10 +226,7 @@ def fingerprint(folder: Path, script: str, *, flux: bool = False, lora: bool = F
     else:
         parts = ("transformer", "text_encoder", "image_encoder", "vae", *(["relighting_lora"] if lora else []))
         found = [path for part in parts for pattern in PARTS[part] for path in folder.glob(pattern)]
-    whole = hashlib.sha256()
-    for path in sorted(path for path in found if path.is_file()):
-        whole.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-    return whole.hexdigest()[:16]
+    return fingerprints.of_files(folder, [path for path in found if path.is_file()])
 
 
 def commit(folder: Path) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from wanlab import checkpoints, config, files
+from wanlab import checkpoints, config, fingerprints
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -62,9 +62,8 @@ class Weights:
     config: Path
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the file; hashed once while it does not change."""
-        facts = self.file.stat()
-        return _sha256(self.file, facts.st_mtime_ns, facts.st_size)
+        """Return the SHA-256 of the file."""
+        return fingerprints.of_file(self.file)
 
     def describe(self) -> str:
         """Return name, file and the start of its SHA-256, for notes."""
@@ -216,11 +215,6 @@ def _package() -> Path:
     assert found is not None  # a dependency of wanlab
     assert found.submodule_search_locations
     return Path(found.submodule_search_locations[0])
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256(file: Path, _mtime: int, _size: int) -> str:
-    return files.sha256(file)
 
 
 @functools.lru_cache(maxsize=64)
