@@ -24,11 +24,13 @@ SHARED = config.project_root().parent / "shared"
 def pytest_configure() -> None:
     """Set what the tests and all that they start need of the machine, before torch is loaded.
 
-    Interrupts come through: what a script starts with & ignores them, and so would its children. Threads that wait for
-    others sleep: where a second process needs the cores, spinning made a generation of nano take 5 times the CPU time.
+    Interrupts come through: what a script starts with & ignores them, and so would its children. Networks of the tests'
+    sizes gain nothing from a second thread, and where another process has the other core, waiting for it by spinning
+    made a generation of nano take 5 times the CPU time.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}.items():
+        os.environ.setdefault(name, value)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from wanlab import checkpoints, config, generate, manage, media, runs, sweep, workers
 
@@ -65,9 +66,19 @@ def swept(settings_: config.SweepSettings) -> tuple[runs.Run, list]:
 
 
 def test_one_of_two_workers_is_killed(
-    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    outputs: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
-    """Another takes its point from the last finished segment; all frames are those of a sweep without workers."""
+    """Another takes its point from the last finished segment; all frames are those of a sweep without workers.
+
+    Also to the last bit, which depends on the number of torch's threads: here they are two, in a worker one by itself.
+    """
+    threads = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
+    torch.set_num_threads(2)
     monkeypatch.setenv("WANLAB_OUTPUTS", str(outputs / "alone"))
     _, entries = swept(settings(folder))
     expected = frames_of(entries)
