@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,12 +92,103 @@ def test_updates_keep_the_other_sections_and_come_from_several_threads(tmp_path:
         edits.update(path, strokse=[])
 
 
+WRITER = """
+import dataclasses, sys
+from pathlib import Path
+from wanlab import edits, pose_edits
+path, mine, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+for n in range(count):
+    stroke = edits.Stroke(mine, True, 1.0 + n, ((1.0, 1.0),))
+    edits.change(path, lambda now: dataclasses.replace(now, strokes=(*now.strokes, stroke)), 6, 48, 64)
+edits.update(path, **{"mask_chain": "fill"} if mine else {"stretch": [1, 2]})
+"""
+
+
+def write_twice(path: Path, count: int) -> edits.Edits:
+    """Have two processes write `count` decisions each into one file at once; return what it holds then."""
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(n), str(count)]) for n in (0, 1)]
+    assert [writer.wait(300) for writer in writers] == [0, 0]
+    return edits.read(path, FRAMES, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("count", [25, pytest.param(300, marks=pytest.mark.slow)])
+def test_two_processes_lose_no_decision(tmp_path: Path, count: int) -> None:
+    decided = write_twice(tmp_path / edits.EDITS, count)
+    for mine in (0, 1):
+        assert [each.radius for each in decided.strokes if each.frame == mine] == [1.0 + n for n in range(count)]
+    assert (decided.mask_chain, decided.stretch) == ("fill", (1, 2))
+
+
+def test_an_action_that_fails_or_changes_nothing_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / edits.EDITS
+    assert edits.change(path, lambda now: now, FRAMES, HEIGHT, WIDTH) == (edits.Edits(), edits.Edits())
+    assert not path.exists()
+    edits.update(path, points=POINTS)
+    before = path.read_bytes()
+    outside = edits.Edits(strokes=(edits.Stroke(6, True, 1.0, ((1.0, 1.0),)),))
+    with pytest.raises(ValueError, match="strokes inside the clip"):
+        edits.change(path, lambda _: outside, FRAMES, HEIGHT, WIDTH)
+    assert path.read_bytes() == before
+
+
+def test_a_link_in_the_lock_s_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / ".edits.json.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="must be a file, got a link; remove it"):
+        edits.update(tmp_path / edits.EDITS, strokes=[])
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def strokes(*radii: float) -> tuple[edits.Stroke, ...]:
+    return tuple(edits.Stroke(0, True, radius, ((1.0, 1.0),)) for radius in radii)
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "merged"),
+    [
+        ((1,), (1, 2), (1, 3), (1, 3, 2)),  # both have added one
+        ((1, 2, 3), (1, 3), (1, 2, 3, 4), (1, 3, 4)),  # one was taken out
+        ((1, 2, 3), (1, 5, 3), (2, 3, 4), (5, 3, 4)),  # one was changed
+        ((1, 2), (1, 5), (1,), (1,)),  # one was changed that they took out
+        ((1, 3), (1, 2, 3), (3, 4), (2, 3, 4)),  # a deletion is undone
+        ((1, 2, 1), (1, 2), (1, 2, 1, 4), (1, 2, 4)),  # of equal ones the last
+        ((1, 2), (), (1, 2, 3), (3,)),
+        ((1, 2), (7, 8, 9), (3,), (3, 7, 8, 9)),
+    ],
+)
+def test_changes_of_two_writers_come_together(base: tuple, mine: tuple, theirs: tuple, merged: tuple) -> None:
+    made = edits.merge(*(edits.Edits(strokes=strokes(*radii)) for radii in (base, mine, theirs)))
+    assert made.strokes == strokes(*merged)
+
+
+def test_where_two_changed_the_same_thing_the_other_s_holds() -> None:
+    def decided(last: int, chain: str | None, *x1: float) -> edits.Edits:
+        boxes = tuple(points.Box(0, 0.0, 0.0, x, 9.0) for x in x1)
+        return edits.Edits((0, last), points.Prompts((), boxes), mask_chain=chain)
+
+    made = edits.merge(decided(1, None, 5.0), decided(2, "fill", 6.0), decided(3, None, 7.0))
+    assert made == decided(3, "fill", 7.0)
+
+
+def test_equal_decisions_have_equal_hashes_and_differences_are_named() -> None:
+    first = parse(points=POINTS, strokes=[STROKE], stretch=None)
+    assert first.digest() == parse(points={"positive": [CLICK]}, strokes=[{**STROKE, "carried": False}]).digest()
+    assert first.digest() != parse(points=POINTS, strokes=[STROKE], stretch=[0, 3]).digest()
+    assert parse(stretch=[0, 3]).digest() == edits.Edits().digest()  # alone it decides nothing
+    more = parse(points=POINTS, strokes=[STROKE, STROKE], mask_chain="fill")
+    assert more.without(first).describe() == ("1 brush stroke on 1 frame", "mask chain fill")
+    assert first.without(more).empty
+
+
 def test_a_file_of_something_else_is_not_written_over(tmp_path: Path) -> None:
     path = tmp_path / edits.EDITS
-    path.write_text("mine")
-    with pytest.raises(ValueError, match="edits.json must hold decisions"):
-        edits.update(path, strokes=[])
-    assert path.read_text() == "mine"
+    for content in ("mine", "", '{"schema": 2, "strokes": []}'):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="edits.json must hold decisions"):
+            edits.update(path, strokes=[])
+        with pytest.raises(ValueError, match="edits.json must hold decisions"):
+            edits.change(path, lambda _: edits.Edits(mask_chain="fill"), FRAMES, HEIGHT, WIDTH)
+        assert path.read_text() == content
 
 
 def test_a_stroke_covers_what_lies_within_its_radius() -> None:

@@ -153,7 +153,38 @@ def test_a_new_editor_begins_with_what_the_last_one_kept(heard: Heard, seen: ins
     state = heard.do(**{**CLICK, "frame": 4})  # the first editor is still open
     assert [each["frame"] for each in state["clicks"]] == [4]
     assert heard.do(op="undo")["clicks"] == []
-    assert len(heard.do(op="undo")["clicks"]) == 1
+    state = heard.do(op="undo")  # what else it did, the other has cleared: nothing comes back, nothing is left to undo
+    assert (state["clicks"], state["strokes"], state["undo"]) == ([], [], False)
+    state = other.do(op="undo")
+    assert (len(state["clicks"]), len(state["strokes"])) == (1, 1)
+
+
+def test_two_editors_undo_their_own_actions_and_show_each_other_s(heard: Heard, seen: inspection.Inspection) -> None:
+    editor = mask_editor(seen)
+    assert isinstance(editor, MaskEditor)
+    other = Heard(editor)
+    heard.do(**CLICK)
+    other.do(**{**CLICK, "frame": 3})
+    assert [each["frame"] for each in heard.do(**{**CLICK, "frame": 4})["clicks"]] == [2, 3, 4]
+    other.said.clear()
+    other.say("refresh")  # the pointer comes into it
+    assert [each["frame"] for each in other.said[-1]["clicks"]] == [2, 3, 4]
+    other.said.clear()
+    other.say("refresh")
+    assert other.said == []
+    assert [each["frame"] for each in other.do(op="undo")["clicks"]] == [2, 4]
+    heard.do(op="undo")
+    assert [each["frame"] for each in heard.do(op="undo")["clicks"]] == []
+    assert [each["frame"] for each in other.do(op="redo")["clicks"]] == [3]
+
+
+def test_a_file_that_became_another_one_is_named_and_not_written_over(heard: Heard) -> None:
+    heard.do(**CLICK)
+    later = json.dumps({"schema": 2, "decisions": []})
+    heard.editor.path.write_text(later)
+    heard.do(**{**CLICK, "frame": 3})
+    assert "edits.json must hold decisions" in heard.said[-1]["text"]
+    assert heard.editor.path.read_text() == later
 
 
 def test_other_sections_of_the_file_stay(heard: Heard) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -147,6 +148,32 @@ def test_what_another_program_wrote_is_kept(heard: Heard, seen: inspection.Inspe
     heard.tell("edit", entries=[{**HIDE, "first": 5, "last": 5}], merge=False)
     assert [entry["first"] for entry in kept(seen)] == [2, 5]
     assert json.loads(seen.edits.read_text())["mask_chain"] == "fill"
+
+
+def test_undo_takes_back_the_own_action_only(heard: Heard, seen: inspection.Inspection) -> None:
+    heard.tell("edit", entries=[HIDE], merge=False)
+    face = {"do": "hide", "part": "face", "first": 1, "last": 2}
+    step = {"do": "move", "frame": 1, "joint": 9, "x": 50.0, "y": 60.0}
+    heard.tell("edit", entries=[step], merge=True)
+    edits.change(seen.edits, lambda now: dataclasses.replace(now, pose=(*now.pose, pose_edits.Hide("face", 1, 2))), FRAMES, HEIGHT, WIDTH)  # fmt: skip
+    assert heard.tell("refresh")["overview"][0]["entries"] == 3
+    heard.tell("edit", entries=[{**step, "x": 51.0}], merge=True)
+    assert kept(seen) == [HIDE, face, {**step, "x": 51.0}]
+    assert heard.tell("undo")["said"][0]["text"] == "undone: left wrist moved in frame 1"
+    assert kept(seen) == [HIDE, face]
+    assert heard.tell("undo")["overview"][0]["undo"] == 0
+    assert kept(seen) == [face]
+    heard.tell("redo")
+    assert kept(seen) == [face, HIDE]
+
+
+def test_what_an_earlier_session_did_can_be_undone(
+    seen: inspection.Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits.update(seen.edits, pose=[HIDE, {**HIDE, "first": 5, "last": 5}])
+    heard = Heard(seen, monkeypatch)
+    heard.tell("undo")
+    assert kept(seen) == [HIDE]
 
 
 def test_nothing_of_the_clip_is_saved_with_the_notebook(heard: Heard) -> None:

@@ -7,18 +7,23 @@
  "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of module pose_edits, in order
  "mask_chain": "snap:16"}         the chosen chain; null: the one in use
 
-Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes its section at every
-change, so nothing is lost with a kernel; a section may hold what is not finished, such as a negative point alone.
+Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes every action at once, so
+nothing is lost with a kernel; a section may hold what is not finished, such as a negative point alone. Several kernels may
+write one file: each action is done to what the file holds at that moment, one writer at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import difflib
+import errno
+import fcntl
 import json
-import threading
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from wanlab import config, files, mask, points, pose_edits
 
@@ -26,7 +31,7 @@ EDITS = "edits.json"
 SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
 NO_POINTS = points.Prompts(())
 
-_lock = threading.Lock()  # several widgets of a kernel write one file
+T = TypeVar("T")
 
 
 class Stroke(NamedTuple):
@@ -69,6 +74,31 @@ class Edits:
     def empty(self) -> bool:
         """Whether nothing was decided; a stretch alone decides nothing."""
         return not self.of_the_mask and not self.pose
+
+    def digest(self) -> str:
+        """Return a hash of what was decided: equal decisions, equal hash, however a file writes them."""
+        followed = any(self.points) or any(stroke.carried for stroke in self.strokes)
+        return config.digest(
+            {
+                "stretch": self.stretch if followed else None,  # alone it decides nothing
+                "points": self.points,
+                "strokes": self.strokes,
+                "pose": pose_edits.to_json(self.pose),
+                "mask_chain": self.mask_chain,
+            }
+        )
+
+    def without(self, others: Edits) -> Edits:
+        """Return the decisions that are not in `others` too."""
+        return Edits(
+            self.stretch,
+            points.Prompts(
+                _left(self.points.clicks, others.points.clicks), _left(self.points.boxes, others.points.boxes)
+            ),
+            _left(self.strokes, others.strokes),
+            _left(self.pose, others.pose),
+            None if self.mask_chain == others.mask_chain else self.mask_chain,
+        )
 
     def describe(self) -> tuple[str, ...]:
         """Return what was decided, a few words each."""
@@ -123,8 +153,57 @@ def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, w
     )
 
 
+def change(
+    path: Path, action: Callable[[Edits], Edits], num_frames: int, height: int, width: int
+) -> tuple[Edits, Edits]:
+    """Do an action to the decisions that the file holds at that moment, while nobody else writes it.
+
+    Args:
+        path: the file; made where there is none.
+        action: takes the decisions and returns what they become; what it raises leaves the file as it is.
+        num_frames, height, width: of the working clip.
+
+    Returns:
+        the decisions before and after it; where they are equal, nothing is written.
+
+    Raises:
+        ValueError: if the file is no file of decisions (it is not written over), or a decision does not fit the clip.
+        OSError: if it cannot be written.
+    """
+    with _alone(path):
+        content = _load(path) if path.is_file() else {}
+        before = parse(content, path.name, num_frames, height, width)
+        now, wanted = (_as_content(decided, height, width) for decided in (before, action(before)))
+        after = parse(wanted, path.name, num_frames, height, width)
+        changed = {name: value for name, value in wanted.items() if value != now[name]}
+        if changed:
+            files.write_json(path, {"schema": 1, **SECTIONS, **content, **changed})
+    return before, after
+
+
+def merge(base: Edits, mine: Edits, theirs: Edits) -> Edits:
+    """Return `theirs` after what led from `base` to `mine`: what that took out is taken out, what it put in is put in.
+
+    Where both changed the same thing (the stretch, the chain, a box of one object on one frame), theirs holds.
+    """
+    if theirs == base:
+        return mine
+    boxes = _merged(base.points.boxes, mine.points.boxes, theirs.points.boxes)
+    taken = {(box.frame, box.object) for box in boxes if box in theirs.points.boxes}
+    return Edits(
+        mine.stretch if theirs.stretch == base.stretch else theirs.stretch,
+        points.Prompts(
+            _merged(base.points.clicks, mine.points.clicks, theirs.points.clicks),
+            tuple(box for box in boxes if box in theirs.points.boxes or (box.frame, box.object) not in taken),
+        ),
+        _merged(base.strokes, mine.strokes, theirs.strokes),
+        _merged(base.pose, mine.pose, theirs.pose),
+        mine.mask_chain if theirs.mask_chain == base.mask_chain else theirs.mask_chain,
+    )
+
+
 def update(path: Path, **sections: Any) -> None:
-    """Put sections into the file of decisions at once and whole; the others stay as they are.
+    """Put whole sections into the file of decisions; the others stay as they are. For single decisions: `change`.
 
     Args:
         path: the file; made where there is none.
@@ -137,7 +216,7 @@ def update(path: Path, **sections: Any) -> None:
     unknown = [name for name in sections if name not in SECTIONS]
     if unknown:
         raise ValueError(config.unknown_choice("section", unknown[0], list(SECTIONS)))
-    with _lock:
+    with _alone(path):
         content = _load(path) if path.is_file() else {}
         files.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
 
@@ -145,6 +224,70 @@ def update(path: Path, **sections: Any) -> None:
 def as_json(stroke: Stroke) -> dict[str, Any]:
     """Return a stroke as the file holds it."""
     return {**stroke._asdict(), "path": [list(place) for place in stroke.path]}
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other writers of a file waiting, those of other processes too, while the block runs.
+
+    The lock's file stays: removed, it would be another one for the next writer than for one that waits.
+    """
+    lock = files.make_folder(path.parent) / f".{path.name}.lock"
+    try:
+        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, f"{lock.name} must be a file, got a link; remove it") from None
+        raise files.explained(error, lock) from error
+    with os.fdopen(number, "r+"):
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+
+
+def _as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
+    """Return decisions as the file holds them, for a working clip of `height` x `width` pixels."""
+    return {
+        "stretch": None if decided.stretch is None else list(decided.stretch),
+        "points": points.content(decided.points, height, width) if any(decided.points) else None,
+        "strokes": [as_json(stroke) for stroke in decided.strokes],
+        "pose": pose_edits.to_json(decided.pose),
+        "mask_chain": decided.mask_chain,
+    }
+
+
+def _merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T]) -> tuple[T, ...]:
+    """Return the items `theirs` after the steps that lead from `base` to `mine`."""
+    merged = list(theirs)
+    for kind, first, end, start, stop in difflib.SequenceMatcher(None, base, mine, autojunk=False).get_opcodes():
+        if kind == "equal":
+            continue
+        known = [item for item in base[first:end] if item in merged]
+        if end - first == stop - start == 1 and not known:
+            continue  # one item that was changed, and that they have taken out
+        place = len(merged)
+        if not known and end < len(base):
+            place = _last(merged, base[end])
+        for item in reversed(known):
+            place = _last(merged, item)
+            del merged[place : place + 1]
+        merged[place:place] = mine[start:stop]
+    return tuple(merged)
+
+
+def _last(items: Sequence[T], item: T) -> int:
+    """Return where `item` comes last among `items`, their number where it does not: of equal ones the last is undone first."""
+    return next((i for i in reversed(range(len(items))) if items[i] == item), len(items))
+
+
+def _left(items: Sequence[T], others: Sequence[T]) -> tuple[T, ...]:
+    """Return `items` without those of `others`, each as often as it is there."""
+    rest, left = list(others), []
+    for item in items:
+        if item in rest:
+            del rest[rest.index(item)]
+        else:
+            left.append(item)
+    return tuple(left)
 
 
 def _load(path: Path) -> dict[str, Any]:

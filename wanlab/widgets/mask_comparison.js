@@ -51,6 +51,7 @@ class Comparison {
     this.build();
     this.listen();
     this.arrange();
+    this.panel.node.addEventListener("pointerenter", () => this.link.tell("refresh")); // another kernel may have written
     this.link.tell("hello");
   }
 

@@ -5,6 +5,7 @@ mask_comparison(seen)  # in JupyterLab the widget, headless contact sheets
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import traceback
 import zlib
@@ -16,8 +17,8 @@ import numpy as np
 import traitlets
 from IPython.display import display
 
-from wanlab import config, edits, inspection, mask, mask_metrics, media, viz
-from wanlab.widgets import stills
+from wanlab import config, inspection, mask, mask_metrics, media, viz
+from wanlab.widgets import history, stills
 
 CHUNK = 8  # frames between two looks at whether the work was cancelled: 0.2 s at 1280x720
 DASHES = {"-": "", "--": "6 3", ":": "2 2"}  # matplotlib's words, SVG's pixels drawn and left out
@@ -98,8 +99,7 @@ class MaskComparison(stills.Stills):
         self._cancel = threading.Event()
         self._job: threading.Thread | None = None
         self._result = ""
-        decided = edits.read(seen.edits, len(clip), clip.height, clip.width) if seen.edits.is_file() else edits.Edits()
-        self._chain = decided.mask_chain
+        self._history = history.History(seen.edits, len(clip), clip.height, clip.width)
         names = list(dict.fromkeys((*seen.names, *filter(None, [self._chain]))))
         chosen = self._chosen() or seen.chosen
         order = list(dict.fromkeys((*([chosen] if chosen else []), *names[1:], names[0])))
@@ -139,6 +139,17 @@ class MaskComparison(stills.Stills):
         if not 0 <= proposal["value"] < len(self.frames):
             raise traitlets.TraitError(f"frame must be 0 to {len(self.frames) - 1}, got {proposal['value']}")
         return proposal["value"]
+
+    @property
+    def _chain(self) -> str | None:
+        return self._history.now.mask_chain
+
+    def refresh(self) -> None:
+        """Show a choice that another has written into the file meanwhile."""
+        before = self._chain
+        if self._history.reload() and self._chain != before:
+            self.names = list(dict.fromkeys((*self.names, *filter(None, [self._chain]))))
+            self._tell_state()
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Do what the browser asks for."""
@@ -185,9 +196,9 @@ class MaskComparison(stills.Stills):
         if name in self._unusable():
             raise ValueError(f"{name} cannot be used: {self._unusable()[name]}")
         self._check_idle()
-        self._chain = None if name == inspection.IN_USE else "" if name == inspection.OUTLINE else name
-        edits.update(self.seen.edits, mask_chain=self._chain)
-        if self._chain is None:
+        chain = None if name == inspection.IN_USE else "" if name == inspection.OUTLINE else name
+        self._history.do(lambda now: dataclasses.replace(now, mask_chain=chain))
+        if chain is None:
             self._result = f"Chosen: the mask of these inputs, {_where(self.seen.parent.folder)}"
             self._tell_state()
         else:

@@ -27,6 +27,7 @@ class MaskEditor {
     });
     this.build();
     this.listen();
+    this.panel.node.addEventListener("pointerenter", () => this.link.tell("refresh")); // another kernel may have written
     this.link.tell("hello");
   }
 

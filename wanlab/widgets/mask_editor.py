@@ -1,8 +1,8 @@
 """Correct the mask with points, boxes and a brush: a click shows its mask at once, Propagate has the other frames follow.
 
-Every action is in the file of decisions at once (module edits); the cell that applies it makes new inputs of that file.
-The browser sends actions with the frame that it showed and what they are about, `{"op": "click", "frame": 3, …}`; the
-kernel's side keeps the state, its history, and the masks, and tells every view the new state.
+Every action is done to the file of decisions at once (module edits), whoever else writes it; the cell that applies it makes
+new inputs of that file. The browser sends actions with the frame that it showed and what they are about,
+`{"op": "click", "frame": 3, …}`; the kernel's side keeps the history and the masks, and tells every view the new state.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from IPython.display import Image
 
 from wanlab import config, edits, inspection, mask_edits, media, points, viz
-from wanlab.widgets import stills
+from wanlab.widgets import history, stills
 from wanlab.widgets.live_masks import LiveMasks, Packed, StoppedError, Told
 
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
@@ -54,20 +55,17 @@ def sheet(seen: inspection.Inspection, clip: media.Clip) -> Image:
 
 
 class MaskEditor(stills.Stills):
-    """The editor; its state is `decided`, always what the file holds."""
+    """The editor; its state is `decided`, what the file holds."""
 
     _esm = stills.module("marks.js", "mask_editor.js")
 
     def __init__(self, seen: inspection.Inspection, clip: media.Clip) -> None:
         """Take what is looked at and its working clip; begin with what the file of decisions holds."""
         super().__init__(clip)
-        self.path = seen.edits
-        self.decided = _read(seen, clip)
-        self.masks = LiveMasks(seen, clip, self.frames)
         self._size = len(clip), clip.height, clip.width
+        self._history = history.History(seen.edits, *self._size)
+        self.masks = LiveMasks(seen, clip, self.frames)
         self._state = threading.RLock()
-        self._history = [self.decided]
-        self._at = 0
         self._live: dict[int, tuple[points.Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
         self._followed: Packed | None = None  # masks of the last propagation, from the first frame of its range on
         self._followed_by: tuple[range, points.Prompts] = range(0), points.Prompts(())
@@ -77,6 +75,16 @@ class MaskEditor(stills.Stills):
         self._jobs = _Newest()
 
     # what is shown
+
+    @property
+    def path(self) -> Path:
+        """The file of decisions."""
+        return self._history.path
+
+    @property
+    def decided(self) -> edits.Edits:
+        """What the file held when it was last read or written."""
+        return self._history.now
 
     @property
     def outdated(self) -> bool:
@@ -109,7 +117,7 @@ class MaskEditor(stills.Stills):
         elif kind == "cancel":
             self._stop.set()
         elif kind == "export":
-            self.tell("exported", id=content["id"], text=json.dumps(self._as_json()["points"] or {}))
+            self.tell("exported", id=content["id"], text=json.dumps(self._exported()))
         elif kind == "hello":
             self._tell_state()
         else:
@@ -131,29 +139,34 @@ class MaskEditor(stills.Stills):
 
     # actions
 
+    def refresh(self) -> None:
+        """Show what another has written into the file meanwhile."""
+        with self._state:
+            with self._shown():
+                changed = self._history.reload()
+            if changed:
+                self._tell_state()
+
     def _do(self, content: dict[str, Any]) -> None:
         with self._state:
-            self._take_over()
             try:
-                if content["op"] in ("undo", "redo"):
-                    self._at = max(0, min(len(self._history) - 1, self._at + (1 if content["op"] == "redo" else -1)))
-                    self._put(self._history[self._at])
-                else:
-                    made = edits.parse(self._changed(content), self.path.name, *self._size)
-                    if made != self.decided:
-                        self._put(made)
-                        self._history = [*self._history[: self._at + 1], made]
-                        self._at += 1
+                with self._shown():
+                    if content["op"] == "undo":
+                        self._history.undo()
+                    elif content["op"] == "redo":
+                        self._history.redo()
+                    else:
+                        self._history.do(lambda now: self._changed(now, content))
             finally:
                 self._tell_state(content.get("seq"))
 
-    def _changed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return the content of the file after an action.
+    def _changed(self, now: edits.Edits, content: dict[str, Any]) -> edits.Edits:
+        """Return the decisions after an action.
 
         Raises:
-            ValueError: if the action is about a mark that is not there, or its place does not fit.
+            ValueError: if the action is about a mark that is not there.
         """
-        now, op = self.decided, content["op"]
+        op = content["op"]
         clicks, boxes, strokes = list(now.points.clicks), list(now.points.boxes), list(now.strokes)
         stretch = now.stretch
         if op == "click":
@@ -182,38 +195,26 @@ class MaskEditor(stills.Stills):
         else:
             raise ValueError(f"op must be an action of the editor, got {op!r}")
         prompts = points.Prompts(tuple(clicks), tuple(boxes))
-        return self._as_json(dataclasses.replace(now, points=prompts, strokes=tuple(strokes), stretch=stretch))
+        return dataclasses.replace(now, points=prompts, strokes=tuple(strokes), stretch=stretch)
 
-    def _put(self, made: edits.Edits) -> None:
-        """Write a state and show it; the file first, so that what is shown is kept."""
-        before = self.decided
-        content = self._as_json(made)
-        edits.update(self.path, **{name: content[name] for name in ("stretch", "points", "strokes")})
-        followed, self.decided = self.outdated, made
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Have the views ask anew for the masks that a change of the decisions in the block makes other ones."""
+        before, followed = self.decided, self.outdated
+        yield
+        made = self.decided
         if followed != self.outdated or before.stretch != made.stretch:
             self.stale("mask")
             return
         frames = {each.frame for state in (before, made) for each in (*state.points.clicks, *state.points.boxes)}
         frames |= {each.frame for state in (before, made) for each in state.strokes}
-        self.stale("mask", frames=sorted(frames))
+        if before != made:
+            self.stale("mask", frames=sorted(frames))
 
-    def _take_over(self) -> None:
-        """Begin from the file where another editor has written it meanwhile."""
-        if self.path.is_file():
-            there = edits.read(self.path, *self._size)
-            if self._as_json(there) != self._as_json(self.decided):
-                self._history = [*self._history[: self._at + 1], there]
-                self._at += 1
-            self.decided = self._history[self._at] = there
-
-    def _as_json(self, state: edits.Edits | None = None) -> dict[str, Any]:
-        state = state or self.decided
+    def _exported(self) -> dict[str, Any]:
+        """Return the points as a points file holds them."""
         _, height, width = self._size
-        return {
-            "stretch": None if state.stretch is None else list(state.stretch),
-            "points": points.content(state.points, height, width) if any(state.points) else None,
-            "strokes": [edits.as_json(stroke) for stroke in state.strokes],
-        }
+        return points.content(self.decided.points, height, width) if any(self.decided.points) else {}
 
     @staticmethod
     def _fields(mark: Any) -> dict[str, Any]:
@@ -227,8 +228,8 @@ class MaskEditor(stills.Stills):
                 "boxes": [self._fields(box) for box in now.points.boxes],
                 "strokes": [self._fields(stroke) for stroke in now.strokes],
                 "stretch": None if now.stretch is None else list(now.stretch),
-                "undo": self._at > 0,
-                "redo": self._at < len(self._history) - 1,
+                "undo": self._history.undoable > 0,
+                "redo": self._history.redoable > 0,
                 "outdated": self.outdated,
                 "live": [t for t in self._live if self._is_live(t)],
                 "busy": self._busy,

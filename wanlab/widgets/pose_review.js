@@ -5,7 +5,7 @@
      "undo"; "redo".
    From it: "poses" { first, last } with the points, the points as detected (both [n, 133, 3] float32) and the face boxes
      ([n, 4] int32: x1, x2, y1, y2); "face"; "said" { text, first, last }, what was done in which frames;
-     "overview" { faults, corrections, noFace, cuts, undo, redo, notes } with score, missing, jumping ([parts + 1, T] uint8). */
+     "overview" { faults, corrections, entries, noFace, cuts, undo, redo, notes } with score, missing, jumping ([parts + 1, T] uint8). */
 
 import { button, choice, Link, make, press, root } from "./parts.js";
 import { ClipView } from "./clip_view.js";
@@ -61,6 +61,7 @@ class Review {
     this.#listen();
     this.#keys();
     this.choose(this.part);
+    this.frame.node.addEventListener("pointerenter", () => this.link.tell("refresh")); // another kernel may have written
     this.link.tell("begin");
   }
 
@@ -255,7 +256,7 @@ class Review {
     view.on("leave", () => this.#over(null, { x: -1e6, y: -1e6 }));
   }
 
-  #overview({ faults, corrections, noFace, cuts, undo, redo, notes }, buffers) {
+  #overview({ faults, corrections, entries, noFace, cuts, undo, redo, notes }, buffers) {
     const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     const facts = Object.fromEntries(Object.entries(buffers).map(([name, view]) => [name, bytes(view)]));
     this.faults = faults;
@@ -272,7 +273,7 @@ class Review {
     this.undo.disabled = !undo;
     this.redo.disabled = !redo;
     this.notes.textContent = notes.join("; ");
-    this.frame.node.dataset.corrections = undo;
+    this.frame.node.dataset.corrections = entries;
   }
 
   #paint(ctx) {

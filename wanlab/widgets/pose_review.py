@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import traitlets
 from IPython.display import Image, display
 
 from wanlab import config, edits, face, inspection, keypoints, pose, pose_edits, pose_inputs, pose_metrics, viz
+from wanlab.widgets import history
 from wanlab.widgets.stills import Stills, encode, module
 
 CROP = 112  # pixels, the side of a face crop in the strip: 56 at a device pixel ratio of 2
@@ -37,26 +41,34 @@ class PoseReview(Stills):
         clip, detected = made.driving(), made.keypoints()
         assert clip is not None  # checked
         assert detected is not None
-        self._file, self._made, self._detected = seen.edits, made, detected
+        self._made, self._detected = made, detected
         self._size = clip.height, clip.width
         self._guard = threading.RLock()  # messages come in a thread of their own
-        self._groups: list[int] = []  # how many entries each action of this session made
-        self._undone: list[tuple[pose_edits.Entry, ...]] = []
-        self._entries: tuple[pose_edits.Entry, ...] = ()
+        self._history = history.History(seen.edits, len(detected), *self._size)
+        self._last: tuple[pose_edits.Entry, ...] = ()  # what the last action put in
         self._points, self._boxes = detected, pose_inputs.face_boxes(detected, *self._size)
         super().__init__(clip, drawing=_drawing(*self._size))
-        self._read()
+        self._show()
+        earlier = [edits.Edits(pose=self._entries[:n]) for n in range(len(self._entries) + 1)]
+        self._history.remember(itertools.pairwise(earlier))
 
     @property
     def points(self) -> np.ndarray:
         """The key points with all corrections: [T, 133, 3], float32; x, y in pixels of the working clip, score."""
         return self._points
 
+    def refresh(self) -> None:
+        """Show what another has written into the file meanwhile."""
+        with self._guard:
+            before = self._entries
+            if self._history.reload() and self._entries != before:
+                self._show()
+                self._tell_overview()
+
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Answer one message of the browser; see pose_review.js."""
         with self._guard:
             if kind == "begin":
-                self._read()
                 self._tell_overview()
             elif kind == "poses":
                 self._tell_poses(int(content["first"]), int(content["last"]))
@@ -66,80 +78,58 @@ class PoseReview(Stills):
             elif kind == "edit":
                 self._edit(content["entries"], bool(content["merge"]))
             elif kind == "interpolate":
-                self._read()
                 part = content["part"]
                 first, last = content["stretch"] or self._gap(part, int(content["t"]))
                 self._edit([{"do": "interpolate", "part": part, "first": first, "last": last}], merge=False)
             elif kind == "undo":
-                self._undo()
+                self._walk(self._history.undo, "undone: ")
             elif kind == "redo":
-                self._redo()
+                self._walk(self._history.redo, "corrected again: ")
             else:
                 super().received(kind, content)
 
+    @property
+    def _entries(self) -> tuple[pose_edits.Entry, ...]:
+        return self._history.now.pose
+
     def _edit(self, content: Any, merge: bool) -> None:
         """Add corrections, one action of the user's; with `merge` they take the place of the last one, if it is of its kind."""
-        self._read()
         try:
             new = pose_edits.parse(content, "the correction", len(self._detected), *self._size)
-            kept, groups = self._entries, [*self._groups]
-            last = kept[len(kept) - groups[-1] :] if groups else ()
-            if merge and [_place(entry) for entry in last] == [_place(entry) for entry in new]:
-                kept = kept[: len(kept) - groups.pop()]
-            if np.array_equal(pose_edits.apply(self._detected, (*kept, *new)), self._points):
-                return self.tell("said", text="nothing to change: it is so already", first=0, last=len(self._points))
-            self._become((*kept, *new))
+            joined = merge and [_place(entry) for entry in self._last] == [_place(entry) for entry in new]
+
+            def action(now: edits.Edits) -> edits.Edits:
+                kept = [entry for entry in now.pose if not (joined and entry in self._last)]
+                made = pose_edits.apply(self._detected, (*kept, *new))
+                so_already = np.array_equal(made, pose_edits.apply(self._detected, now.pose))
+                return now if so_already else dataclasses.replace(now, pose=(*kept, *new))
+
+            changed = self._history.do(action, joined=joined)
         except (ValueError, OSError):
             self._tell_poses(0, len(self._detected) - 1)  # the browser may have shown it already
             raise
-        self._groups, self._undone = [*groups, len(new)], []
+        self._show()
+        if not changed:
+            return self.tell("said", text="nothing to change: it is so already", first=0, last=len(self._points))
+        self._last = new
         self._say("", new)
         return self._tell_overview()
 
-    def _undo(self) -> None:
-        self._read()
-        if not self._entries:
-            return
-        count = self._groups.pop() if self._groups else 1
-        kept, taken = self._entries[:-count], self._entries[-count:]
-        self._become(kept)
-        self._undone.append(taken)
-        self._say("undone: ", taken)
+    def _walk(self, step: Callable[..., history.Step | None], how: str) -> None:
+        """Undo or redo an action of one's own, and say what it was."""
+        found = step(lambda now: pose_edits.apply(self._detected, now.pose))
+        self._last = ()
+        if found is not None:
+            self._show()
+            gone, come = (one.without(other).pose for one, other in (found, found[::-1]))
+            self._say(how, gone or come)
         self._tell_overview()
 
-    def _redo(self) -> None:
-        self._read()
-        if not self._undone:
-            return
-        again = self._undone.pop()
-        self._become((*self._entries, *again))
-        self._groups.append(len(again))
-        self._say("corrected again: ", again)
-        self._tell_overview()
-
-    def _read(self) -> None:
-        """Take over what the file holds: another view, or another program, may have written it."""
-        entries: tuple[pose_edits.Entry, ...] = ()
-        if self._file.is_file():
-            entries = edits.read(self._file, len(self._detected), *self._size).pose
-        if entries != self._entries:
-            self._show(entries)
-            self._groups, self._undone = [1] * len(entries), []
-
-    def _become(self, entries: tuple[pose_edits.Entry, ...]) -> None:
-        """Write corrections and show what they do.
-
-        Raises:
-            ValueError: corrections that cannot be made; nothing is written.
-        """
-        points = pose_edits.apply(self._detected, entries)
-        edits.update(self._file, pose=pose_edits.to_json(entries))
-        self._show(entries, points)
-
-    def _show(self, entries: tuple[pose_edits.Entry, ...], points: np.ndarray | None = None) -> None:
+    def _show(self) -> None:
+        """Have the views show the pose with the corrections that there are now."""
         before, boxes = self._points, self._boxes.boxes
-        self._points = pose_edits.apply(self._detected, entries) if points is None else points
-        self._entries, self._boxes = entries, pose_inputs.face_boxes(self._points, *self._size)
+        self._points = pose_edits.apply(self._detected, self._entries)
+        self._boxes = pose_inputs.face_boxes(self._points, *self._size)
         other_face = np.flatnonzero((boxes != self._boxes.boxes).any(axis=1))
         changed = np.flatnonzero((before != self._points).any(axis=(1, 2)))
         if len(changed) or len(other_face):
@@ -181,8 +171,9 @@ class PoseReview(Stills):
             corrections=list(pose_edits.describe(self._entries)),
             noFace=no_face,
             cuts=cuts,
-            undo=len(self._entries),
-            redo=len(self._undone),
+            entries=len(self._entries),
+            undo=self._history.undoable,
+            redo=self._history.redoable,
             notes=[
                 f"{name} is your own and is kept as it is: corrections do not show in it"
                 for name in pose_inputs.own_videos(self._made)

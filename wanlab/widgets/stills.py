@@ -7,7 +7,7 @@
             return self.frames[t] if layer == "clip" else Tint(mask, (0, 158, 115))
 
         def received(self, kind, content):   # each other message: what `link.tell(kind, {…})` sends in the browser
-            …
+            …                                # "refresh" is sent whenever the pointer comes into the widget
 
     self.tell("kind", buffers=[…], key=…)    # to every view (`link.on("kind", …)`), from any thread
     self.stale("mask", frames=[3])           # pictures of that layer (of all frames: None) have changed: the views ask anew
@@ -82,6 +82,9 @@ class Stills(anywidget.AnyWidget):
             raise ValueError(f"layer must be clip, got {layer!r}; use clip")
         return self.frames[t]
 
+    def refresh(self) -> None:
+        """Take over what others have changed; called before each message is answered."""
+
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Do what the browser asks for beside pictures."""
         raise ValueError(f"the kernel's side knows no message {kind!r}; run the cell again")
@@ -118,6 +121,12 @@ class Stills(anywidget.AnyWidget):
     def _receive(self, _: Any, content: dict[str, Any], __: Any) -> None:
         """Answer one message; a fault is shown in the widget and is no silence."""
         try:
+            self.refresh()
+        except (OSError, ValueError) as error:
+            self.tell("error", text=str(error))
+        try:
+            if content["kind"] == "refresh":
+                return
             if content["kind"] == "frames":
                 t, layers = int(content["t"]), [str(layer) for layer in content["layers"]]
                 made = [self.coded(t, layer, int(content["width"])) for layer in layers]
