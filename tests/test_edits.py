@@ -111,7 +111,7 @@ def write_twice(path: Path, count: int) -> edits.Edits:
     return edits.read(path, FRAMES, HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [15, pytest.param(300, marks=pytest.mark.slow)])
 def test_two_processes_lose_no_decision(tmp_path: Path, count: int) -> None:
     decided = write_twice(tmp_path / edits.EDITS, count)
     for mine in (0, 1):

@@ -17,15 +17,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import errno
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from wanlab import config, files, mask, points, pose_edits
+from wanlab import config, files, locks, mask, points, pose_edits
 
 EDITS = "edits.json"
 SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
@@ -226,22 +223,9 @@ def as_json(stroke: Stroke) -> dict[str, Any]:
     return {**stroke._asdict(), "path": [list(place) for place in stroke.path]}
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep other writers of a file waiting, those of other processes too, while the block runs.
-
-    The lock's file stays: removed, it would be another one for the next writer than for one that waits.
-    """
-    lock = files.make_folder(path.parent) / f".{path.name}.lock"
-    try:
-        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise OSError(error.errno, f"{lock.name} must be a file, got a link; remove it") from None
-        raise files.explained(error, lock) from error
-    with os.fdopen(number, "r+"):
-        fcntl.flock(number, fcntl.LOCK_EX)
-        yield
+def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
+    """Keep other writers of a file waiting, those of other processes too, while a block runs."""
+    return locks.awaited(files.make_folder(path.parent) / f".{path.name}.lock", path.name)
 
 
 def _as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
