@@ -18,9 +18,7 @@ from wanlab import config, files
 
 KEPT = ".hashes"  # folder of the outputs: what was found of large files; it holds no path
 REMEMBERED = 64 * 2**20  # bytes from which on a file is read once: less takes a fraction of a second
-SAMPLED = (
-    2 * 2**30
-)  # bytes from which on a file is sampled: the 46 GB of Wan2.2-Animate-14B take minutes from a local disk
+SAMPLED = 2 * 2**30  # bytes from which on a file is sampled: the real model's 46 GB take minutes from a local disk
 SAMPLE = 16 * 2**10  # bytes, at the start, in the middle and at the end of each tensor
 PIECES = 4096  # samples, evenly spread, of a large file whose tensors cannot be told apart
 SETTLED_S = 2.0  # seconds that a file must have been left alone: a clock's tick hides a change right after another

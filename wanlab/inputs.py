@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wanlab import config, files, media, runs
+from wanlab import config, files, fingerprints, media, runs
 
 REFERENCE = "src_ref.png"
 EXPORTS = {  # wanlab's name: upstream's file, lossless master
@@ -29,6 +29,17 @@ DRIVING = "driving.mkv"  # the working clip itself
 KEYPOINTS = "keypoints.npz"
 FACTS = "inputs.json"
 EDITED = ("refer_edit.png", "tpl_edit.png")  # what FLUX made of the reference and of the film's first frame
+READ_TOO = (DRIVING, KEYPOINTS, EXPORTS["mask_video"][1], *EDITED)  # what steps read beside the files in use
+DECIDING = (
+    "clip_height",
+    "clip_width",
+    "mask_chain",
+    "no_person",
+    "no_face",
+    "cuts",
+    "own",
+    "preview",
+)  # facts that do
 FACE_SIZE = 512  # pixels, the side of a face crop in upstream's folders
 
 UPSTREAM_NAMES = {  # upstream's and the earlier scripts' words: wanlab's
@@ -134,11 +145,18 @@ class AnimateInputs:
 
     def fingerprint(self, name: str) -> str:
         """Return the SHA-256 of the file in use for a name."""
-        return files.sha256(self.files[name])
+        return fingerprints.of_file(self.files[name])
 
     def sha256(self) -> str:
-        """Return one hash over the files in use: equal contents, equal hash."""
-        return config.digest({name: self.fingerprint(name) for name in sorted(self.files)})
+        """Return one hash over all that a step reads: the files in use, those of READ_TOO, and the facts of DECIDING."""
+        read = {**self.files, **{name: self.folder / name for name in READ_TOO if (self.folder / name).is_file()}}
+        decided = {name: self.facts[name] for name in DECIDING if name in self.facts}
+        return config.digest({"files": {n: fingerprints.of_file(path) for n, path in read.items()}, "facts": decided})
+
+    def has_hash(self, sha256: str) -> bool:
+        """Return whether a run's manifest means these inputs; manifests of before hold a hash over the files in use alone."""
+        earlier = config.digest({name: self.fingerprint(name) for name in self.files})
+        return sha256 in (self.sha256(), earlier)
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from wanlab import (
     checkpoints,
     config,
-    files,
+    fingerprints,
     inputs,
     keypoints,
     mask,
@@ -63,7 +63,9 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
     run = runs.open_run(
         "preprocess",
         resolved,
-        inputs={name: {"file": config.shown(path), "sha256": files.sha256(path)} for name, path in given.items()},
+        inputs={
+            name: {"file": config.shown(path), "sha256": fingerprints.of_file(path)} for name, path in given.items()
+        },
         models=models,
         result_version=RESULT_VERSION,
         preview=left_out,
