@@ -97,10 +97,10 @@ def test_a_working_run_says_how_far_it_is_and_can_be_cancelled(working, capsys: 
     assert f"{run_id} has stopped" in capsys.readouterr().out
     process.wait(10)
     run = runs.find_run(run_id)
-    assert (run.status, run.manifest["error"]["text"]) == ("failed", "interrupted")
+    assert (run.status, run.manifest["error"]["text"]) == ("cancelled", "interrupted")
     assert not run.path(runs.PROGRESS).exists()
     assert cli.main(["runs", "cancel", run_id]) == 1
-    assert "must be running to be cancelled, got failed" in capsys.readouterr().err
+    assert "must be running to be cancelled, got cancelled" in capsys.readouterr().err
     assert cli.main(["runs", "cancel"]) == 2
     assert "no run works, nothing to cancel" in capsys.readouterr().err
 
@@ -139,7 +139,7 @@ def test_a_detached_command_leaves_its_terminal_and_can_be_cancelled(
     assert cli.main(["runs", "cancel"]) == 0
     assert f"{run.id} has stopped" in capfd.readouterr().out
     ended = runs.Run(run.folder)
-    assert (ended.status, ended.manifest["error"]["text"]) == ("failed", "interrupted")
+    assert (ended.status, ended.manifest["error"]["text"]) == ("cancelled", "interrupted")
     log = outputs / ".logs" / ended.manifest["log"]
     deadline = time.monotonic() + 60
     while "report.html" not in log.read_text():  # the command itself ends in good order, with its report

@@ -315,7 +315,7 @@ def test_cancelling_ends_every_process(
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         generate.work(run)
-    assert run.status == "failed"
+    assert run.status == "cancelled"
     assert run.manifest["error"]["text"] == "interrupted"
     pids = [int(pid) for file in files for pid in file.read_text().split()]
     assert len(pids) == 2 * num_gpus

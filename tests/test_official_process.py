@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import signal
 import subprocess
 import sys
@@ -68,34 +66,79 @@ def test_known_failures_say_what_to_do(status: int, lines: list[str], said: str)
 
 
 def test_a_bar_s_states_are_no_lines() -> None:
-    source, target = os.pipe()
-    os.write(target, "one\r\n 5%| 1/20 [\r 10%| 2/20 [\nzwei £".encode())
-    os.close(target)
-    with os.fdopen(source, "rb") as stream:
-        found = [piece for piece in official_process._pieces(stream) if piece[0]]
+    text = "one\r\n 5%| 1/20 [\r 10%| 2/20 [\nzwei £".encode()
+    command = [sys.executable, "-c", f"import sys; sys.stdout.buffer.write({text!r})"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        found = [piece for piece in official_process._pieces(process, lambda: None) if piece[0]]
     assert found == [("one", True), (" 5%| 1/20 [", False), (" 10%| 2/20 [", True), ("zwei £", True)]
+
+
+STUBBORN = """
+import os, signal, sys, time
+def work():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open(sys.argv[1], "a").write(f"{os.getpid()}\\n")
+    time.sleep(300)
+if os.fork() == 0:
+    os.setsid()  # a session of its own, as torchrun's workers have, and its parent gone
+    if os.fork() == 0:
+        work()
+    os._exit(0)
+if len(sys.argv) > 2:
+    while not os.path.exists(sys.argv[1]) or not os.path.getsize(sys.argv[1]):
+        time.sleep(0.02)
+    sys.exit(0)
+work()
+"""
+
+
+def stubborn(tmp_path: Path, *more: str) -> list[str]:
+    """Return the command of a script whose grandchild has left its group and parent, and that listens to no SIGTERM."""
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    return [sys.executable, str(tmp_path / "stubborn.py"), str(tmp_path / "pids"), *more]
+
+
+def pids_of(tmp_path: Path, count: int) -> list[int]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if (tmp_path / "pids").is_file() and len((tmp_path / "pids").read_text().splitlines()) == count:
+            return [int(line) for line in (tmp_path / "pids").read_text().split()]
+        time.sleep(0.02)
+    raise AssertionError("the script does not start")
+
+
+def test_grandchildren_in_a_session_of_their_own_end_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(official_process, "PATIENCE", 0.5)
+    with official_process._group(stubborn(tmp_path), tmp_path, {}):
+        pids = pids_of(tmp_path, 2)
+    assert not any(map(_works, pids))
+
+
+def test_a_script_that_ended_leaves_nobody_who_holds_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is at its end when the script is, though a child of its goes on with the same output."""
+    monkeypatch.setattr(official_process, "PATIENCE", 0.2)
+    with official_process._group(stubborn(tmp_path, "and go"), tmp_path, {}) as process:
+        assert list(official_process._pieces(process, lambda: None)) == [("", True)]
+        pids = pids_of(tmp_path, 1)
+    assert not any(map(_works, pids))
 
 
 def test_the_group_ends_when_wanlab_is_killed(tmp_path: Path) -> None:
     """A kernel that is killed leaves no process on the GPU."""
     code = f"""
-import sys, time
+import time
 from pathlib import Path
 from wanlab import official_process
-child = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']); print(p.pid, flush=True); time.sleep(300)"
-with official_process._group([sys.executable, "-c", child], Path({str(tmp_path)!r}), {{}}) as process:
-    print(process.pid, process.stdout.readline().decode(), flush=True)
+with official_process._group({stubborn(tmp_path)!r}, Path({str(tmp_path)!r}), {{}}):
     time.sleep(300)
 """
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert isinstance(parent.stdout, io.TextIOBase)
-    pids = [int(pid) for pid in parent.stdout.readline().split()]
-    assert len(pids) == 2
-    assert all(map(_works, pids))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    end = time.monotonic() + 10
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        pids = pids_of(tmp_path, 2)
+        assert all(map(_works, pids))
+        parent.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 4 * official_process.HASTE
     while any(map(_works, pids)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(_works, pids))

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from wanlab import config, files, locks, manage, runs
+from wanlab import cli, config, files, locks, manage, runs
 from wanlab.config import GenerateSettings
 
 
@@ -214,7 +215,124 @@ def test_an_interrupted_run_says_so(outputs: Path) -> None:
     run = open_run()
     with pytest.raises(KeyboardInterrupt), run.working():
         raise KeyboardInterrupt
-    assert runs.Run(run.folder).manifest["error"]["text"] == "interrupted"
+    ended = runs.Run(run.folder)
+    assert (ended.status, ended.manifest["error"]["text"]) == ("cancelled", "interrupted")
+
+
+def test_sigterm_is_an_interrupt_and_a_second_one_does_not_tear_the_manifest(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, write = open_run(), files.write_json
+
+    def interrupted(path: Path, value: object) -> None:
+        if isinstance(value, dict) and value.get("status") == "cancelled":
+            os.kill(os.getpid(), signal.SIGINT)
+        write(path, value)
+
+    monkeypatch.setattr(files, "write_json", interrupted)
+    with pytest.raises(KeyboardInterrupt), run.working():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert runs.Run(run.folder).status == "cancelled"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_who_is_asked_to_stop_stops_and_whoever_dies_then_was_cancelled(outputs: Path) -> None:
+    run = open_run()
+    asking = (runs.ask_to_stop(run.folder) for _ in range(5))
+    with pytest.raises(KeyboardInterrupt), run.working():
+        list(run.progress(asking, "think", 5))
+    assert runs.Run(run.folder).status == "cancelled"
+    run.save(status="running")  # as one that was killed leaves it
+    assert runs.Run(run.folder).status == "failed"
+    runs.ask_to_stop(run.folder)
+    assert (runs.Run(run.folder).status, runs.Run(run.folder).manifest["error"]["text"]) == ("cancelled", "interrupted")
+    again = open_run()
+    assert (again.news, again.id) == ("continued", run.id)
+    with again.working():
+        list(again.progress(range(5), "think", 5))
+    assert again.completed
+
+
+def test_what_only_an_unfinished_run_needs_goes_when_it_is_completed(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, remove, seen = open_run(), files.remove, []
+    spare = run.path("segments")
+    spare.mkdir()
+
+    def work(divisor: int) -> None:
+        with run.working():
+            run.remove_when_completed(spare)
+            1 / divisor
+
+    def noting(path: Path) -> None:
+        if path == spare:
+            seen.append(json.loads(run.path(runs.MANIFEST).read_text())["status"])
+        remove(path)
+
+    monkeypatch.setattr(files, "remove", noting)
+    with pytest.raises(ZeroDivisionError):
+        work(0)
+    assert spare.is_dir()
+    work(1)
+    assert seen == ["completed"]
+    assert not spare.exists()
+
+
+def test_parts_of_dead_processes_go_at_the_next_use(outputs: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    name = f".a.{files.host()}-{dead.pid}-01234567.part.mp4"
+    run = open_run()
+    run.path("segments").mkdir()
+    places = [outputs / name, run.path(name), run.path("segments") / name]
+    for place in places:
+        place.write_text("x")
+    with open_run().working():
+        pass
+    assert not [place for place in places if place.exists()]
+
+
+DAMAGES = {
+    "cut in half": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "no table": lambda text: "[1, 2]",
+    "other table": lambda text: '{"a": 1}',
+    "later": lambda text: text.replace('"schema": 1', '"schema": 2'),
+    "no status": lambda text: text.replace('"status"', '"state"'),
+    "unknown status": lambda text: text.replace('"completed"', '"done"'),
+    "settings a list": lambda text: json.dumps({**json.loads(text), "settings": [1]}),
+    "numbers as text": lambda text: json.dumps({**json.loads(text), "seconds_total": "12", "peak_memory_bytes": "1"}),
+    "error a text": lambda text: json.dumps({**json.loads(text), "error": "no"}),
+    "inputs without hash": lambda text: json.dumps({**json.loads(text), "inputs": {"inputs": {}}}),
+    "deep": lambda text: "[" * 100_000,
+    "100 MB": lambda text: json.dumps({**json.loads(text), "notes": ["x" * 100_000_000]}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_manifest_is_listed_and_stands_in_nobody_s_way(
+    outputs: Path, damage: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = open_run(), open_run(result_version=2)
+    for each in (run, other):
+        with each.working():
+            pass
+    text = damage(run.path(runs.MANIFEST).read_text())
+    run.path(runs.MANIFEST).write_text(text)
+    assert [found.id for found in runs.list_runs()] == [other.id]
+    assert cli.main(["runs"]) == 0
+    listed = capsys.readouterr().out
+    assert f"{run.id}  damaged (manifest.json: " in listed
+    assert f"{other.id}  completed" in listed
+    assert "2 runs" in listed
+    assert cli.main(["runs", "compare", other.id, run.id]) == 1
+    assert f"wanlab: {run.id}/manifest.json is damaged: " in capsys.readouterr().err
+    again = open_run()
+    assert again.news == "new"
+    assert run.path(runs.MANIFEST).read_text() == text
+    assert "is damaged: " in capsys.readouterr().out
+    assert runs.find_run("latest").id == other.id
 
 
 def test_the_same_kernel_cannot_work_twice_on_one_run(outputs: Path) -> None:

@@ -196,6 +196,51 @@ def test_workers_end_with_the_one_who_asked(outputs: Path, folder: Path) -> None
         time.sleep(0.1)
 
 
+PATIENT_WORK = """
+import time
+from wanlab import generate
+
+def work(run, loaded):
+    with run.working():
+        for _ in run.progress(range(1000), "denoise", 1000):
+            time.sleep(0.1)
+
+generate.work = work
+"""
+
+
+@pytest.mark.parametrize("count", [2, None])
+def test_an_interrupt_cancels_the_sweep_and_the_points_in_work(
+    outputs: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int | None
+) -> None:
+    """It reaches every process of the group, as a terminal's Ctrl-C and JupyterLab's interrupt do."""
+    (tmp_path / "sitecustomize.py").write_text(PATIENT_WORK)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(config.project_root())]))
+    code = (
+        "import json, sys\nfrom wanlab import config, sweep\n"
+        "sweep.work(sweep.start(config.SweepSettings.build(json.loads(sys.argv[1]))))"
+    )
+    values = settings(folder, workers=count, grid={"seed": [1, 2, 3]}).model_dump_json()
+    command = [sys.executable, "-c", code, values]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while sum((run.folder / runs.PROGRESS).is_file() for run in runs.list_runs("generate")) < (count or 1):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    (run,) = runs.list_runs("sweep")
+    points = [point["status"] for point in run.manifest["points"]]
+    assert (run.status, sorted(points)) == (
+        "cancelled",
+        ["cancelled"] * (count or 1) + ["pending"] * (3 - (count or 1)),
+    )
+    made = {point.status for point in runs.list_runs("generate")}
+    assert made == ({"cancelled", "pending"} if count else {"cancelled"})
+
+
 def executable(path: Path, text: str) -> None:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)

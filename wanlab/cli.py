@@ -437,7 +437,7 @@ def _runs(_: argparse.Namespace) -> int:
     from wanlab import manage, runs
 
     _table(manage.overview())
-    found = runs.list_runs()
+    found = [run.folder for run in runs.list_runs()] + [folder for folder, _ in runs.list_damaged()]
     where = config.shown(config.outputs_root())
     if found:
         print(f"{len(found)} runs, {manage.in_bytes(sum(map(manage.size, found)))} in {where}")

@@ -6,10 +6,12 @@ import contextlib
 import html
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,44 @@ from wanlab import config, files, locks, runs
 NOTEBOOK = "notebook.ipynb"
 REPORT = "report.html"
 BUSY = 3  # what `_run` returns where another process works on the run
+METADATA = "wanlab"  # in a notebook: the status of its run when it was executed
 LOGS = ".logs"  # folder below outputs/ for the output of detached commands
+
+
+class NotebookFailedError(RuntimeError):
+    """A cell of a notebook failed after its run was made."""
+
+
+class _Interrupts:
+    """What Ctrl-C, SIGTERM and a closed terminal do: the first one interrupts the kernel and waits for it, the next ends it.
+
+    nbclient's own way is to end the kernel within 5 seconds, in the middle of a step.
+    """
+
+    def __init__(self) -> None:
+        self.heard = self.begun = self.ended = False
+        self.kernel: int | None = None  # process number while a kernel runs
+
+    def hear(self, *_: object) -> None:
+        """Take a signal."""
+        if self.heard or self.kernel is None:
+            self.ended = True
+            if self.kernel is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.kernel, signal.SIGKILL)
+            raise KeyboardInterrupt
+        self.heard = True
+        print("wanlab: interrupted; the current step is ended first (a second time: at once)", file=sys.stderr)
+        if self.begun:  # else there is nothing to interrupt, and the first cell is not begun
+            runs.ask_to_stop_all_of(self.kernel)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.kernel, signal.SIGINT)
+
+    def before_cell(self, **_: object) -> None:
+        """Begin no cell after an interrupt: between two cells a kernel hears none."""
+        self.begun = True
+        if self.heard:
+            raise KeyboardInterrupt
 
 
 def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
@@ -30,32 +69,70 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         values: what the `parameters` cell is overwritten with, JSON types.
 
     Returns:
-        exit status (0 done, 1 failed, 2 bad parameters) and the run folder, None if the notebook made none, or if another
-        process works on it: its notebook and page are that one's.
+        exit status (0 done, 1 failed or interrupted, 2 bad parameters) and the run folder, None if the notebook made none,
+        or if another process works on it: its notebook and page are that one's.
+
+    Raises:
+        KeyboardInterrupt: if it was interrupted twice, or not in the notebook.
     """
-    with files.part(config.outputs_root() / f"{name}.ipynb") as executed:
-        status = _run(config.project_root() / "notebooks" / f"{name}.ipynb", executed, values)
+    files.remove_dead_parts(config.outputs_root())
+    with files.part(config.outputs_root() / f"{name}.ipynb") as executed, _interrupts() as stop:
+        status = _run(config.project_root() / "notebooks" / f"{name}.ipynb", executed, values, stop)
         if status == BUSY:
             return 1, None
-        _publish(executed, values)
         folder = _run_folder(executed)
+        if folder is None and stop.heard:
+            return status, None
         if folder is None:
             kept = config.outputs_root() / f"failed_{name}.ipynb"
+            _publish(executed, values, "failed")
             files.put(executed, kept)
             print(f"wanlab: {step} made no run; its notebook is {config.shown(kept)}", file=sys.stderr)
             return status or 1, None
-        run = runs.Run(folder)
-        if status or not (folder / REPORT).is_file() or run.manifest["step"] == "report":
-            files.put(executed, folder / NOTEBOOK)  # a reused run keeps the notebook of the work itself
-            render(folder / NOTEBOOK, folder / REPORT, hide_code=step == "report", preview=bool(run.preview))
+        if step == "report":
+            _finish_report(runs.Run(folder), executed, values, status, stop)
+        else:
+            _keep(runs.Run(folder), executed, values)
+    if stop.heard:
+        print("wanlab: finished work is kept, the same command goes on from there", file=sys.stderr)
     print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
     return status, folder
 
 
-def _run(source: Path, executed: Path, values: Mapping[str, Any]) -> int:
+def _keep(run: runs.Run, executed: Path, values: Mapping[str, Any]) -> None:
+    """Put an executed notebook and its page into the run's folder; a reused run keeps the notebook of the work itself."""
+    notebook, page = run.folder / NOTEBOOK, run.folder / REPORT
+    if not (run.completed and _status_of(notebook) == "completed"):
+        _publish(executed, values, run.status)
+        files.put(executed, notebook)
+    if not page.is_file() or page.stat().st_mtime_ns < notebook.stat().st_mtime_ns:
+        render(notebook, page, preview=bool(run.preview))
+
+
+def _finish_report(run: runs.Run, executed: Path, values: Mapping[str, Any], status: int, stop: _Interrupts) -> None:
+    """Put a report's notebook and page into its folder: only now it is completed."""
+    with contextlib.suppress(NotebookFailedError, KeyboardInterrupt), run.working():
+        _publish(executed, values, "failed" if status else "completed")
+        files.put(executed, run.folder / NOTEBOOK)
+        render(run.folder / NOTEBOOK, run.folder / REPORT, hide_code=True, preview=bool(run.preview))
+        run.add_artefact("page", REPORT)
+        if stop.heard:
+            raise KeyboardInterrupt
+        if status:
+            raise NotebookFailedError(f"a cell of the notebook failed; see {REPORT}")
+
+
+def _run(source: Path, executed: Path, values: Mapping[str, Any], stop: _Interrupts) -> int:
     """Execute the notebook `source` with `values` into the file `executed`; return the exit status."""
     import papermill
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+
+    class Kernel(AsyncKernelManager):
+        async def _async_post_start_kernel(self, **how: Any) -> None:
+            await super()._async_post_start_kernel(**how)
+            stop.kernel = self.provisioner.pid  # type: ignore[union-attr]
 
     before = os.environ.get("WANLAB_HEADLESS", "")
     os.environ["WANLAB_HEADLESS"] = "1"  # the kernel inherits it
@@ -70,6 +147,8 @@ def _run(source: Path, executed: Path, values: Mapping[str, Any]) -> int:
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             extra_arguments=["--IPKernelApp.log_level=50"],  # ipykernel calls its usual sockets and shutdown an error
+            kernel_manager_class=Kernel,
+            on_cell_start=stop.before_cell,
         )
     except PapermillExecutionError as error:
         for line in str(error.evalue).splitlines():
@@ -77,9 +156,36 @@ def _run(source: Path, executed: Path, values: Mapping[str, Any]) -> int:
         if error.ename == locks.BusyError.__name__:
             return BUSY
         return 2 if error.ename in (config.SettingsError.__name__, FileNotFoundError.__name__) else 1
+    except DeadKernelError:
+        if not stop.heard:
+            print(f"wanlab: {runs.DIED}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if stop.ended or not stop.heard:
+            raise
+        return 1
     finally:
+        stop.kernel = None
         os.environ["WANLAB_HEADLESS"] = before
     return 0
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[_Interrupts]:
+    """Listen to signals, where this is the main thread; those that are ignored stay so (nohup, `&` in a script)."""
+    stop = _Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, stop.hear)
+    try:
+        yield stop
+    finally:
+        for number in heard:
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
 
 def detach(command_line: Sequence[str]) -> int:
@@ -159,19 +265,28 @@ def render(notebook: Path, page: Path, hide_code: bool = False, preview: bool = 
     files.write_text(page, text)
 
 
-def _publish(notebook: Path, values: Mapping[str, Any]) -> None:
-    """Take absolute paths, user and host out of an executed notebook: it is going to be shared."""
+def _publish(notebook: Path, values: Mapping[str, Any], status: str) -> None:
+    """Take absolute paths, user and host out of an executed notebook, for it is going to be shared; record its run's status."""
     given = [Path(value) for value in values.values() if isinstance(value, str) and Path(value).is_absolute()]
     folders = [json.dumps(str(path.parent))[1:-1] for path in given]
     content = json.loads(runs.scrub(notebook.read_text(encoding="utf-8"), folders))
     content["metadata"].get("papermill", {}).pop("environment_variables", None)
+    content["metadata"][METADATA] = {"status": status}
     files.write_json(notebook, content)
 
 
+def _status_of(notebook: Path) -> str | None:
+    """Return the status that the run of a published notebook had; None where that is not known."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return json.loads(notebook.read_text(encoding="utf-8"))["metadata"][METADATA]["status"]
+    return None
+
+
 def _run_folder(notebook: Path) -> Path | None:
-    """Return the run folder that a cell of the notebook displayed."""
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", []):
-            with contextlib.suppress(KeyError, TypeError):
-                return config.outputs_root() / output["data"][runs.MIMETYPE]["id"]
+    """Return the run folder that a cell of the notebook displayed; a kernel ended early leaves no notebook, perhaps."""
+    with contextlib.suppress(ValueError):
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                with contextlib.suppress(KeyError, TypeError):
+                    return config.outputs_root() / output["data"][runs.MIMETYPE]["id"]
     return None

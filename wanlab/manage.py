@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -17,12 +18,15 @@ PATIENCE = 30.0  # seconds that a cancelled run may take for its current denoisi
 
 def overview() -> list[tuple[str, str]]:
     """Return per run its id and what there is to say: status, time, how far it is, why it failed, its size on disk."""
-    return [(run.id, f"{_state(run)}, {in_bytes(size(run))}") for run in runs.list_runs()]
+    lines = [(run.id, f"{_state(run)}, {in_bytes(size(run.folder))}") for run in runs.list_runs()]
+    for folder, wrong in runs.list_damaged():
+        lines.append((folder.name, f"damaged ({runs.MANIFEST}: {wrong}), {in_bytes(size(folder))}"))
+    return lines
 
 
-def size(run: runs.Run) -> int:
+def size(folder: Path) -> int:
     """Return the bytes of a run's folder."""
-    return sum(path.lstat().st_size for path in run.folder.rglob("*") if path.is_file())
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def in_bytes(count: int) -> str:
@@ -69,7 +73,7 @@ def remove(chosen: Sequence[runs.Run], confirm: Callable[[str], bool]) -> list[r
     for run in chosen:
         users = [other.id for other in _users(run) if other.id not in {gone.id for gone in chosen}]
         used = f"; {', '.join(users)} {'was' if len(users) == 1 else 'were'} made from it" if users else ""
-        if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run))}{used})?"):
+        if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run.folder))}{used})?"):
             with run.alone():
                 files.remove_run(run.folder)
             removed.append(run)
@@ -99,6 +103,7 @@ def cancel(run: runs.Run, patience: float = PATIENCE) -> bool:
         raise RuntimeError(f"run {run.id} must be running to be cancelled, got {run.status}; nothing to do")
     if not owner.is_here:
         raise RuntimeError(f"{owner} works on run {run.id}; give the command there")
+    runs.ask_to_stop_all_of(owner.pid)
     os.kill(owner.pid, signal.SIGINT)
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -126,7 +131,9 @@ def _state(run: runs.Run) -> str:
     manifest = run.manifest
     if run.status == "running":
         return f"running{_how_far(run)}"
-    error = f" ({manifest['error']['text'].splitlines()[0]})" if manifest.get("error") else ""
+    said = [manifest["error"]["text"].partition("\n")[0]] if manifest.get("error") else []
+    said += [f"kept: {manifest['kept']}"] if manifest.get("kept") else []
+    error = f" ({'; '.join(said)})" if said else ""
     preview = ", a preview" if run.preview else ""
     return f"{run.status}{error}{preview}, {manifest.get('seconds_total', 0):.0f} s"
 

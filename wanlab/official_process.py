@@ -6,6 +6,8 @@ import codecs
 import contextlib
 import os
 import re
+import secrets
+import select
 import shlex
 import signal
 import subprocess
@@ -13,19 +15,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import psutil
 from tqdm import tqdm
 
-from wanlab import runs
+from wanlab import config, runs
 
 LOG = "wan22.log"  # in the run folder: all that the script said
 LAST_LINES = 12  # are shown
 KEPT_LINES = 1000  # are looked through for a known failure: with torchrun each process has its say
 PATIENCE = 40.0  # seconds to end in peace: torchrun gives its workers 30
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "MPLBACKEND")  # wanlab's own; a kernel's MPLBACKEND is not there
-GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(int(sys.argv[1]), signal.SIGTERM)"
+HASTE = 5.0  # seconds where wanlab itself was killed
+MARK = "WANLAB_SCRIPT"  # environment: what a script and all that it starts have in common, in whatever group or session
+GUARD = "import sys; sys.stdin.buffer.read(); sys.path[:0] = sys.argv[1:2]; from wanlab import official_process as o; o.end(sys.argv[2], o.HASTE)"
+LOOK_EVERY = (
+    1.0  # seconds between two looks at whether the run is to stop, or the script has ended without closing its output
+)
 BAR = re.compile(
     r"(?:^|[ |])(\d+)/(\d+) \["
 )  # tqdm's "3/20 [00:10<00:57, 3.4s/it]", "frame_index" of MoviePy among them
@@ -118,7 +125,7 @@ def work(
     with run.path(LOG).open("a", encoding="utf-8") as log:
         print(f"$ {runs.scrub(shlex.join(command), private)}", file=log, flush=True)
         with _group(command, folder, variables) as process:
-            for piece, whole in _pieces(process.stdout):  # type: ignore[arg-type]
+            for piece, whole in _pieces(process, run.stop_if_asked):
                 text = runs.scrub(piece, private).rstrip()
                 if not text:
                     continue
@@ -159,11 +166,12 @@ def _script(command: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def _group(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `command` in a process group of its own, which ends with this block, and with this process however it ends."""
+    """Start `command` in a session of its own; it ends with this block and with this process, with all that it started."""
+    mark = secrets.token_hex(16)
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment,
+        env={**environment, MARK: mark},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -171,45 +179,66 @@ def _group(command: Sequence[str], folder: Path, environment: Mapping[str, str])
     )
     guard = None
     try:
-        watching = [sys.executable, "-I", "-S", "-c", GUARD, str(process.pid)]
+        watching = [sys.executable, "-c", GUARD, str(config.PACKAGE.parent), mark]
         guard = subprocess.Popen(watching, stdin=subprocess.PIPE, start_new_session=True)
         yield process
     finally:
-        if guard is not None:
-            guard.kill()
-            guard.communicate()
-        _end(process)
-        process.stdout.close()  # type: ignore[union-attr]
+        try:
+            end(mark)
+        finally:
+            process.wait()
+            process.stdout.close()  # type: ignore[union-attr]
+            if guard is not None:
+                guard.kill()
+                guard.communicate()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all that it started; torchrun's workers have groups of their own."""
-    if process.poll() is not None:
-        return
-    family = psutil.Process(process.pid).children(recursive=True)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and (process.poll() is None or any(map(_alive, family))):
-        time.sleep(0.1)
-    for member in [*family, *([process] if process.poll() is None else [])]:
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            member.kill()
-    process.wait()
+def end(mark: str, patience: float | None = None) -> None:
+    """End all processes that bear a mark: with SIGTERM, after `patience` seconds (None: PATIENCE), or at an interrupt, with SIGKILL."""
+    try:
+        _signal(mark, signal.SIGTERM)
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+        while time.monotonic() < deadline and _marked(mark):
+            time.sleep(0.1)
+    finally:
+        while _signal(mark, signal.SIGKILL):  # again: one may have started another meanwhile
+            time.sleep(0.02)
 
 
-def _alive(member: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return member.is_running() and member.status() != psutil.STATUS_ZOMBIE
-    return False
+def _signal(mark: str, number: int) -> int:
+    """Send a signal to all processes that bear a mark; return how many they are."""
+    found = _marked(mark)
+    for member in found:
+        with contextlib.suppress(psutil.Error):
+            member.send_signal(number)
+    return len(found)
 
 
-def _pieces(stream: IO[bytes]) -> Iterator[tuple[str, bool]]:
-    """Yield (text, whether it is a whole line): a carriage return ends the state of a progress bar, no line."""
+def _marked(mark: str) -> list[psutil.Process]:
+    """Return the processes that bear a mark and are not ended; those of other users are not looked at."""
+    found = []
+    for member in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if member.environ().get(MARK) == mark and member.status() != psutil.STATUS_ZOMBIE:
+                found.append(member)
+    return found
+
+
+def _pieces(process: subprocess.Popen[bytes], look: Callable[[], None]) -> Iterator[tuple[str, bool]]:
+    """Yield (text, whether it is a whole line): a carriage return ends the state of a progress bar, no line.
+
+    `look` is called now and then; what it raises ends the work.
+    """
+    assert process.stdout is not None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     rest = ""
     while True:
-        block = os.read(stream.fileno(), 65536)
+        ended_before = process.poll() is not None
+        ready = select.select([process.stdout], [], [], LOOK_EVERY)[0]
+        look()
+        if not ready and not ended_before:
+            continue
+        block = os.read(process.stdout.fileno(), 65536) if ready else b""  # a child of an ended script may hold it open
         rest += decoder.decode(block, final=not block)
         *ended, rest = re.split(r"(\r\n|\n|\r)", rest)
         if not block:

@@ -94,8 +94,9 @@ def start(settings: config.ReportSettings) -> runs.Run:
 
 
 def gather(run: runs.Run) -> Story:
-    """Collect the runs, their inputs and the runs that made them; mark the report completed."""
+    """Collect the runs, their inputs and the runs that made them; the report is begun then, and completed with its page."""
     with run.working():
+        run.stop_here()
         chosen = tuple(runs.find_run(folder) for folder in run.settings.run)
         entries = comparison.entries(chosen)
         results = comparison.finished(entries)

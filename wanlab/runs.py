@@ -24,27 +24,24 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 import wanlab
-from wanlab import config, files, locks
+from wanlab import config, files, interrupts, locks, manifests
+from wanlab.manifests import DamagedManifestError
 
-STATUSES = (
-    "pending",
-    "running",
-    "begun",
-    "completed",
-    "failed",
-)  # papermill's words; begun: stopped where it was told to
 MANIFEST = files.MANIFEST
 LOCK = "run.lock"
 NEW = ".lock"  # in the outputs folder: held while a run is looked for and its folder is made
+CANCEL = "run.cancel"  # there: whoever works on the run is to stop, and if they died, they did so because of that
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
+INTERRUPTED = "interrupted"
 PREVIEW = "preview, not the result"
 MIMETYPE = "application/vnd.wanlab.run+json"
 
@@ -63,9 +60,10 @@ class Run:
             None  # hears what `tell` is told; what it raises ends the work
         )
         self._lock: locks.Lock | None = None
-        self._on_disk = _read(folder)  # what the manifest's file held when this process last read or wrote it
+        self._on_disk = manifests.read(folder)  # what the manifest's file held when this process last read or wrote it
         self.manifest: dict[str, Any] = _judged(json.loads(json.dumps(self._on_disk)), folder)
         self._unfinished = False
+        self._spare: list[Path] = []
         self._told = 0.0, "", 0.0  # when, of what, and since when `tell` speaks of that
 
     @property
@@ -75,7 +73,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """One of STATUSES; a run whose owner is gone reads as failed."""
+        """One of `manifests.STATUSES`; a run whose owner is gone reads as failed, or cancelled if that was asked for."""
         return self.manifest["status"]
 
     @property
@@ -101,7 +99,9 @@ class Run:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[bool]:
-        """Hold the run's lock while work is done; mark it completed at the end, begun, or failed with the error.
+        """Hold the run's lock while work is done; mark it completed at the end, begun, cancelled or failed with the error.
+
+        SIGTERM is taken for Ctrl-C meanwhile.
 
         Yields:
             whether there is work: none where another process has completed the run since it was opened here.
@@ -114,29 +114,38 @@ class Run:
                 print(f"{self.id} was completed by another process meanwhile: it is used as it is")
                 yield False
                 return
-            self._unfinished = False
+            self._unfinished, self._spare = False, []
             start = time.monotonic()
             earlier = self.manifest.get("seconds_total", 0.0)
             self.manifest.pop("error", None)
             log = {"log": os.environ[LOG]} if LOG in os.environ else {}
-            files.remove_dead_parts(self.folder)
+            for place in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
+                files.remove_dead_parts(place)
             self.save(status="running", started=_now(), environment=environment(), **log)
             try:
-                yield True
+                with interrupts.sigterm_as_ctrl_c():
+                    self.stop_if_asked()
+                    yield True
             except BaseException as error:  # KeyboardInterrupt too: the manifest must not say "running" for ever
-                text = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+                cancelled = isinstance(error, KeyboardInterrupt | CancelledError)
+                text = INTERRUPTED if cancelled else scrub(str(error))
                 trace = scrub("".join(traceback.format_exception(error)))
-                self._end(
-                    "failed",
-                    earlier + time.monotonic() - start,
-                    {"type": type(error).__name__, "text": scrub(text), "traceback": trace},
-                )
+                fault = {"type": type(error).__name__, "text": text, "traceback": trace}
+                self._end("cancelled" if cancelled else "failed", earlier + time.monotonic() - start, fault)
                 raise
             self._end("begun" if self._unfinished else "completed", earlier + time.monotonic() - start, None)
 
     def stop_here(self) -> None:
         """Have `working` end as begun: what there is can be looked at, and the same settings go on from it."""
         self._unfinished = True
+
+    def keep(self, what: str) -> None:
+        """Record in a few words what a run that is cut off goes on from, e.g. `2 of 5 segments`."""
+        self.save(kept=what)
+
+    def remove_when_completed(self, path: Path) -> None:
+        """Have `working` remove what only an unfinished run needs, once the manifest says completed."""
+        self._spare.append(path)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -159,7 +168,11 @@ class Run:
             yield item
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Tell who watches how far the run is, and leave word for other processes, at most every second."""
+        """Tell who watches how far the run is, and leave word for other processes, at most every second.
+
+        Raises:
+            KeyboardInterrupt: if the run is to stop (`ask_to_stop`).
+        """
         if self.watch is not None:
             self.watch(what, done, total)
         now = time.time()
@@ -169,6 +182,16 @@ class Run:
         self._told = now, what, began
         word = {"what": what, "done": done, "total": total, "seconds": round(now - began, 1)}
         files.write_json(self.folder / PROGRESS, word)
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """End the work as Ctrl-C would if somebody called `ask_to_stop`.
+
+        Raises:
+            KeyboardInterrupt: if so.
+        """
+        if (self.folder / CANCEL).exists():
+            raise KeyboardInterrupt
 
     def add_artefact(self, name: str, file: str, **facts: Any) -> None:
         """Record the finished file `file` of the run folder under `name` with facts such as frames and fps."""
@@ -196,7 +219,7 @@ class Run:
                 self._lock.check()
             self.manifest.update(changes)
             files.write_json(self.folder / MANIFEST, self.manifest)
-            self._on_disk = _read(self.folder)
+            self._on_disk = manifests.read(self.folder)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
@@ -213,7 +236,7 @@ class Run:
             return
         with locks.held(self.folder / LOCK, *_lock_words(self.id)) as self._lock:
             try:
-                found = _read(self.folder)
+                found = manifests.read(self.folder)
                 changed = found != self._on_disk
                 if changed:
                     notes = [*found.get("notes", ()), *self.manifest.get("notes", ())]
@@ -224,13 +247,17 @@ class Run:
                 self._lock = None
 
     def _end(self, status: str, seconds: float, error: dict[str, str] | None) -> None:
-        if self._lock is not None:
-            self._lock.check()
-        if error:
-            self.manifest["error"] = error
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        files.remove(self.folder / PROGRESS)
-        self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
+        with interrupts.deferred():
+            if self._lock is not None:
+                self._lock.check()
+            if error:
+                self.manifest["error"] = error
+            if status == "completed":
+                self.manifest.pop("kept", None)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
+            for path in (self.folder / PROGRESS, self.folder / CANCEL, *(self._spare if self.completed else ())):
+                files.remove(path)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         where = config.shown(self.folder)
@@ -299,7 +326,7 @@ def open_run(
     outputs = files.make_folder(config.outputs_root())
     code = identity(step, settings, inputs, models, result_version)
     manifest = {
-        "schema": 1,
+        "schema": manifests.SCHEMA,
         "id": "",
         "order": 0,
         "step": step,
@@ -321,6 +348,7 @@ def open_run(
         manifest["preview"] = list(preview)
     if made_for:
         manifest["made_for"] = made_for
+    files.remove_dead_parts(outputs)
     with locks.awaited(outputs / NEW, "the list of runs"):  # two that ask for the same run must not make two folders
         found = None if fresh else _newest(outputs, step, code)
         folder, order = found or _new_folder(outputs, step, code), _next_order(outputs)
@@ -330,6 +358,7 @@ def open_run(
         run = Run(found, settings)
         if run.status == "running":
             raise locks.busy(found / LOCK, *_lock_words(run.id))
+        files.remove(found / CANCEL)
         run.news = "reused" if run.completed else "continued"
         if made_for is None and run.manifest.get("made_for"):
             run.save(made_for=None, order=order)
@@ -356,6 +385,7 @@ def find_run(run: Path | str, step: str | None = None, holding: str | None = Non
 
     Raises:
         FileNotFoundError: if there is none; the message names the command that makes one.
+        DamagedManifestError: if the folder's manifest is damaged.
     """
     if str(run) == "latest":
         fitting = [
@@ -396,24 +426,44 @@ def newest(fitting: Sequence[Run], step: str | None, *, previews: bool = False) 
 
 
 def list_runs(step: str | None = None) -> list[Run]:
-    """Return all runs, or those of one step, in the order in which they were made; a folder without a readable manifest is none."""
-    outputs = config.outputs_root()
-    pattern = f"*_{step}_*/{MANIFEST}" if step else f"*/{MANIFEST}"
-    folders = sorted(path.parent for path in outputs.glob(pattern)) if outputs.is_dir() else []
+    """Return all runs, or those of one step, in the order in which they were made; those with a damaged manifest are left out."""
     found = []
-    for folder in folders:
-        with contextlib.suppress(ValueError, OSError):
+    for folder in _run_folders(step):
+        with contextlib.suppress(DamagedManifestError, OSError):
             found.append(Run(folder))
     return sorted(found, key=lambda run: _order(run.manifest))  # of equal ones the names decide
 
 
+def list_damaged() -> list[tuple[Path, str]]:
+    """Return the folders of the outputs whose manifest is damaged, and in a few words what is wrong with each."""
+    return [(folder, wrong) for folder in _run_folders() if (wrong := manifests.fault(folder))]
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a run's manifest; `running` with an owner that is gone reads as failed.
+    """Read a run's manifest; `running` with an owner that is gone reads as cancelled if that was asked for, else failed.
 
     Raises:
-        ValueError: if it is not JSON of this schema.
+        DamagedManifestError, FileNotFoundError: as `manifests.read`.
     """
-    return _judged(_read(folder), folder)
+    return _judged(manifests.read(folder), folder)
+
+
+def ask_to_stop(folder: Path) -> None:
+    """Ask whoever works on a run to stop at the next step; if they die meanwhile, the run reads as cancelled."""
+    files.write_text(folder / CANCEL, "")
+
+
+def ask_to_stop_all_of(pid: int) -> None:
+    """Ask for the end of the runs that process `pid` of this machine and those that it started work on."""
+    import psutil
+
+    family = {pid}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
+    for run in list_runs():
+        at = owner(run.folder) if run.status == "running" else None
+        if at is not None and at.is_here and at.pid in family:
+            ask_to_stop(run.folder)
 
 
 def owner(folder: Path) -> locks.Owner | None:
@@ -502,8 +552,8 @@ def _next_order(outputs: Path) -> int:
     """
     numbers = [0]
     for path in outputs.glob(f"*/{MANIFEST}"):
-        with contextlib.suppress(ValueError, OSError):
-            numbers.append(_order(_read(path.parent)))
+        with contextlib.suppress(DamagedManifestError, OSError):
+            numbers.append(_order(manifests.read(path.parent)))
     return max(numbers) + 1
 
 
@@ -526,29 +576,33 @@ def _clock() -> datetime.datetime:
 
 
 def _newest(outputs: Path, step: str, code: str) -> Path | None:
-    """Return the newest folder of that step and hash, a completed one before an unfinished one."""
-    folders = [path.parent for path in sorted(outputs.glob(f"*_{step}_{code}*/{MANIFEST}"))]
-    manifests = {folder: read_manifest(folder) for folder in folders}
+    """Return the newest folder of that step and hash, a completed one before an unfinished one; none that is damaged."""
+    found = {}
+    for path in sorted(outputs.glob(f"*_{step}_{code}*/{MANIFEST}")):
+        try:
+            found[path.parent] = read_manifest(path.parent)
+        except DamagedManifestError as error:
+            print(f"note: {error}")
     return max(
-        folders,
-        key=lambda folder: (manifests[folder]["status"] == "completed", _order(manifests[folder]), folder.name),
+        found,
+        key=lambda folder: (found[folder]["status"] == "completed", _order(found[folder]), folder.name),
         default=None,
     )
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """Return a manifest as its file holds it."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or manifest.get("status") not in STATUSES or "step" not in manifest:
-        raise ValueError(f"{folder.name}/{MANIFEST} must be a run's manifest, got other JSON; remove the folder")
-    return manifest
+def _run_folders(step: str | None = None) -> list[Path]:
+    outputs = config.outputs_root()
+    pattern = f"*_{step}_*/{MANIFEST}" if step else f"*/{MANIFEST}"
+    return sorted(path.parent for path in outputs.glob(pattern)) if outputs.is_dir() else []
 
 
 def _judged(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the manifest of a run that is called running though nobody works on it as one of a failed run."""
-    if manifest["status"] == "running" and locks.owner(folder / LOCK) is None:
-        return {**manifest, "status": "failed", "error": {"type": "KernelDied", "text": DIED}}
-    return manifest
+    """Return the manifest of a run that is called running though nobody works on it as one of a failed or cancelled run."""
+    if manifest["status"] != "running" or locks.owner(folder / LOCK) is not None:
+        return manifest
+    if (folder / CANCEL).exists():
+        return {**manifest, "status": "cancelled", "error": {"type": "KeyboardInterrupt", "text": INTERRUPTED}}
+    return {**manifest, "status": "failed", "error": {"type": "KernelDied", "text": DIED}}
 
 
 def _lock_words(run_id: str) -> tuple[str, str]:

@@ -142,7 +142,11 @@ def work(run: runs.Run) -> list[comparison.Entry]:
     ]
     chosen = _chosen(all_points, settings)
     left = list(chosen)
-    with contextlib.suppress(PointsFailedError), run.working() as unfinished:  # `finish` says it, after the pictures
+    with (
+        contextlib.suppress(PointsFailedError),  # `finish` says it, after the pictures
+        run.working() as unfinished,
+        _noting_cancelled(run, table),
+    ):
         if not unfinished:
             return list(run.manifest["points"])
         for point, outcome in _outcomes(run, chosen, table):
@@ -154,6 +158,7 @@ def work(run: runs.Run) -> list[comparison.Entry]:
             entry.pop("error", None)
             entry.update(outcome)
             run.save(points=table)
+            run.keep(f"{sum(each['status'] == 'completed' for each in table)} of {len(table)} points")
             said = entry.get("error") or f"{_duration(entry['seconds'])}, {entry['run']}"
             print(f"{title}: {said}", flush=True)
             left.remove(point)
@@ -187,6 +192,20 @@ def finish(run: runs.Run) -> None:
         )
     else:
         print(f"all {len(run.manifest['points'])} points are finished")
+
+
+@contextlib.contextmanager
+def _noting_cancelled(run: runs.Run, table: list[dict[str, Any]]) -> Iterator[None]:
+    """Where the sweep is cancelled, record which of its points were."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for entry in table:
+            if "run" in entry and entry["status"] not in ("completed", "failed"):
+                status = runs.Run(config.outputs_root() / entry["run"]).status
+                entry["status"] = status if status in ("begun", "cancelled") else entry["status"]
+        run.save(points=table)
+        raise
 
 
 def newest_settings() -> dict[str, Any]:
@@ -295,10 +314,28 @@ def _in_workers(
         if not clients:
             gpus = 0 if settings.device == "cpu" else torch.cuda.device_count()
             clients.append(stack.enter_context(workers.pool(settings.workers, settings.cluster, gpus)))
-        for number, outcome in workers.each(clients[0], _work_there, tasks, settings.workers):
-            yield given[number], _failed(outcome) if isinstance(outcome, Exception) else outcome
+        open_ = [task[1] for task in tasks]
+        with _ending_in_peace(open_):
+            for number, outcome in workers.each(clients[0], _work_there, tasks, settings.workers):
+                open_.remove(tasks[number][1])
+                yield given[number], _failed(outcome) if isinstance(outcome, Exception) else outcome
 
     return work
+
+
+@contextlib.contextmanager
+def _ending_in_peace(run_ids: Sequence[str]) -> Iterator[None]:
+    """Have workers end their current step of these runs when the sweep is interrupted; a second interrupt ends them at once."""
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        folders = [config.outputs_root() / run_id for run_id in run_ids]
+        for folder in folders:
+            if runs.Run(folder).status == "running":
+                runs.ask_to_stop(folder)
+        while any(runs.Run(folder).status == "running" for folder in folders):
+            time.sleep(0.2)
+        raise
 
 
 def _work_there(
@@ -330,8 +367,11 @@ def _work_there(
             )
         return runs.Run(folder, settings)
 
-    with contextlib.redirect_stdout(io.StringIO()):  # bars of several workers at once are no reading
-        return _work_point(find, preview_steps, _resident)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # bars of several workers at once are no reading
+            return _work_point(find, preview_steps, _resident)
+    except KeyboardInterrupt:  # it would end the worker
+        return {"run": run_id, "status": "cancelled", "seconds": 0.0}
 
 
 def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded: generate.Loaded) -> Outcome:

@@ -174,6 +174,7 @@ def _on_this_machine(count: int, gpus: int) -> Any:
             "options": {
                 **here,
                 "nthreads": 1,
+                "preload": __name__,
                 "memory_limit": None,  # Dask would end a worker at 95 % of its share: a model takes what it takes
                 "silence_logs": logging.CRITICAL,
                 "env": {"CUDA_VISIBLE_DEVICES": names[n]} if gpus else {},
@@ -182,6 +183,11 @@ def _on_this_machine(count: int, gpus: int) -> Any:
         for n in range(count)
     }
     return SpecCluster(scheduler={"cls": Scheduler, "options": here}, workers=workers, silence_logs=logging.CRITICAL)  # pyright: ignore[reportArgumentType]
+
+
+def dask_setup(_: Any) -> None:
+    """Let a worker of this machine ignore Ctrl-C, which reaches all of a terminal's processes: the sweep ends it in peace."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def read_file(file: Path) -> tuple[str | None, dict[str, Any], dict[str, str]]:

@@ -1,0 +1,159 @@
+"""Notebooks without JupyterLab: how they end, and which notebook and page a run keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from wanlab import config, files, headless, runs
+
+WORK = """
+import os, signal, sys, threading, time
+from IPython.display import display
+from wanlab import config, files, runs
+run = runs.open_run("generate", config.GenerateSettings.build({}), inputs={}, models={}, result_version=1)
+display(run)
+"""
+LONG_STEP = """
+def step(seconds):  # of a library in C: an interrupt is heard when it returns
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    time.sleep(seconds)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+
+with run.working(), files.part(run.path("half.txt")):
+    run.keep("1 of 5 segments")
+    run.path("pid").write_text(str(os.getpid()))
+    for _ in range(100):
+        step({length})
+"""
+COMMAND = """
+import sys
+from pathlib import Path
+from wanlab import cli, config, headless
+config.project_root = lambda: Path(sys.argv[1])
+try:
+    sys.exit(headless.execute("generate", "slow", {})[0])
+except KeyboardInterrupt:
+    sys.exit(1)
+"""
+
+
+def project(place: Path, *cells: str) -> Path:
+    """Return a project folder whose only notebook has these cells after its parameters."""
+    (place / "notebooks").mkdir(exist_ok=True)
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.cells = [nbformat.v4.new_markdown_cell("# Slow"), *map(nbformat.v4.new_code_cell, cells)]
+    nbformat.write(notebook, place / "notebooks" / "slow.ipynb")
+    return place
+
+
+def begun(outputs: Path, command: subprocess.Popen) -> runs.Run:
+    """Wait for the run of a command until it is in its long step."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and command.poll() is None:
+        found = [run for run in runs.list_runs() if run.path("pid").is_file()]
+        if found:
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError(f"no run works, the command's status is {command.poll()}")
+
+
+@pytest.mark.parametrize(("signals", "length"), [(["SIGINT"], 4), (["SIGTERM"], 4), (["SIGINT", "SIGINT"], 60)])
+def test_an_interrupt_in_a_long_step_is_cancelled_not_a_death(
+    outputs: Path, tmp_path: Path, signals: list[str], length: int
+) -> None:
+    """After one the step comes to its end, after a second one it does not."""
+    cells = WORK, LONG_STEP.format(length=length), "print('never')"
+    command = [sys.executable, "-c", COMMAND, str(project(tmp_path, *cells))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        run = begun(outputs, process)
+        time.sleep(0.3)
+        start = time.monotonic()
+        for name in signals:
+            process.send_signal(signal.Signals[name])
+            time.sleep(0.2)
+        _, said = process.communicate()
+    assert time.monotonic() - start < 50
+    manifest = runs.Run(run.folder).manifest
+    assert (manifest["status"], manifest["error"]["text"], manifest["kept"]) == ("cancelled", "interrupted", "1 of 5 segments")  # fmt: skip
+    assert process.returncode == 1
+    assert "wanlab: interrupted; the current step is ended first" in said
+    again = runs.open_run("generate", config.GenerateSettings.build({}), inputs={}, models={}, result_version=1)
+    assert (again.news, again.id) == ("continued", run.id)
+    with again.working():
+        pass
+    assert runs.Run(run.folder).completed
+    assert not [path for path in outputs.rglob("*") if files.is_part(path)]
+    if len(signals) == 1:
+        page = (run.folder / headless.REPORT).read_text()
+        assert "KeyboardInterrupt" in page
+        assert "never" not in (run.folder / headless.NOTEBOOK).read_text().split("outputs")[-1]
+
+
+def test_a_killed_kernel_is_a_death(outputs: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", COMMAND, str(project(tmp_path, WORK, LONG_STEP.format(length=4)))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        run = begun(outputs, process)
+        os.kill(int(run.path("pid").read_text()), signal.SIGKILL)
+        _, said = process.communicate()
+    ended = runs.Run(run.folder)
+    assert (ended.status, ended.manifest["error"]["text"]) == ("failed", runs.DIED)
+    assert process.returncode == 1
+    assert runs.DIED in said
+
+
+def test_a_completed_run_gets_the_completed_notebook_and_keeps_it(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headless.config, "project_root", lambda: tmp_path)
+    marks = {"failed": "1 / 0", "completed": "print('all is well')", "reused": "print('only read')"}
+    pages = {}
+    for name, mark in marks.items():
+        project(tmp_path, WORK, f"if not run.completed:\n    with run.working():\n        {mark}\nelse:\n    {mark}")
+        status, folder = headless.execute("generate", "slow", {})
+        assert status == (name == "failed")
+        assert folder is not None
+        pages[name] = (folder / headless.REPORT).read_text()
+    assert "ZeroDivisionError" in pages["failed"]
+    assert "ZeroDivisionError" not in pages["completed"]
+    assert "all is well" in pages["completed"]
+    assert pages["reused"] == pages["completed"]
+    assert json.loads((folder / headless.NOTEBOOK).read_text())["metadata"]["wanlab"] == {"status": "completed"}
+    files.remove(folder / headless.REPORT)
+    headless.execute("generate", "slow", {})
+    assert (folder / headless.REPORT).read_text() == pages["completed"]
+    assert sorted(path.name for path in outputs.iterdir()) == [folder.name]
+
+
+def test_a_report_is_completed_when_its_page_is_there(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headless.config, "project_root", lambda: tmp_path)
+    stop = "with run.working():\n    run.stop_here()"  # as report.gather does
+    project(tmp_path, WORK.replace('"generate"', '"report"'), stop)
+    rendered = headless.render
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(headless, "render", killed)
+    with pytest.raises(SystemExit):
+        headless.execute("report", "slow", {})
+    (run,) = runs.list_runs()
+    assert run.status == "failed"
+    monkeypatch.setattr(headless, "render", rendered)
+    assert headless.execute("report", "slow", {}) == (0, run.folder)
+    run = runs.Run(run.folder)
+    assert (run.status, run.manifest["artefacts"]["page"]["file"]) == ("completed", headless.REPORT)
+    project(tmp_path, WORK.replace('"generate"', '"report"'), stop, "1 / 0")
+    assert headless.execute("report", "slow", {})[0] == 1
+    assert runs.Run(run.folder).status == "failed"
