@@ -502,3 +502,22 @@ def test_a_change_of_source_is_said(
     monkeypatch.setattr(runs, "source_hash", lambda: "other")
     assert open_run().news == "reused"
     assert "source has changed" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_being_made_or_removed_is_no_run_and_goes_with_its_process(outputs: Path) -> None:
+    run = open_run()
+    left = outputs / f".{run.id}.{files.host()}-999999999-0123abcd.part"  # no process has this number
+    shutil.copytree(run.folder, left)
+    assert [found.id for found in runs.list_runs()] == [run.id]
+    assert open_run().id == run.id
+    assert not left.exists()
+
+
+def test_parts_of_a_killed_process_go_when_its_run_goes_on(outputs: Path) -> None:
+    run = open_run()
+    (run.folder / "segments").mkdir()
+    for place in (run.folder, run.folder / "segments"):
+        (place / f".000.{files.host()}-999999999-0123abcd.part.mkv").touch()
+    with run.working():
+        left = [path.name for path in run.folder.rglob("*") if files.is_part(path)]
+        assert left == []

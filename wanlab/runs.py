@@ -351,9 +351,8 @@ def open_run(
     files.remove_dead_parts(outputs)
     with locks.awaited(outputs / NEW, "the list of runs"):  # two that ask for the same run must not make two folders
         found = None if fresh else _newest(outputs, step, code)
-        folder, order = found or _new_folder(outputs, step, code), _next_order(outputs)
-        if not found:
-            files.write_json(folder / MANIFEST, {**manifest, "id": folder.name, "order": order})
+        order = _next_order(outputs)
+        folder = found or _new_folder(outputs, step, code, {**manifest, "order": order})
     if found:
         run = Run(found, settings)
         if run.status == "running":
@@ -551,20 +550,20 @@ def _next_order(outputs: Path) -> int:
     Clocks are set back, and have one second for many runs.
     """
     numbers = [0]
-    for path in outputs.glob(f"*/{MANIFEST}"):
+    for path in outputs.glob(f"[!.]*/{MANIFEST}"):
         with contextlib.suppress(DamagedManifestError, OSError):
             numbers.append(_order(manifests.read(path.parent)))
     return max(numbers) + 1
 
 
-def _new_folder(outputs: Path, step: str, code: str) -> Path:
+def _new_folder(outputs: Path, step: str, code: str, manifest: dict[str, Any]) -> Path:
+    """Make a run folder under a name of its own; it appears with its manifest."""
     stamp = _clock().strftime("%Y%m%dT%H%M%S")
-    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # runs made in the same second
-        with contextlib.suppress(FileExistsError):
-            folder = outputs / f"{stamp}_{step}_{code}{suffix}"
-            folder.mkdir()
-            return folder
-    raise RuntimeError(f"1000 runs of {step} in one second; wait a second")
+    names = (f"{stamp}_{step}_{code}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    folder = next(path for name in names if not (path := outputs / name).exists())  # "-2": made in the same second
+    with files.writing_folder(folder) as part:
+        files.write_json(part / MANIFEST, {**manifest, "id": folder.name})
+    return folder
 
 
 def _now() -> str:
@@ -578,7 +577,7 @@ def _clock() -> datetime.datetime:
 def _newest(outputs: Path, step: str, code: str) -> Path | None:
     """Return the newest folder of that step and hash, a completed one before an unfinished one; none that is damaged."""
     found = {}
-    for path in sorted(outputs.glob(f"*_{step}_{code}*/{MANIFEST}")):
+    for path in sorted(outputs.glob(f"[!.]*_{step}_{code}*/{MANIFEST}")):
         try:
             found[path.parent] = read_manifest(path.parent)
         except DamagedManifestError as error:
@@ -592,7 +591,8 @@ def _newest(outputs: Path, step: str, code: str) -> Path | None:
 
 def _run_folders(step: str | None = None) -> list[Path]:
     outputs = config.outputs_root()
-    pattern = f"*_{step}_*/{MANIFEST}" if step else f"*/{MANIFEST}"
+    name = f"[!.]*_{step}_*" if step else "[!.]*"  # a dot begins the name of a folder that is being made or removed
+    pattern = f"{name}/{MANIFEST}"
     return sorted(path.parent for path in outputs.glob(pattern)) if outputs.is_dir() else []
 
 
