@@ -47,7 +47,28 @@ def folder(tmp_path: Path) -> Path:
 
     It has 9 frames: with segments of 5 and one frame taken over two segments.
     """
-    place = tmp_path / "process_results"
+    return _write_folder(tmp_path / "process_results")
+
+
+@pytest.fixture
+def replacing(folder: Path) -> Path:
+    """Return the folder of inputs with what replace takes too: a film of noise, a box as the person's mask."""
+    return _add_replace(folder)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a `folder` for the tests of a module, which must leave it as it is."""
+    return _write_folder(tmp_path_factory.mktemp("small") / "process_results")
+
+
+@pytest.fixture(scope="module")
+def small_replacing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the `replacing` for the tests of a module, which must leave it as it is."""
+    return _add_replace(_write_folder(tmp_path_factory.mktemp("small") / "process_results"))
+
+
+def _write_folder(place: Path) -> Path:
     place.mkdir()
     pose = np.zeros((9, 128, 96, 3), np.uint8)
     for t in range(9):
@@ -58,9 +79,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-@pytest.fixture
-def replacing(folder: Path) -> Path:
-    """Return the folder of inputs with what replace takes too: a film of noise, a box as the person's mask."""
+def _add_replace(folder: Path) -> Path:
     film = np.random.default_rng(0).integers(0, 255, (9, 128, 96, 3), np.uint8)
     drawn = np.zeros((9, 128, 96, 3), np.uint8)
     drawn[:, 40:90, 30:70] = 255

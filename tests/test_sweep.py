@@ -1,14 +1,10 @@
-"""Sweeps: points, one load, skipped and continued points, kills at random times, points that fail."""
+"""Sweeps: points, one load, skipped and continued points, points that fail or that another process works on."""
 
 from __future__ import annotations
 
 import collections
-import json
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -219,77 +215,6 @@ def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
     own = inspection.start(config.InspectSettings.build(chosen))
     assert own.news == "reused"
     assert inputs.find("latest")[1] == own.id  # whoever asks for it has it
-
-
-SCRIPT = """
-import json, os, sys
-from pathlib import Path
-from wanlab import config, models, sweep
-log = open(sys.argv[2], "a")
-for name in ("encode_text", "encode_image", "encode", "decode", "denoise"):
-    def logged(self, *args, _name=name, _original=getattr(models.Networks, name)):
-        result = _original(self, *args)
-        print(_name, file=log, flush=True)
-        return result
-    setattr(models.Networks, name, logged)
-run = sweep.start(config.SweepSettings.build(json.loads(sys.argv[1])))
-entries = sweep.work(run)
-sweep.finish(run)
-print(json.dumps([entry["run"] for entry in entries]))
-"""
-
-
-def kill_and_rerun(folder: Path, tmp_path: Path, kills: int) -> None:
-    """Kill a sweep -9 at random times until it has been killed `kills` times, then let it end."""
-    chosen = {
-        "inputs": str(folder), "checkpoint": str(checkpoints.NANO), "segment_frame_length": 5, "guidance_scale": 1,
-        "num_inference_steps": 2, "grid": {"shift": [3, 4, 5], "seed": [1, 2]},
-    }  # fmt: skip
-    log, dice = tmp_path / "calls.txt", random.Random(0)
-    command = [sys.executable, "-c", SCRIPT, json.dumps(chosen), str(log)]
-    killed, finished = 0, 0
-    while True:
-        count_before = len(log.read_text().splitlines()) if log.exists() else 0
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            if killed < kills:  # some calls further on, then a little
-                wanted = count_before + dice.randint(3, 16)
-                while process.poll() is None and (len(log.read_text().splitlines()) if log.exists() else 0) < wanted:
-                    time.sleep(0.01)
-                time.sleep(dice.random() * 0.3)
-                process.send_signal(signal.SIGKILL)
-            said, errors = process.communicate()
-        finished = process.returncode
-        if finished == 0:
-            break
-        assert finished == -signal.SIGKILL, errors
-        killed += 1
-    calls = collections.Counter(log.read_text().split())
-    segments, steps = 6 * 2, 2
-    assert segments * steps <= calls["denoise"] <= segments * steps + killed * steps  # an unfinished segment each
-    assert calls["encode_text"] <= killed + 1
-    assert calls["decode"] <= segments + killed
-    uninterrupted = generate.Loaded()
-    for run_id in json.loads(said.splitlines()[-1]):
-        run = runs.find_run(run_id)
-        again = generate.start(
-            config.GenerateSettings.build({**run.manifest["settings"], "inputs": str(folder), "fresh": True})
-        )
-        generate.work(again, uninterrupted)
-        np.testing.assert_array_equal(frames_of(run_id), frames_of(again.id))
-    listed = [run for run in runs.list_runs("sweep")]
-    assert [run.status for run in listed] == ["completed"]
-    before = len(log.read_text().splitlines())
-    subprocess.run(command, check=True, capture_output=True)
-    assert len(log.read_text().splitlines()) == before  # all is finished: nothing is asked of the networks
-
-
-def test_killed_at_a_random_time_it_goes_on(outputs: Path, folder: Path, tmp_path: Path) -> None:
-    kill_and_rerun(folder, tmp_path, 1)
-
-
-@pytest.mark.slow
-def test_killed_twenty_times_it_goes_on(outputs: Path, folder: Path, tmp_path: Path) -> None:
-    kill_and_rerun(folder, tmp_path, 20)
 
 
 def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.Counter[str]) -> None:
