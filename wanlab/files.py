@@ -113,7 +113,8 @@ def remove_dead_parts(folder: Path) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         found = _PART.fullmatch(path.name)
         if found and found[1] == host() and not is_alive(int(found[2])):
-            _remove(path)
+            with contextlib.suppress(FileNotFoundError):  # another process removes it too
+                _remove(path)
 
 
 def remove(path: Path) -> None:

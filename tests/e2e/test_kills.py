@@ -68,7 +68,8 @@ def case(tmp_path_factory: pytest.TempPathFactory, small: Path, small_replacing:
             before.mkdir()
             values = settings[name]
             if name == "report":
-                stages.whole("generate", settings["generate"], before)
+                stages.whole("preprocess", settings["preprocess"], before)
+                stages.whole("generate", {"num_inference_steps": 1, **short}, before)
                 values = {"run": next(before.glob("*_generate_*")).name}
             stage = "sweep" if name == "workers" else name
             shutil.copytree(before, place / "outputs")
