@@ -181,3 +181,18 @@ def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(NotADirectoryError, match=r"but .*file is a file"):
         files.write_text(tmp_path / "file" / "deep" / "a.txt", "x")
+
+
+@pytest.mark.parametrize(
+    "write", ["write_array(path, array)", "write_arrays(path, a=array)", "write_text(path, 'x' * 9000)"]
+)
+def test_a_full_disk_is_named_whatever_is_written(tmp_path: Path, write: str) -> None:
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nimport numpy as np\nfrom wanlab import files\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "path, array = Path(sys.argv[1]), np.random.default_rng(0).random(9000)\n"
+        f"try:\n    files.{write}\nexcept OSError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], capture_output=True, text=True, check=True)
+    assert "disk full while writing a; free space and run again, finished work is kept" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import socket
+import types
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,8 +180,11 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as `.npy` to `path`, whole or not at all; raises as `writing`."""
     import numpy as np
 
-    with writing(path) as unfinished:
-        np.save(unfinished, array, allow_pickle=False)
+    with writing(path) as unfinished, unfinished.open("wb") as file:
+        only_write: Any = types.SimpleNamespace(
+            write=file.write
+        )  # to a real file numpy writes without saying why it fails
+        np.save(only_write, array, allow_pickle=False)
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import resource
+import secrets
 import shutil
 import socket
 import sys
@@ -38,6 +39,9 @@ MANIFEST = files.MANIFEST
 LOCK = "run.lock"
 NEW = ".lock"  # in the outputs folder: held while a run is looked for and its folder is made
 CANCEL = "run.cancel"  # there: whoever works on the run is to stop, and if they died, they did so because of that
+RESERVE = (
+    ".reserve"  # bytes that are given up when a run ends, so that a full disk has room for the manifest that says so
+)
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
@@ -121,6 +125,9 @@ class Run:
             log = {"log": os.environ[LOG]} if LOG in os.environ else {}
             for place in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
                 files.remove_dead_parts(place)
+            files.write_text(
+                self.folder / RESERVE, secrets.token_hex(8192)
+            )  # two manifests with tracebacks; incompressible
             self.save(status="running", started=_now(), environment=environment(), **log)
             try:
                 with interrupts.sigterm_as_ctrl_c():
@@ -254,6 +261,7 @@ class Run:
                 self.manifest["error"] = error
             if status == "completed":
                 self.manifest.pop("kept", None)
+            files.remove(self.folder / RESERVE)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
             self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
             for path in (self.folder / PROGRESS, self.folder / CANCEL, *(self._spare if self.completed else ())):
