@@ -157,3 +157,28 @@ def test_a_report_is_completed_when_its_page_is_there(
     project(tmp_path, WORK.replace('"generate"', '"report"'), stop, "1 / 0")
     assert headless.execute("report", "slow", {})[0] == 1
     assert runs.Run(run.folder).status == "failed"
+
+
+@pytest.mark.parametrize("hold", ["run.alone()", "run.working()"])
+def test_whoever_is_refused_writes_nothing_into_the_run_of_another_process(
+    outputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, hold: str
+) -> None:
+    """The other has opened the run and is about to work (`alone`), or works."""
+    opening = WORK.replace("display(run)", "").replace("from IPython.display import display", "")
+    holder = f"{opening}\nwith {hold}:\n    print('held', flush=True)\n    time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert "held\n" in iter(other.stdout.readline, "")
+        monkeypatch.setattr(config, "project_root", lambda: project(tmp_path, WORK, "with run.working():\n    pass"))
+        before = {path: path.read_bytes() for path in outputs.rglob("*") if path.is_file() and path.parent != outputs}
+        assert headless.execute("generate", "slow", {}) == (1, None)
+        (run,) = runs.list_runs()
+        assert {
+            path: path.read_bytes() for path in outputs.rglob("*") if path.is_file() and path.parent != outputs
+        } == before
+        assert [path.name for path in outputs.iterdir() if path.is_file()] == [runs.NEW]
+        other.kill()
+    said = capfd.readouterr().err
+    assert (
+        f"process {other.pid} of this machine works on it; wait for it, stop it (wanlab runs cancel {run.id})" in said
+    )
