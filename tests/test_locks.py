@@ -153,3 +153,15 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(filelock.FileLock, "acquire", full)
     with pytest.raises(OSError, match=r"disk full while writing a\.lock"), locks.held(tmp_path / "a.lock", "it"):
         pass
+
+
+def test_on_a_full_disk_it_is_held_without_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.touch()
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom wanlab import locks\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\npath = Path(sys.argv[1])\n"
+        "with locks.held(path, 'it'):\n    print(locks.owner(path))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "another process\n"

@@ -109,7 +109,11 @@ def held(path: Path, what: str, remedy: str = REMEDY) -> Iterator[Lock]:
     lock = _acquire(path, what, remedy)
     ended = threading.Event()
     try:
-        _write(path, json.dumps({"pid": os.getpid(), "host": files.host()}))
+        try:
+            _write(path, json.dumps({"pid": os.getpid(), "host": files.host()}))
+        except OSError as error:
+            if error.errno not in files.FULL_DISK:
+                raise  # on a full disk it is held without a name: what is finished can still be used
         threading.Thread(target=_beat, args=(path, ended), daemon=True).start()
         yield Lock(path, what, remedy)
     finally:
