@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab import cli, config, official_setup
+from wanlab import cli, config, headless, official_setup
 
 README = (config.project_root() / "README.md").read_text(encoding="utf-8")
 
@@ -238,3 +239,20 @@ def test_bad_parameters_print_one_line_each_and_no_traceback(tmp_path: Path) -> 
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "wanlab: unknown parameter sede; did you mean seed?"
     assert not list(tmp_path.iterdir())
+
+
+def test_swept_paths_start_at_the_shell_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nano = config.ASSETS / "nano"
+    given = values("sweep", "--grid", f"{{checkpoint: [tuned, {nano}], seed: [1]}}", "--cases", "[{inputs: latest}]")
+    assert given["grid"] == {"checkpoint": [str(tmp_path / "tuned"), "wanlab/assets/nano"], "seed": [1]}
+    assert given["cases"] == "[{inputs: latest}]"  # no path among it: as it was typed
+
+
+def test_swept_paths_are_taken_out_of_a_notebook(tmp_path: Path) -> None:
+    place = tmp_path / "executed.ipynb"
+    text = f"grid = {{'checkpoint': ['{tmp_path}/private/tuned']}}"
+    place.write_text(json.dumps({"cells": [{"source": text}], "metadata": {}}))
+    headless._publish(place, {"grid": {"checkpoint": [f"{tmp_path}/private/tuned"]}}, "completed")
+    assert "private" not in place.read_text()
+    assert "tuned" in place.read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, files, inputs, inspection, media, runs
+from wanlab import checkpoints, config, files, generate, inputs, inspection, media, report, runs
 
 
 @pytest.fixture
@@ -78,6 +78,72 @@ def test_after_a_swap_of_the_key_points_an_inspection_looks_anew(outputs: Path, 
     _rewrite(made / "keypoints.npz", keypoints=np.ones((9, 133, 3), np.float32))
     assert inspection.start(config.InspectSettings.build(chosen)).news == "new"
     assert len(runs.list_runs()) == 2
+
+
+@pytest.fixture
+def elsewhere(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder as one that lies outside a project in which another has its name."""
+    project = tmp_path / "project"
+    shutil.copytree(made, project / made.name)
+    media.write_image(project / made.name / "src_ref.png", np.zeros((128, 96, 3), np.uint8))
+    monkeypatch.setattr(config, "project_root", lambda: project)
+    return made
+
+
+def generation(folder: Path, **more: object) -> runs.Run:
+    return generate.start(config.GenerateSettings.build({"inputs": folder, "checkpoint": checkpoints.NANO, **more}))
+
+
+def test_a_run_finds_its_inputs_outside_the_project_and_tells_nobody(outputs: Path, elsewhere: Path) -> None:
+    run = generation(elsewhere)
+    text = (run.folder / "manifest.json").read_text()
+    assert str(elsewhere.parent) not in text
+    assert json.loads(text)["settings"]["inputs"] == elsewhere.name
+    found = inputs.of_run(runs.Run(run.folder))
+    assert (found.folder, found.notes) == (elsewhere, ())
+    assert (run.folder / runs.PLACES).stat().st_mode & 0o777 == 0o600
+    moved = elsewhere.rename(elsewhere.with_name("moved"))
+    assert generation(moved).id == run.id  # equal contents, named anew: from now on they are there
+    assert inputs.of_run(runs.Run(run.folder)).folder == moved
+    media.write_image(moved / "src_ref.png", np.ones((128, 96, 3), np.uint8))
+    (note,) = inputs.of_run(runs.Run(run.folder)).notes[-1:]
+    assert note == f"the inputs moved are not as {run.id} read them: they are shown as they are now"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_of_a_copied_run_no_others_of_the_same_name_are_taken(
+    outputs: Path, elsewhere: Path, content: str | None
+) -> None:
+    run = generation(elsewhere)
+    (run.folder / runs.PLACES).unlink()
+    if content:
+        (run.folder / runs.PLACES).write_text(content)
+    with pytest.raises(
+        FileNotFoundError, match="this copy of the run does not say where, only others of that name are"
+    ):
+        inputs.of_run(runs.Run(run.folder))
+    shutil.copy(elsewhere / "src_ref.png", config.project_root() / elsewhere.name)
+    assert inputs.of_run(runs.Run(run.folder)).folder == config.project_root() / elsewhere.name  # now they are the same
+    shutil.rmtree(config.project_root() / elsewhere.name)
+    with pytest.raises(FileNotFoundError, match="does not say where; use them where the run was made"):
+        inputs.of_run(runs.Run(run.folder))
+
+
+def test_an_inspection_of_inputs_outside_the_project_is_opened_again(outputs: Path, elsewhere: Path) -> None:
+    chosen = {"inputs": elsewhere, "mask_chain": "grow:2", "auto_keypoint": False, "compare": ()}
+    seen = inspection.work(inspection.start(config.InspectSettings.build(chosen)))
+    again = inspection.reopen(runs.Run(seen.folder))
+    assert again.parent.folder == elsewhere
+    assert again.chosen == "grow:2"
+
+
+def test_a_report_shows_the_inputs_outside_the_project(outputs: Path, elsewhere: Path) -> None:
+    run = generation(elsewhere)
+    with run.working():
+        pass
+    told = report.start(config.ReportSettings.build({"run": run.id}))
+    assert report.gather(told).inputs.folder == elsewhere
+    assert str(elsewhere.parent) not in (told.folder / "manifest.json").read_text()
 
 
 def _rewrite(path: Path, **changes: np.ndarray) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from wanlab import (
     checkpoints,
@@ -261,6 +263,50 @@ def test_a_preview_in_replace_mode_with_guidance_goes_on_bit_for_bit(outputs: Pa
     alone = generate.start(point.settings.replaced(fresh=True))
     generate.work(alone)
     np.testing.assert_array_equal(frames_of(alone.id), frames_of(begun.id))
+
+
+def copy_of_nano(place: Path, changed: bool = False) -> Path:
+    """Copy the bundled checkpoint, with `changed` one tensor of its transformer scaled by 1.05."""
+    shutil.copytree(checkpoints.NANO, place)
+    if changed:
+        (file,) = (place / "transformer").glob("*.safetensors")
+        tensors = load_file(file)
+        name = next(name for name, each in tensors.items() if each.ndim == 2)
+        save_file({**tensors, name: (tensors[name] * 1.05).astype(tensors[name].dtype)}, file)
+    return place
+
+
+def test_checkpoints_are_swept_and_told_apart_by_their_contents(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    tuned = copy_of_nano(tmp_path / "secret" / "nano", changed=True)
+    same = copy_of_nano(tmp_path / "private" / "nano")
+    chosen = settings(folder, grid={"checkpoint": [str(tuned), "wanlab/assets/nano", str(same)]}, shift=4)
+    found = sweep.points(chosen)
+    assert [point.settings.checkpoint for point in found] == [tuned, checkpoints.NANO]  # the third is the second
+    assert [point.values["checkpoint"] for point in found] == ["nano (1)", "wanlab/assets/nano"]
+    run = sweep.start(chosen)
+    text = (run.folder / "manifest.json").read_text()
+    assert str(tmp_path) not in text
+    assert "secret" not in text
+    assert (run.folder / runs.PLACES).stat().st_mode & 0o777 == 0o600
+    again = sweep.newest_settings()
+    assert again["grid"]["checkpoint"] == [str(tuned), str(checkpoints.NANO), str(same)]
+    assert sweep.start(config.SweepSettings.build({**again, "inputs": str(folder)})).id == run.id
+    shutil.rmtree(tuned)
+    copy_of_nano(tuned)
+    assert sweep.start(chosen).id != run.id  # another checkpoint at the same place
+
+
+def test_inputs_are_swept(outputs: Path, folder: Path, replacing: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    media.write_image(other / "src_ref.png", np.full((128, 96, 3), 9, np.uint8))
+    grid = {"inputs": [str(folder), str(other)], "mode": ["animate"]}
+    run = sweep.start(settings(folder, inputs="latest", grid=grid))  # there is no latest, and none is needed
+    assert [point.settings.inputs for point in sweep.points(run.settings)] == [folder, other]
+    entries = [{"values": dict(point.values), "status": "pending"} for point in sweep.points(run.settings)]
+    assert [comparison.title(entry) for entry in entries] == [
+        f"inputs {folder.name}, mode animate", "inputs other, mode animate",
+    ]  # fmt: skip
 
 
 def test_finish_names_points_that_there_are(outputs: Path, folder: Path) -> None:

@@ -364,15 +364,27 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
     if unknown:
         raise SettingsError("\n".join(unknown))
     path_models = {name: model for model in models.values() for name in model.paths()}
+    read = config.parse_text(typed)
     return given | {
         name: _paths_from_shell(path_models[name], name, text) if name in path_models and text is not None else text
-        for name, text in config.parse_text(typed).items()
+        for name, text in (read | _swept_from_shell(read)).items()
     }
 
 
 def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str:
     parts = text.split(",") if model.takes_several(name) else [text]
     return ",".join(part if part in model.words(name) or "://" in part else _from_shell(part) for part in parts)
+
+
+def _swept_from_shell(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `grid` and `cases` that were typed and name paths, with the paths as notebooks read them."""
+    swept = {name: typed[name] for name in ("grid", "cases") if typed.get(name) is not None}
+    try:
+        settings = config.SweepSettings.build(swept)
+    except SettingsError:
+        return {}  # it is said where all settings are checked
+    found = settings.with_paths(_from_shell)
+    return {name: found[name] for name in swept if found[name] != settings.with_paths(str)[name]}
 
 
 def _from_shell(text: str) -> str:

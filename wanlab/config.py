@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_origin
@@ -54,10 +54,19 @@ def shown(path: Path | str) -> str:
     Manifests and reports are shared; an absolute path would tell a user's name and disks.
     """
     full = absolute(path)
+    return _inside(full) or full.name
+
+
+def lies_outside(path: Path | str) -> bool:
+    """Return whether `shown` gives the name of `path` alone, for it lies neither in the outputs nor in the project."""
+    return _inside(absolute(path)) is None
+
+
+def _inside(full: Path) -> str | None:
     for root, name in ((outputs_root(), Path("outputs")), (project_root(), Path())):
         if full.is_relative_to(root):
             return (name / full.relative_to(root)).as_posix()
-    return full.name
+    return None
 
 
 class SettingsError(ValueError):
@@ -133,6 +142,15 @@ class Settings(BaseModel):
             if shown_paths:
                 values[name] = shown_paths if isinstance(getattr(self, name), tuple) else shown_paths[0]
         return values
+
+    def places(self) -> dict[str, Any]:
+        """Return what `published` leaves out, ready for JSON: the fields that hold paths outside the project, those in full."""
+        found = {}
+        for name in set(self.paths()) - set(self.conveniences()):
+            full = [str(absolute(path)) for path in self.files(name)]
+            if any(map(lies_outside, full)):
+                found[name] = full if isinstance(getattr(self, name), tuple) else full[0]
+        return found
 
     @classmethod
     def words(cls, name: str) -> tuple[str, ...]:
@@ -458,6 +476,37 @@ class SweepSettings(_Generation):
         "where the workers are: a scheduler's address (tcp://…), a YAML file for a batch system; None: this machine",
         union_mode="left_to_right",
     )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the result; of swept paths the names, for `sweep` adds what lies there."""
+        return {**super().identity(), **self.with_paths(shown)}
+
+    def published(self) -> dict[str, Any]:
+        """Return all settings, ready for JSON and to be shared: swept paths too as `shown` gives them."""
+        return {**super().published(), **self.with_paths(shown)}
+
+    def places(self) -> dict[str, Any]:
+        """Return what `published` leaves out; of swept paths grid and cases whole."""
+        outside: list[bool] = []
+
+        def full(path: str) -> str:
+            outside.append(lies_outside(path))
+            return str(absolute(path))
+
+        swept = self.with_paths(full)
+        return {**super().places(), **(swept if any(outside) else {})}
+
+    def with_paths(self, change: Callable[[str], str]) -> dict[str, Any]:
+        """Return `grid` and `cases`, ready for JSON, with every path in them replaced by what `change` makes of it."""
+
+        def changed(name: str, value: Any) -> Any:
+            takes_paths = name in GenerateSettings.paths() and value not in GenerateSettings.words(name)
+            return change(str(value)) if takes_paths and isinstance(value, str | Path) else value
+
+        return {
+            "grid": {name: [changed(name, value) for value in values] for name, values in self.grid.items()},
+            "cases": [{name: changed(name, value) for name, value in case.items()} for case in self.cases],
+        }
 
     @field_validator("finish", mode="before")
     @classmethod

@@ -176,6 +176,13 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
+def write_private_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON to `path`, for this user's eyes only, whole or not at all; raises as `writing`."""
+    with writing(path) as unfinished:
+        unfinished.chmod(0o600)
+        unfinished.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as `.npy` to `path`, whole or not at all; raises as `writing`."""
     import numpy as np

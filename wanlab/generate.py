@@ -155,15 +155,20 @@ def start(settings: config.GenerateSettings, made_for: str | None = None) -> run
 
 def is_finished(resolved: config.GenerateSettings) -> bool:
     """Return whether a completed run of these settings (from `resolve`) is there."""
-    made, _ = inputs.find(resolved.inputs)
-    code = runs.identity("generate", resolved, **_made_from(resolved, made, _checkpoint(resolved, made.mode)))
+    code = runs.identity("generate", resolved, **made_from(resolved))
     return any(run.completed and run.manifest["hash"] == code for run in runs.list_runs("generate"))
+
+
+def made_from(resolved: config.GenerateSettings) -> dict[str, Any]:
+    """Return inputs, models and version that decide a result beside its settings (from `resolve`), as `runs.open_run` takes them."""
+    made, _ = inputs.find(resolved.inputs)
+    return _made_from(resolved, made, _checkpoint(resolved, made.mode))
 
 
 def _made_from(
     resolved: config.GenerateSettings, made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
 ) -> dict[str, Any]:
-    """Return what else than its settings decides a result, as `runs.open_run` takes it."""
+    """Do the work of `made_from`."""
     if resolved.backend == "wan22":
         lora = resolved.use_relighting_lora
         weights = official_setup.fingerprint(checkpoint.folder, official_setup.GENERATE, lora=lora)

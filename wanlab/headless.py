@@ -267,7 +267,7 @@ def render(notebook: Path, page: Path, hide_code: bool = False, preview: bool = 
 
 def _publish(notebook: Path, values: Mapping[str, Any], status: str) -> None:
     """Take absolute paths, user and host out of an executed notebook, for it is going to be shared; record its run's status."""
-    given = [Path(value) for value in values.values() if isinstance(value, str) and Path(value).is_absolute()]
+    given = [Path(text) for text in _texts(values) if Path(text).is_absolute()]
     folders = [json.dumps(str(path.parent))[1:-1] for path in given]
     content = json.loads(runs.scrub(notebook.read_text(encoding="utf-8"), folders))
     content["metadata"].get("papermill", {}).pop("environment_variables", None)
@@ -280,6 +280,19 @@ def _status_of(notebook: Path) -> str | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return json.loads(notebook.read_text(encoding="utf-8"))["metadata"][METADATA]["status"]
     return None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a parameter, those in lists and mappings too."""
+    if isinstance(value, str):
+        yield value
+        yield from (part.strip() for part in value.split(",") if "," in value)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, Sequence):
+        for each in value:
+            yield from _texts(each)
 
 
 def _run_folder(notebook: Path) -> Path | None:

@@ -6,6 +6,7 @@ H.264 softens a mask and rings its edge. A folder of upstream's or ComfyUI's, wi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
@@ -317,6 +318,38 @@ def find(place: Path | str, *, previews: bool = False) -> tuple[AnimateInputs, s
         folder = runs.find_run(place, "preprocess", holding=FACTS, previews=previews).folder
     inputs = read(folder)
     return inputs, inputs.facts.get("run")
+
+
+def of_run(run: runs.Run) -> AnimateInputs:
+    """Return the inputs that a run read; where they have changed since, a note of theirs says so.
+
+    Raises:
+        FileNotFoundError: if they are gone, or if only others that happen to have their name are there.
+    """
+    place = run.given()["inputs"]
+    places = [config.absolute(place), *(config.outputs_root() / parent for parent in run.manifest["parents"])]
+    places.insert(1, config.outputs_root() / Path(place).name)  # outputs may have been moved
+    found = []
+    for folder in dict.fromkeys(places):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            found.append(read(folder))
+            if found[-1].has_hash(run.manifest["inputs"]["inputs"]["sha256"]):
+                return found[-1]
+    known = [each for each in found if run.knows_place("inputs") or each.folder.parent == config.outputs_root()]
+    if known:
+        note = (
+            f"the inputs {config.shown(known[0].folder)} are not as {run.id} read them: they are shown as they are now"
+        )
+        return dataclasses.replace(known[0], notes=(*known[0].notes, note))
+    what = f"the inputs {run.manifest['settings']['inputs']} of {run.id} are gone"
+    if not run.knows_place("inputs"):
+        what = (
+            f"the inputs {run.manifest['settings']['inputs']} of {run.id} lie outside the project, and this copy of the run does not say where"
+            + (", only others of that name are here" if found else "")
+        )
+    raise FileNotFoundError(
+        f"{what}; use them where the run was made, or name them to make it anew: wanlab {run.manifest['step']} --inputs FOLDER"
+    )
 
 
 def check_video(name: str, info: media.VideoInfo, *, num_frames: int, height: int, width: int, fps: Fraction) -> None:

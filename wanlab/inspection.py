@@ -282,8 +282,8 @@ def reopen(run: runs.Run) -> Inspection:
     Raises:
         FileNotFoundError: if the inputs that it looked at are gone.
     """
-    looked_at, _ = inputs.find(run.manifest["settings"]["inputs"])
-    chosen = {**run.manifest["settings"], "inputs": looked_at.folder, "save_path": None}
+    looked_at = inputs.of_run(run)
+    chosen = {**run.given(), "inputs": looked_at.folder, "save_path": None}
     return work(runs.Run(run.folder, config.InspectSettings.build(chosen)))
 
 

@@ -69,10 +69,12 @@ def at_generation(
     return Look(settings.replaced(**lower), height, width, (*left_out, NOT_MEASURED))
 
 
-def inputs_of(run: runs.Run, folder: Path) -> inputs.AnimateInputs:
-    """Return the inputs that a generation reads: those made smaller for it, else those of `folder`."""
+def inputs_of(run: runs.Run, folder: Path | None = None) -> inputs.AnimateInputs:
+    """Return the inputs that a generation reads: those made smaller for it, else those of `folder`; None: wherever they are."""
     smaller = run.folder / FOLDER
-    return inputs.read(smaller if smaller.is_dir() else folder)
+    if smaller.is_dir():
+        return inputs.read(smaller)
+    return inputs.of_run(run) if folder is None else inputs.read(folder)
 
 
 def shrink(made: inputs.AnimateInputs, folder: Path, look: Look) -> tuple[str, ...]:

@@ -102,9 +102,7 @@ def gather(run: runs.Run) -> Story:
         results = comparison.finished(entries)
         first = next(iter(results.values()))
         before = _ancestors(first)
-        made = quick_look.inputs_of(
-            first, before[-1].folder if before else config.absolute(first.manifest["settings"]["inputs"])
-        )
+        made = quick_look.inputs_of(first)
         return Story(run.settings.title, run.folder, chosen, entries, results, before, made)
 
 

@@ -42,6 +42,7 @@ CANCEL = "run.cancel"  # there: whoever works on the run is to stop, and if they
 RESERVE = (
     ".reserve"  # bytes that are given up when a run ends, so that a full disk has room for the manifest that says so
 )
+PLACES = "places.json"  # where what lies outside the project is on this machine; never published
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
@@ -200,6 +201,16 @@ class Run:
         if (self.folder / CANCEL).exists():
             raise KeyboardInterrupt
 
+    def given(self) -> dict[str, Any]:
+        """Return the settings of the manifest, ready for JSON, with the paths that it does not tell as this machine knows them."""
+        return {**self.manifest["settings"], **_places(self.folder)}
+
+    def knows_place(self, name: str) -> bool:
+        """Return whether it is certain where what the setting `name` holds lies: the manifest or this machine tells."""
+        if name in _places(self.folder) or "/" in str(self.manifest["settings"].get(name)):
+            return True
+        return name not in self.manifest.get("outside", (name,))  # older ones do not say
+
     def add_artefact(self, name: str, file: str, **facts: Any) -> None:
         """Record the finished file `file` of the run folder under `name` with facts such as frames and fps."""
         path = self.path(file)
@@ -342,6 +353,7 @@ def open_run(
         "status": "pending",
         "created": _now(),
         "settings": settings.published(),
+        "outside": sorted(settings.places()),
         "inputs": {name: dict(facts) for name, facts in inputs.items()},
         "models": dict(models),
         "parents": list(parents),
@@ -369,10 +381,12 @@ def open_run(
         run.news = "reused" if run.completed else "continued"
         if made_for is None and run.manifest.get("made_for"):
             run.save(made_for=None, order=order)
+        _remember_places(folder, settings)
         if run.manifest.get("source_hash") != source_hash():
             print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
         return run
     run = Run(folder, settings, "new")
+    _remember_places(folder, settings)
     if preview:
         run.add_notes(f"{PREVIEW}: {'; '.join(preview)}")
     return run
@@ -537,6 +551,22 @@ def scrub(text: str, folders: Iterable[str] = ()) -> str:
     names = sorted((old for old in swaps if len(old) > 1), key=len, reverse=True)
     embedded = "[A-Za-z0-9+/]{256,}"  # base64 of a video holds "/usr" or a short host name by chance: it stays whole
     return re.sub("|".join([embedded, *map(re.escape, names)]), lambda found: swaps.get(found[0], found[0]), text)
+
+
+def _places(folder: Path) -> dict[str, Any]:
+    """Return what a run folder remembers of paths outside the project, by setting; nothing where it was copied without that."""
+    try:
+        found = json.loads((folder / PLACES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember_places(folder: Path, settings: config.Settings) -> None:
+    """Write down where a run's files outside the project are; a run that is opened again has them where they were named last."""
+    before, now = _places(folder), settings.places()
+    if {**before, **now} != before:
+        files.write_private_json(folder / PLACES, {**before, **now})
 
 
 def _why_not_latest(run: Run, previews: bool) -> str | None:

@@ -22,11 +22,14 @@ RESULT_VERSION = 1  # raise it when the same settings come to mean another resul
 PREVIEW = "preview"  # a setting of 30_generate that is not swept
 LOOK_EVERY = 1.0  # seconds between two looks whether another process has ended
 MASK_CHAIN = "mask_chain"  # swept here, but a setting of 20_inspect
+CLONE = ("wan22_dir", "wan22_python")  # its commit counts, not its place
 SWEPT = tuple(
     name
     for name in config.GenerateSettings.model_fields
-    if name not in (PREVIEW, *config.GenerateSettings.conveniences())
+    if name not in (PREVIEW, *config.GenerateSettings.conveniences()) or name in CLONE
 )
+
+NAMING = ("inputs", "checkpoint", "backend", "mode", "use_relighting_lora")  # with CLONE, what names inputs and models
 
 _resident = generate.Loaded()  # in a worker: of its last point
 
@@ -38,13 +41,16 @@ class PointsFailedError(RuntimeError):
 class Point(NamedTuple):
     """One generation of a sweep: its number from 1, what sets it apart, and all its settings.
 
+    values: by setting, for readers: of a path its name, or what else tells it from the others.
     mask_chain: the chain that its inputs get first, None for the mask as it is.
+    key: equal where settings, inputs, models and chain are: what lies at a path counts, not where.
     """
 
     number: int
     values: Mapping[str, Any]
     settings: config.GenerateSettings
     mask_chain: str | None
+    key: str
 
 
 Outcome = dict[str, Any] | locks.BusyError  # what goes into a point's entry, or that another process works on it
@@ -65,11 +71,16 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
     faults += [f"grid must have values for {name}, got none; use a list" for name, v in settings.grid.items() if not v]
     if faults:
         raise config.SettingsError("\n".join(faults))
-    combinations = [dict(zip(settings.grid, each, strict=True)) for each in itertools.product(*settings.grid.values())]
+    full, named = (
+        settings.with_paths(lambda path: str(config.absolute(path))),
+        settings.with_paths(_names(settings).__getitem__),
+    )
+    given_and_shown = zip(_combinations(**full), _combinations(**named), strict=True)
     common = {name: getattr(settings, name) for name in config.GenerateSettings.model_fields if hasattr(settings, name)}
     found: dict[str, Point] = {}
-    for values in (*(combinations if settings.grid else []), *settings.cases):
-        given = {**common, **values}
+    contents: dict[str, str] = {}  # of inputs and models, by the settings that name them
+    for chosen, values in given_and_shown:
+        given = {**common, **chosen}
         chain = given.pop(MASK_CHAIN, None)
         try:
             mask.parse_chain(chain or "")
@@ -80,13 +91,45 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
         except ValueError as error:
             faults += [f"point {values}: {line}" for line in str(error).splitlines()]
             continue
-        key = config.digest([resolved.identity(), config.shown(resolved.inputs), chain])
-        found.setdefault(key, Point(len(found) + 1, values, resolved, chain))
+        named_by = config.digest([str(getattr(resolved, name)) for name in (*NAMING, *CLONE)])
+        if named_by not in contents:
+            contents[named_by] = config.digest(_contents(resolved))
+        key = config.digest([resolved.identity(), contents[named_by], chain])
+        found.setdefault(key, Point(len(found) + 1, values, resolved, chain, key))
     if faults:
         raise config.SettingsError("\n".join(faults))
     if not found:
         raise config.SettingsError("grid must have at least one point, got none; use {'shift': [3, 5]}")
     return tuple(found.values())
+
+
+def _combinations(grid: Mapping[str, Sequence[Any]], cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings of each point: of every combination of the grid, the first name slowest, then the cases."""
+    combinations = [dict(zip(grid, each, strict=True)) for each in itertools.product(*grid.values())] if grid else []
+    return [*combinations, *map(dict, cases)]
+
+
+def _names(settings: config.SweepSettings) -> dict[str, str]:
+    """Return how each swept path is called: by its name, else as `config.shown` gives it, else with a number behind it."""
+    found: dict[str, None] = {}
+    settings.with_paths(lambda path: (found.setdefault(path), path)[1])
+    places = {path: config.absolute(path) for path in found}
+    distinct = list(dict.fromkeys(places.values()))
+    called: dict[Path, str] = {}
+    for place in distinct:
+        for name in (place.name, config.shown(place)):
+            if not any(name in (other.name, config.shown(other)) for other in distinct if other != place):
+                called[place] = name
+                break
+        else:
+            namesakes = [other for other in distinct if config.shown(other) == config.shown(place)]
+            called[place] = f"{config.shown(place)} ({namesakes.index(place) + 1})"
+    return {path: called[place] for path, place in places.items()}
+
+
+def _contents(resolved: config.GenerateSettings) -> list[Any]:
+    made = generate.made_from(resolved)
+    return [{name: facts["sha256"] for name, facts in made["inputs"].items()}, made["models"]]
 
 
 def start(settings: config.SweepSettings) -> runs.Run:
@@ -97,20 +140,26 @@ def start(settings: config.SweepSettings) -> runs.Run:
     """
     if isinstance(settings.cluster, Path):
         workers.read_file(settings.cluster)
-    made, parent = inputs.find(settings.inputs)
-    settings = settings.replaced(inputs=made.folder)
+    full = settings.with_paths(lambda path: str(config.absolute(path)))
+    none_named = settings.inputs == "latest" and full["grid"].get("inputs") and not settings.cases
+    made, _ = inputs.find(full["grid"]["inputs"][0] if none_named else settings.inputs)
+    settings = settings.replaced(inputs=made.folder, **full)
     all_points = points(settings)
     wrong = [number for number in settings.finish if not 1 <= number <= len(all_points)]
     if wrong:
         raise config.SettingsError(f"finish must name points from 1 to {len(all_points)}, got {wrong[0]}")
+    used = [inputs.find(folder) for folder in dict.fromkeys(point.settings.inputs for point in all_points)]
     run = runs.open_run(
         "sweep",
         settings,
-        inputs={"inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()}},
+        inputs={
+            "inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()},
+            "points": {"sha256": config.digest([point.key for point in all_points])},
+        },
         models={},
         result_version=RESULT_VERSION,
-        parents=(parent,) if parent else (),
-        preview=made.preview,
+        parents=tuple(dict.fromkeys(parent for _, parent in used if parent)),
+        preview=tuple(dict.fromkeys(phrase for made, _ in used for phrase in made.preview)),
         fresh=settings.fresh,
     )
     left = [
@@ -220,7 +269,7 @@ def newest_settings() -> dict[str, Any]:
             "finish must follow a sweep, and there is none yet; make one: wanlab sweep --preview_steps 2"
         )
     hidden = config.SweepSettings.conveniences()
-    return {name: value for name, value in found[-1].manifest["settings"].items() if name not in hidden}
+    return {name: value for name, value in found[-1].given().items() if name not in hidden}
 
 
 def _refuse_of_wan22(settings: config.SweepSettings, point: config.GenerateSettings) -> None:
