@@ -56,7 +56,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         pytest.skip("needs Debian's chromium; .ci/run installs it")
     place = tmp_path_factory.mktemp("lab")
     command = [str(Path(sys.executable).with_name("wanlab")), "lab", "--no-browser", "--port", "0"]
-    with server(command, place, {**os.environ, "WANLAB_OUTPUTS": str(place / "outputs")}) as address:
+    own = {"WANLAB_OUTPUTS": str(place / "outputs"), "JUPYTER_CONFIG_DIR": str(place / "settings")}
+    with server(command, place, {**os.environ, **own}) as address:
         yield Lab(address, place / "outputs", place)
 
 
@@ -105,12 +106,17 @@ def page(lab: Lab, browser: Any) -> Iterator[Any]:
     page.close()
 
 
+def open_notebook(page: Any, lab: Lab, path: str) -> Any:
+    """Open a notebook below the server's root, without those that earlier tests had open; return its panel."""
+    page.goto(f"{lab.base}/lab/tree/{path}?token={lab.token}&reset")
+    return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+
 def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
     """Open a notebook of the project, add lines to its `parameters` cell and run all cells; return its panel."""
     # JupyterLab saves by itself every two minutes: not into the project's notebook
     page.route("**/api/contents/**", lambda route: route.abort() if route.request.method == "PUT" else route.fallback())
-    page.goto(f"{lab.base}/lab/tree/notebooks/{name}.ipynb?token={lab.token}")
-    panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")  # those opened before are still in the page
+    panel = open_notebook(page, lab, f"notebooks/{name}.ipynb")
     panel.get_by_role("heading", name=name.replace("_", " ").title()).wait_for(timeout=60000)
     panel.locator(".jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Control+End")
@@ -123,11 +129,11 @@ def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
 def scroll_to(page: Any, panel: Any, what: Any) -> None:
     """Scroll a notebook until something is in it: JupyterLab puts only those cells into the page that are near its view."""
     panel.locator(".jp-Notebook").hover()
-    for step in range(300):
+    for step in range(900):
         if what.count():
             break
         page.mouse.wheel(0, 800 if step // 15 % 2 == 0 else -800)  # down and up again: it may not be there yet
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(100)
     what.scroll_into_view_if_needed()
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,8 +13,9 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
+from browsing import Lab, open_notebook
 
-from wanlab import headless, media, player
+from wanlab import config, headless, media, player
 
 pytestmark = pytest.mark.browser
 
@@ -192,42 +190,28 @@ def test_the_wipe_moves_by_mouse_and_by_keys(page: Any) -> None:
 
 
 @pytest.fixture
-def lab(report: Path) -> Iterator[str]:
-    """Start JupyterLab beside the results, with a notebook that shows them; return its address."""
+def notebook(report: Path) -> Iterator[str]:
+    """Write a notebook that shows the results below the server's root, in a folder that git ignores; return its path."""
     source = (
         "from pathlib import Path\nfrom wanlab import player\n"
-        f"player.grid([player.Point(n, {{'n': n}}, Path(n + '.mp4'), [{SEAM}]) for n in '012'])"
+        f"player.grid([player.Point(n, {{'n': n}}, Path({str(report.parent)!r}, n + '.mp4'), [{SEAM}]) for n in '012'])"
     )
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata={"kernelspec": kernel})
-    nbformat.write(notebook, report.parent / "lab.ipynb")
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=8912", "--port-retries=0"]
-    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(report.parent / "settings")}
-    with subprocess.Popen(
-        command, cwd=report.parent, env=env, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as server:
-        assert server.stderr is not None
-        tokens = (re.search(r"http://127\.0\.0\.1:8912/lab\?token=(\S+)", line) for line in server.stderr)
-        found = next(filter(None, tokens), None)
-        assert found, "the server did not start"
-        yield f"http://127.0.0.1:8912/lab/tree/lab.ipynb?token={found.group(1)}"
-        server.terminate()
-        server.stderr.close()
+    content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata={"kernelspec": kernel})
+    path = config.project_root() / "outputs" / f"grid_test_{os.getpid()}.ipynb"
+    nbformat.write(content, path)
+    yield f"outputs/{path.name}"
+    path.unlink()
 
 
-def test_it_plays_in_jupyterlab(browser: Any, lab: str) -> None:
+def test_it_plays_in_jupyterlab(browser: Any, lab: Lab, notebook: str) -> None:
     """An executed cell runs the script, and JupyterLab's own shortcuts leave the keys to the player."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(lab)
-    playwright = pytest.importorskip("playwright.sync_api")
-    player = page.locator(".jp-OutputArea .transport")
-    for _ in range(6):  # keys pressed before the kernel is there are lost
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=60000)
-        page.keyboard.press("Shift+Enter")
-        with contextlib.suppress(playwright.TimeoutError):
-            player.wait_for(timeout=15000)
-            break
-    player.wait_for(timeout=1000)
+    panel = open_notebook(page, lab, notebook)
+    page.get_by_text("| Idle").wait_for(timeout=60000)  # keys pressed before the kernel is there are lost
+    panel.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    panel.locator(".jp-OutputArea .transport").wait_for(timeout=60000)
     page.wait_for_function(READY, timeout=20000)
     page.locator(".tally").click()
     for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from browsing import Lab
+from browsing import Lab, open_notebook
 
 from wanlab import config, media
 
@@ -99,8 +99,7 @@ def test_scrubbing_is_quick_and_holds_little(lab: Lab, browser: Any, folder: Pat
     path.write_text(json.dumps(notebook))
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     try:
-        page.goto(f"{lab.base}/lab/tree/{name}?token={lab.token}")
-        panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        panel = open_notebook(page, lab, name)
         page.get_by_text("| Idle").wait_for(timeout=120000)  # the kernel has started
         panel.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Control+Enter")
