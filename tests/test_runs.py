@@ -468,6 +468,18 @@ def test_folders_that_were_copied_here_and_older_ones_have_their_place(outputs: 
     assert [run.id for run in runs.list_runs()] == [second.id, first.id, copied.name, third.id, fourth.id]
 
 
+def test_a_run_of_before_contents_counted_is_named_when_it_is_made_anew(outputs: Path) -> None:
+    old = finished(models={"nano": "names and sizes"})
+    manifest = json.loads((old.folder / "manifest.json").read_text())
+    files.write_json(old.folder / "manifest.json", {name: manifest[name] for name in manifest if name != "order"})
+    run = open_run()
+    assert run.news == "new"
+    assert run.manifest["notes"] == [
+        "a run of an earlier wanlab has these settings; now all contents of inputs and weights count: once anew"
+    ]
+    assert open_run(models={"nano": "names and sizes"}).id == old.id
+
+
 def test_two_processes_never_get_one_number(outputs: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests'); import test_runs; [test_runs.open_run(fresh=True) for _ in range(8)]"

@@ -387,6 +387,11 @@ def open_run(
         return run
     run = Run(folder, settings, "new")
     _remember_places(folder, settings)
+    earlier = [each for each in list_runs(step) if each.completed and not _order(each.manifest)]
+    if any(each.manifest["settings"] == run.manifest["settings"] for each in earlier):
+        run.add_notes(
+            "a run of an earlier wanlab has these settings; now all contents of inputs and weights count: once anew"
+        )
     if preview:
         run.add_notes(f"{PREVIEW}: {'; '.join(preview)}")
     return run
