@@ -16,7 +16,8 @@
 # %% [markdown]
 # # 20 Inspect
 # The inputs that 10_preprocess made go in; you see and correct poses and masks. What you decide is kept at once in
-# `edits.json` beside the inputs, and comes out as new inputs; the old ones stay as they are.
+# `edits.json` beside them, and comes out as new inputs; the old ones stay as they are. Opened on inputs that it made itself,
+# it shows every decision again, to be added to or taken back.
 
 # %% tags=["parameters"]
 inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one
@@ -76,8 +77,9 @@ mask_editor(seen)
 
 # %% [markdown]
 # ## Apply
-# Makes new inputs of what you decided above; run this cell again after every change. `30_generate` takes the newest
-# inputs by itself. `wanlab inspect --inputs … --edits edits.json` does the same without a browser.
+# Makes new inputs of all that is decided now, always from those that 10_preprocess made; run this cell again after every
+# change. `30_generate` takes what was applied last by itself, and says which decisions are not applied.
+# `wanlab inspect --inputs … --edits edits.json` does the same without a browser.
 
 # %%
 corrected = inspection.replay(seen)

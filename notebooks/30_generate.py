@@ -44,8 +44,8 @@ output_path = None  # mp4 file that gets a copy of the result
 
 # %% [markdown]
 # ## Settings and run
-# A misspelt name or a wrong value stops here, before any weight is loaded. Look at the checkpoint and at what `None`
-# became. A run that was cut off goes on from its last finished segment. `preview = True` is a quick look before the long run:
+# A misspelt name or a wrong value stops here, before any weight is loaded. Look at the checkpoint, at what `None`
+# became, and whether a note names decisions of 20_inspect that are not applied. A run that was cut off goes on from its last finished segment. `preview = True` is a quick look before the long run:
 # what it leaves out is said here and stays with the run.
 
 # %%

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -304,26 +305,27 @@ def test_a_chosen_chain_is_replayed_and_gives_way_to_the_setting(parent: inputs.
 
 
 def test_without_a_decision_nothing_is_made(
-    parent: inputs.AnimateInputs, decided: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    parent: inputs.AnimateInputs, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edits.update(decided, points=None, strokes=[])
-    seen = inspection.work(inspection.start(build(parent)))
+    copied = shutil.copytree(parent.folder, tmp_path / "copied", ignore=shutil.ignore_patterns("manifest.json"))
+    seen = inspection.work(inspection.start(build(parent, inputs=copied)))
+    edits.update(seen.edits, stretch=[0, 1])
     assert inspection.replay(seen) is seen
     assert "nothing was changed by hand" in capsys.readouterr().out
-    edits.update(decided, mask_chain="fill")
+    edits.update(seen.edits, mask_chain="fill")
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     assert inspection.replay(seen) is seen
-    assert "to replay them: --edits outputs/" in capsys.readouterr().out
+    assert "--edits copied/edits.json" in capsys.readouterr().out
 
 
-def test_refusals_name_the_remedy(parent: inputs.AnimateInputs, decided: Path) -> None:
+def test_refusals_name_the_remedy(parent: inputs.AnimateInputs, decided: Path, tmp_path: Path) -> None:
     with pytest.raises(config.SettingsError, match="points must be left out with edits"):
         inspection.start(build(parent, edits=decided, points=decided))
     edits.update(decided, points={"negative": [{"x": 5, "y": 5}]}, stretch=None)
     with pytest.raises(config.SettingsError, match="positive point or a box for object 1"):
         inspection.start(build(parent, edits=decided))
-    edits.update(decided, points=None, strokes=[], pose=[])
+    edits.update(tmp_path / "none.json", stretch=[0, 1])
     with pytest.raises(config.SettingsError, match="edits must hold a decision, got none"):
-        inspection.start(build(parent, edits=decided))
+        inspection.start(build(parent, edits=tmp_path / "none.json"))
     with pytest.raises(FileNotFoundError, match="edits must be a file, got nowhere.json"):
         inspection.start(build(parent, edits="nowhere.json"))

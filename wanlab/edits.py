@@ -170,7 +170,7 @@ def change(
     with _alone(path):
         content = _load(path) if path.is_file() else {}
         before = parse(content, path.name, num_frames, height, width)
-        now, wanted = (_as_content(decided, height, width) for decided in (before, action(before)))
+        now, wanted = (as_content(decided, height, width) for decided in (before, action(before)))
         after = parse(wanted, path.name, num_frames, height, width)
         changed = {name: value for name, value in wanted.items() if value != now[name]}
         if changed:
@@ -218,17 +218,7 @@ def update(path: Path, **sections: Any) -> None:
         files.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
 
 
-def as_json(stroke: Stroke) -> dict[str, Any]:
-    """Return a stroke as the file holds it."""
-    return {**stroke._asdict(), "path": [list(place) for place in stroke.path]}
-
-
-def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
-    """Keep other writers of a file waiting, those of other processes too, while a block runs."""
-    return locks.awaited(files.make_folder(path.parent) / f".{path.name}.lock", path.name)
-
-
-def _as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
+def as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
     """Return decisions as the file holds them, for a working clip of `height` x `width` pixels."""
     return {
         "stretch": None if decided.stretch is None else list(decided.stretch),
@@ -237,6 +227,16 @@ def _as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
         "pose": pose_edits.to_json(decided.pose),
         "mask_chain": decided.mask_chain,
     }
+
+
+def as_json(stroke: Stroke) -> dict[str, Any]:
+    """Return a stroke as the file holds it."""
+    return {**stroke._asdict(), "path": [list(place) for place in stroke.path]}
+
+
+def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
+    """Keep other writers of a file waiting, those of other processes too, while a block runs."""
+    return locks.awaited(files.make_folder(path.parent) / f".{path.name}.lock", path.name)
 
 
 def _merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T]) -> tuple[T, ...]:

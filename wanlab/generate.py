@@ -21,6 +21,7 @@ from tqdm import tqdm
 from wanlab import (
     checkpoints,
     config,
+    decisions,
     evaluation,
     files,
     inputs,
@@ -144,6 +145,11 @@ def start(settings: config.GenerateSettings, made_for: str | None = None) -> run
         made_for=made_for,
     )
     run.add_notes(*checkpoint.notes, *made.notes)
+    not_applied = decisions.unapplied(made)
+    if not_applied and run.completed:  # its manifest says what was so when it was made
+        print(f"note: {not_applied}")
+    elif not_applied:
+        run.add_notes(not_applied)
     if resolved.backend == "wan22":
         run.add_notes(*official.notes(resolved, _clone(resolved), settings.prompt))
     if checkpoint.folder == checkpoints.NANO:

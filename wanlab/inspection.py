@@ -18,6 +18,7 @@ import numpy as np
 
 from wanlab import (
     config,
+    decisions,
     edits,
     files,
     inputs,
@@ -28,7 +29,6 @@ from wanlab import (
     media,
     person_masks,
     points,
-    pose_edits,
     pose_inputs,
     runs,
     sam_models,
@@ -52,10 +52,12 @@ class Inspection:
         base: the variant that the others are compared with.
         chosen: the variant that the new inputs hold, None without.
         numbers: per variant and metric one value per frame, [T], float64; empty in animate.
-        parent: the inputs that were looked at; `made` may be new ones.
-        edits: the file of decisions about them, which editors write and `replay` reads; it may not be there yet.
+        parent: the inputs that decisions are replayed on; those that were looked at, or where they hold decisions already,
+            the ones without any that they were made from.
+        edits: the file of decisions about the working clip, which editors write and `replay` reads; it may not be there yet.
         by_hand: what was changed by hand, a few words each.
-        asked: the settings as they were given.
+        asked: the settings as they were given; inputs are the folder that they meant.
+        opened: the inputs that were looked at; None: parent.
     """
 
     folder: Path
@@ -69,6 +71,12 @@ class Inspection:
     edits: Path
     by_hand: tuple[str, ...]
     asked: config.InspectSettings
+    opened: inputs.AnimateInputs | None = None
+
+    @property
+    def looked_at(self) -> inputs.AnimateInputs:
+        """The inputs that were looked at, which may hold decisions."""
+        return self.opened or self.parent
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,7 +104,9 @@ def start(settings: config.InspectSettings, made_for: str | None = None) -> runs
         SettingsError: a chain, points, edits or a film that do not fit, or a mask setting for inputs of animate.
         FileNotFoundError: if the inputs, the film, the points or the edits are missing; the message names the option.
     """
-    made, parent = inputs.find(settings.inputs)
+    opened, _ = inputs.find(settings.inputs)
+    found = decisions.origin(opened)
+    made = found.start if settings.points or settings.edits else opened
     if settings.points and settings.edits:
         raise config.SettingsError(
             "points must be left out with edits, which hold points themselves; import them in the editor of 20_inspect"
@@ -107,15 +117,17 @@ def start(settings: config.InspectSettings, made_for: str | None = None) -> runs
         )
     named = {"points": settings.points, "edits": settings.edits}
     if made.driving() is None:
-        named["driving_video"] = settings.driving_video
-        if made.mode == "replace" and settings.driving_video is None:
+        own = opened.folder / inputs.DRIVING
+        named["driving_video"] = own if settings.driving_video is None and own.is_file() else settings.driving_video
+        if made.mode == "replace" and named["driving_video"] is None:
             raise FileNotFoundError(
                 f"{inputs.DRIVING} is missing in {config.shown(made.folder)}, as in folders of other tools; name the film "
                 "that the inputs were made from: --driving_video film.mp4"
             )
     given = {name: _existing(name, path) for name, path in named.items() if path is not None}
-    decided, looks_anew = _decided(given["edits"], made) if "edits" in given else (edits.Edits(), False)
-    chain = decided.mask_chain if settings.mask_chain is None else settings.mask_chain
+    decided, looks_anew = _decided(given["edits"], made, found) if "edits" in given else (edits.Edits(), False)
+    asked_chain = _asked_chain(settings, decided, found)
+    chain = decided.mask_chain if asked_chain is None else asked_chain
     if chain is None and (settings.points or decided.of_the_mask):
         chain = made.facts.get("mask_chain") or mask.DEFAULT_CHAIN
     weights, passed_over = None, ()
@@ -144,21 +156,32 @@ def start(settings: config.InspectSettings, made_for: str | None = None) -> runs
         resolved,
         inputs={
             "inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()},
-            **{name: {"file": config.shown(path), "sha256": files.sha256(path)} for name, path in given.items()},
+            **{
+                name: {
+                    "file": config.shown(path),
+                    "sha256": decided.digest() if name == "edits" else files.sha256(path),
+                }
+                for name, path in given.items()
+            },
         },
         models=keypoints.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
         result_version=RESULT_VERSION,
-        parents=(parent,) if parent else (),
+        parents=(made.facts["run"],) if made.facts.get("run") else (),
         preview=made.preview,
         fresh=settings.fresh,
         made_for=made_for,
     )
-    run.asked = settings
-    run.add_notes(*made.notes, *passed_over)
+    run.asked = settings.replaced(inputs=opened.folder)
+    run.add_notes(*made.notes, *passed_over, *found.notes)
+    decisions.record(run, found.trail[found.trail.index(made) :], given.get("edits"))
+    if asked_chain != run.manifest.get("asked_chain"):
+        run.save(asked_chain=asked_chain)
+    if not config.headless() and made_for is None and settings.edits is None:
+        decisions.bring_back(found)
     if "edits" in given:
         files.copy(given["edits"], run.path(REPLAYED))
         run.save(by_hand=list(decided.describe()))
-        run.add_notes(f"changed by hand: {'; '.join(decided.describe())}")
+        run.add_notes(f"changed by hand: {'; '.join(decided.describe()) or 'nothing any more'}")
         unused = mask_edits.unused(decided)
         if unused:
             run.add_notes(f"{unused} of the points and boxes lie outside the stretch and do not count")
@@ -187,6 +210,7 @@ def work(run: runs.Run) -> Inspection:
         inputs.copy(run.folder, target)
         print(f"inputs copied to {target}")
     numbers = json.loads(run.path(NUMBERS).read_text(encoding="utf-8"))
+    found = decisions.origin(looked_at)
     return Inspection(
         folder=run.folder,
         made=inputs.read(run.folder) if new else looked_at,
@@ -195,18 +219,21 @@ def work(run: runs.Run) -> Inspection:
         base=run.manifest["artefacts"]["variants"]["base"],
         chosen=_chosen(settings) if new and looked_at.mode == "replace" else None,
         numbers={name: {metric: np.array(values) for metric, values in row.items()} for name, row in numbers.items()},
-        parent=looked_at,
-        edits=config.absolute(settings.edits) if settings.edits else looked_at.folder / edits.EDITS,
+        parent=found.start,
+        edits=config.absolute(settings.edits) if settings.edits else found.file,
         by_hand=tuple(run.manifest.get("by_hand", ())),
         asked=run.asked,
+        opened=looked_at,
     )
 
 
 def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = None) -> Inspection:
     """Make new inputs from the decisions in `seen.edits`, as `wanlab inspect --edits` does; `seen` itself without any.
 
-    Headless nothing is made beyond what the settings ask for: a replay is asked for by `edits`. The slow variant
-    auto-keypoint is left out, for new inputs do not need it.
+    They are the newest inputs from then on, also where an earlier run made them, and what other decisions led to before is
+    passed over. Where all decisions were taken back, they are those without any. Headless nothing is made beyond what the
+    settings ask for: a replay is asked for by `edits`. The slow variant auto-keypoint is left out, for new inputs do not
+    need it.
 
     Args:
         seen: what was looked at.
@@ -216,21 +243,25 @@ def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = Non
         SettingsError: if what was decided is not finished, e.g. negative points alone.
     """
     if seen.asked.edits is not None and config.headless():
+        runs.Run(seen.folder).bring_forward()
         return seen
-    if not seen.edits.is_file() or _read_edits(seen.edits, seen.parent).empty:
+    opened = inputs.read(config.absolute(seen.asked.inputs))
+    where = decisions.shown(seen.edits)
+    if not _is_to_be_applied(seen.edits, opened):
         print("nothing was changed by hand")
         return seen
-    where = config.shown(seen.edits)
     if seen.asked.points is not None:
         print(f"{where} does not count, for points were given")
         return seen
     if config.headless():
-        print(f"{where} holds decisions; to replay them: --edits {where}")
+        print(decisions.unapplied(opened) or f"the decisions in {where} are applied")
         return seen
     slow = seen.asked.auto_keypoint and seen.asked.base == AUTO_KEYPOINT
-    run = start(seen.asked.replaced(inputs=seen.parent.folder, edits=seen.edits, auto_keypoint=slow))
+    run = start(seen.asked.replaced(edits=seen.edits, auto_keypoint=slow))
     run.watch = watch
-    return work(run)
+    made = work(run)
+    runs.Run(run.folder).bring_forward()
+    return made
 
 
 def measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
@@ -271,9 +302,11 @@ def before_and_after(seen: Inspection) -> tuple[np.ndarray | None, np.ndarray | 
 
 
 def decided(seen: Inspection) -> edits.Edits:
-    """Return the decisions that new inputs were made with, as they were then; none where nothing was changed by hand."""
+    """Return the decisions that the inputs were made with, as they were then; none where nothing was changed by hand."""
     path = seen.folder / REPLAYED
-    return _read_edits(path, seen.parent) if seen.new and path.is_file() else edits.Edits()
+    if seen.new and path.is_file():
+        return decisions.read(seen.parent, path)
+    return decisions.origin(seen.looked_at).applied or edits.Edits()
 
 
 def reopen(run: runs.Run) -> Inspection:
@@ -326,7 +359,7 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
         with run.stage("inputs"):
             anew = settings.mask_chain is not None  # resolved: whatever changes the mask comes with a chain
             masks = (variants[OUTLINE], variants[settings.mask_chain or OUTLINE]) if anew else None
-            _write_inputs(run, made, clip, masks, _replayed(run, made).pose)
+            _write_inputs(run, made, clip, masks)
 
 
 def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
@@ -370,9 +403,10 @@ def _write_inputs(
     made: inputs.AnimateInputs,
     clip: media.Clip,
     masks: tuple[np.ndarray, np.ndarray] | None,
-    corrections: Sequence[pose_edits.Entry],
 ) -> None:
     """Write the inputs anew with outline and mask ([T, H, W], bool) and with corrections; all else is copied as it is in use."""
+    replayed = _replayed(run, made)
+    corrections = replayed.pose
     anew = (inputs.REPLACE_ONLY if masks else ()) + (pose_inputs.VIDEOS if corrections else ())
     for name, file in made.files.items():
         if name not in anew:
@@ -399,6 +433,7 @@ def _write_inputs(
         parent=made.facts.get("run"),
         mask_chain=made.facts.get("mask_chain") if run.settings.mask_chain is None else run.settings.mask_chain,
         by_hand=[*made.facts.get("by_hand", ()), *run.manifest.get("by_hand", ())],
+        **decisions.facts(made, replayed if run.settings.edits else None, run.manifest.get("asked_chain")),
         **kept,
     )
     run.add_artefact("inputs", inputs.FACTS)
@@ -436,15 +471,31 @@ def _chosen(settings: config.InspectSettings) -> str | None:
     return IN_USE if settings.edits is not None else None
 
 
-def _decided(path: Path, made: inputs.AnimateInputs) -> tuple[edits.Edits, bool]:
+def _is_to_be_applied(path: Path, opened: inputs.AnimateInputs) -> bool:
+    """Return whether a file holds decisions, or inputs were made of those that it held once."""
+    if not path.is_file():
+        return False
+    if not decisions.read(opened, path).empty:
+        return True
+    return decisions.origin(opened).applied is not None or decisions.last_applied(path) is not None
+
+
+def _asked_chain(settings: config.InspectSettings, decided: edits.Edits, found: decisions.Origin) -> str | None:
+    """Return the chain of the settings, else the one that the inputs were made with, unless another was decided since."""
+    held = found.applied.mask_chain if found.applied else None
+    inherits = settings.mask_chain is None and settings.edits is not None and decided.mask_chain == held
+    return found.asked_chain if inherits else settings.mask_chain
+
+
+def _decided(path: Path, made: inputs.AnimateInputs, found: decisions.Origin) -> tuple[edits.Edits, bool]:
     """Return decisions that can be replayed, and whether masks are found anew for them: clicks, or strokes that are carried.
 
     Raises:
         SettingsError: decisions that do not fit the inputs, are not finished, or none.
     """
     try:
-        decided = _read_edits(path, made)
-        if decided.empty:
+        decided = decisions.read(made, path)
+        if decided.empty and not _is_to_be_applied(path, found.trail[0]):
             raise ValueError(f"edits must hold a decision, got none in {path.name}; make one in 20_inspect")
         if made.mode == "animate" and decided.of_the_mask:
             raise ValueError(
@@ -461,12 +512,7 @@ def _decided(path: Path, made: inputs.AnimateInputs) -> tuple[edits.Edits, bool]
 
 def _replayed(run: runs.Run, made: inputs.AnimateInputs) -> edits.Edits:
     """Return the decisions that a run replays, none where it replays none."""
-    return _read_edits(run.path(REPLAYED), made) if run.settings.edits else edits.Edits()
-
-
-def _read_edits(path: Path, made: inputs.AnimateInputs) -> edits.Edits:
-    height, width = (int(made.facts.get(f"clip_{side}", getattr(made, side))) for side in ("height", "width"))
-    return edits.read(path, made.num_frames, height, width)
+    return decisions.read(made, run.path(REPLAYED)) if run.settings.edits else edits.Edits()
 
 
 def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np.ndarray]:

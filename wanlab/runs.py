@@ -239,6 +239,14 @@ class Run:
             files.write_json(self.folder / MANIFEST, self.manifest)
             self._on_disk = manifests.read(self.folder)
 
+    def bring_forward(self) -> None:
+        """Make this run the newest: from now on `latest` means it, as if it had been made now."""
+        outputs = self.folder.parent
+        with locks.awaited(outputs / NEW, "the list of runs"):
+            order = _next_order(outputs)
+            if _order(self.manifest) + 1 != order:
+                self.save(order=order)
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
         """Hold the run's lock, unless this run holds it already; take over what another process has written meanwhile.

@@ -290,19 +290,8 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     editor.get_by_role("button", name="Propagate").click()
     editor.get_by_text("out of date").wait_for(state="detached")
     shoot(page, "mask_editor_lab")
-    apply = panel.locator(".jp-CodeCell", has_text="corrected = inspection.replay(seen)")
-    scroll_to(page, panel, apply)
-    apply.locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
-    done = re.compile(r"^inputs: outputs/(\S+)\s+2 points on 1 frame\s+1 brush stroke on 1 frame", re.M)
-    for _ in range(300):
-        said = done.search(apply.locator(".jp-OutputArea").inner_text())
-        if said:
-            break
-        page.wait_for_timeout(300)
-    assert said is not None
+    here = apply(page, panel, lab, "2 points on 1 frame")
     page.close()
-    here = inputs.read(lab.outputs / said[1])
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "outputs"))
     replayed = {"inputs": given, "edits": given / edits.EDITS, "auto_keypoint": False, "sam_checkpoint": "none"}
@@ -311,3 +300,39 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     assert here.sha256() == there.sha256()
     assert here.mask().any()
     assert not np.array_equal(here.mask(), inputs.read(given).mask())
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    panel = run_notebook(page, lab, "20_inspect", chosen.partition("; ")[2])  # inputs: the latest, those of Apply
+    editor = panel.get_by_role("region", name="Mask editor")
+    scroll_to(page, panel, editor)
+    editor.get_by_text("3 marks, kept in").wait_for()
+    editor.locator(f".wl-view[data-frame='{FRAMES // 2}']").wait_for()
+    box = editor.locator("canvas").first.bounding_box()
+    scale = box["width"] / WIDTH
+    page.mouse.move(box["x"] + 500.5 * scale, box["y"] + 40.5 * scale)  # the second click
+    page.mouse.down()
+    page.mouse.move(box["x"] + 510.5 * scale, box["y"] + 50.5 * scale, steps=4)
+    page.mouse.up()
+    editor.locator(".wl-stage").press("Delete")
+    editor.get_by_text("2 marks, kept in").wait_for()
+    here = apply(page, panel, lab, "1 point on 1 frame")
+    page.close()
+    now = json.loads((given / edits.EDITS).read_text())
+    edits.update(tmp_path / "never.json", points={"positive": [clicks[0]._asdict()]}, strokes=now["strokes"])
+    replayed["edits"] = tmp_path / "never.json"  # the second click was never made
+    there = inspection.work(inspection.start(config.InspectSettings.build(replayed))).made
+    assert here.sha256() == there.sha256()
+
+
+def apply(page: Any, panel: Any, lab: Lab, points: str) -> inputs.AnimateInputs:
+    """Run the cell Apply; return the inputs that it names once it says so many points and a brush stroke."""
+    cell = panel.locator(".jp-CodeCell", has_text="corrected = inspection.replay(seen)")
+    scroll_to(page, panel, cell)
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    done = re.compile(rf"^inputs: outputs/(\S+)\s+{points}\s+1 brush stroke on 1 frame", re.M)
+    for _ in range(300):
+        said = done.search(cell.locator(".jp-OutputArea").inner_text())
+        if said:
+            return inputs.read(lab.outputs / said[1])
+        page.wait_for_timeout(300)
+    raise AssertionError("Apply did not say so")

@@ -17,7 +17,7 @@ import numpy as np
 import traitlets
 from IPython.display import display
 
-from wanlab import config, inspection, mask, mask_metrics, media, viz
+from wanlab import config, decisions, inspection, mask, mask_metrics, media, viz
 from wanlab.widgets import history, stills
 
 CHUNK = 8  # frames between two looks at whether the work was cancelled: 0.2 s at 1280x720
@@ -196,10 +196,12 @@ class MaskComparison(stills.Stills):
         if name in self._unusable():
             raise ValueError(f"{name} cannot be used: {self._unusable()[name]}")
         self._check_idle()
-        chain = None if name == inspection.IN_USE else "" if name == inspection.OUTLINE else name
+        in_use = name == inspection.IN_USE
+        held = decisions.origin(self.seen.looked_at).applied
+        chain = (held.mask_chain if held else None) if in_use else "" if name == inspection.OUTLINE else name
         self._history.do(lambda now: dataclasses.replace(now, mask_chain=chain))
-        if chain is None:
-            self._result = f"Chosen: the mask of these inputs, {_where(self.seen.parent.folder)}"
+        if in_use and decisions.last_applied(self.seen.edits) is None:
+            self._result = f"Chosen: the mask of these inputs, {_where(self.seen.looked_at.folder)}"
             self._tell_state()
         else:
             self._result = ""
@@ -212,7 +214,9 @@ class MaskComparison(stills.Stills):
 
     def _replay(self) -> str:
         made = inspection.replay(self.seen, watch=self._watch)
-        self._result = f"New inputs with {'; '.join(made.by_hand)}: {_where(made.made.folder)}"
+        self._result = (
+            f"New inputs with {'; '.join(made.by_hand) or 'nothing changed by hand'}: {_where(made.made.folder)}"
+        )
         return ""
 
     def _measure(self, name: str) -> str:
