@@ -16,7 +16,7 @@ from typing import Any
 
 from wanlab import config, edits, files, inputs, runs
 
-PLACES = "places.json"  # in a run folder, for this machine only: {"inputs": [folder, …], "edits": file}, nearest inputs first
+ORIGIN = "origin.json"  # in a run folder, never published, for it holds absolute paths: {"inputs": [folder, …], "edits": file}, nearest inputs first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def shown(file: Path) -> str:
 def last_applied(file: Path) -> runs.Run | None:
     """Return the newest run that made inputs of this file of decisions, None if there is none."""
     for run in reversed(runs.list_runs("inspect")):
-        if run.completed and run.path(inputs.FACTS).is_file() and _places(run.folder).get("edits") == str(file):
+        if run.completed and run.path(inputs.FACTS).is_file() and _recorded(run.folder).get("edits") == str(file):
             return run
     return None
 
@@ -137,7 +137,7 @@ def record(run: runs.Run, trail: Sequence[inputs.AnimateInputs], file: Path | No
         file: None: it replays none.
     """
     folders = [str(each.folder) for each in trail]
-    files.write_json(run.path(PLACES), {"inputs": folders, "edits": None if file is None else str(file)})
+    files.write_private_json(run.path(ORIGIN), {"inputs": folders, "edits": None if file is None else str(file)})
 
 
 def facts(read_from: inputs.AnimateInputs, replayed: edits.Edits | None, asked_chain: str | None) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _before(made: inputs.AnimateInputs) -> inputs.AnimateInputs | None:
     """Return the inputs that inputs were made from, the nearest that are still there; None: none, or they are the base."""
     parent = made.facts.get("parent")
     ids = made.facts.get("ancestors", [parent] if parent else [])
-    places = _places(made.folder if (made.folder / PLACES).is_file() else _outputs(made.facts.get("run"))).get(
+    places = _recorded(made.folder if (made.folder / ORIGIN).is_file() else _outputs(made.facts.get("run"))).get(
         "inputs", []
     )
     for place, run in itertools.zip_longest(places[: len(ids)], ids):
@@ -207,9 +207,9 @@ def _outputs(run: str | None) -> Path:
     return config.outputs_root() / Path(run or "-").name
 
 
-def _places(folder: Path) -> dict[str, Any]:
+def _recorded(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / PLACES).read_text(encoding="utf-8"))
+        content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
