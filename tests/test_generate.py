@@ -82,7 +82,7 @@ def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, mon
     run = generate.start(settings(folder, fresh=True))
     with pytest.raises(KeyboardInterrupt):
         generate.work(run)
-    assert run.status == "failed"
+    assert run.status == "cancelled"
     assert (run.folder / "segments" / "000.npy").is_file()
     unfinished = runs.Run(run.folder, run.settings)
     generate.work(unfinished)
