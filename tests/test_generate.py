@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from wanlab import checkpoints, config, generate, media, models, runs
+from wanlab import checkpoints, config, files, generate, media, models, report, runs
 
 FRAMES = 7
 
@@ -206,3 +206,74 @@ def test_a_swapped_mask_that_cannot_be_meant_is_refused(outputs: Path, folder: P
     assert not list(outputs.glob("*"))
     media.write_video(folder / "src_mask.mp4", 255 - inverted, Fraction(24))
     assert generate.start(settings(folder)).manifest["settings"]["mode"] == "replace"
+
+
+def spoil(path: Path, how: str) -> None:
+    """Cut a file off in the middle, empty it or remove it, as a full disk or a person does."""
+    whole = path.read_bytes()
+    if how == "gone":
+        files.remove(path)
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if how == "half" else b"")
+
+
+def test_a_completed_run_is_looked_at_before_it_is_used(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What can be made from the master is, without the model; a master is generated again."""
+    chosen = settings(folder)
+    run = generate.start(chosen)
+    frames = generate.work(run).read()
+    numbers = run.manifest["metrics"]
+    assert generate.is_finished(generate.resolve(chosen))
+    with_model, generated = generate._generate, []
+    monkeypatch.setattr(generate, "_generate", lambda *how: (generated.append(1), with_model(*how)))
+    for file in ("result.mp4", "metrics.json", "result.mkv"):
+        for how in ("half", "empty", "gone") if file != "result.mkv" else ("half",):
+            spoil(run.path(file), how)
+            assert not generate.is_finished(generate.resolve(chosen))
+            again = generate.start(chosen)
+            assert (again.news, again.id, again.status) == ("continued", run.id, "failed")
+            assert f"{run.id} was completed, but {file} is " in capsys.readouterr().out
+            np.testing.assert_array_equal(generate.work(again).read(), frames)
+            assert (again.status, again.manifest["metrics"]) == ("completed", numbers)
+            assert generate.start(chosen).news == "reused"
+    assert len(generated) == 1
+    assert not run.path(generate.SEGMENTS).exists()
+
+
+def test_a_finished_segment_without_its_frames_is_generated_again(outputs: Path, folder: Path) -> None:
+    run = generate.start(settings(folder))
+    frames = generate.work(run).read()
+    again = generate.start(settings(folder, fresh=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(media, "write_video", _failing_at("result.mkv", media.write_video))
+        with pytest.raises(OSError, match="no space"):
+            generate.work(again)
+    assert again.manifest["kept"].endswith("segments")
+    spoil(again.path(generate.SEGMENTS) / "001.mkv", "gone")
+    np.testing.assert_array_equal(generate.work(again).read(), frames)
+
+
+def _failing_at(name: str, write):
+    def failing(path: Path, *how: object, **more: object) -> int:
+        if path.name == name:
+            raise OSError("no space")
+        return write(path, *how, **more)
+
+    return failing
+
+
+def test_a_report_makes_a_video_again_from_its_master_or_refuses(outputs: Path, folder: Path) -> None:
+    run = generate.start(settings(folder))
+    frames = generate.work(run).read()
+    asked = config.ReportSettings.build({"run": run.id})
+    spoil(run.path("result.mp4"), "half")
+    report.start(asked)
+    np.testing.assert_array_equal(media.read_video(run.path("result.mp4")).frames, frames)
+    spoil(run.path("result.mkv"), "half")
+    report.start(asked)  # a report reads no master
+    spoil(run.path("result.mp4"), "empty")
+    with pytest.raises(FileNotFoundError, match=r"but result.mkv is cut off .*result.mp4 is empty; generate it again"):
+        report.start(asked)
+    assert runs.Run(run.folder).completed

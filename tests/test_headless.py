@@ -131,7 +131,8 @@ def test_a_completed_run_gets_the_completed_notebook_and_keeps_it(
     files.remove(folder / headless.REPORT)
     headless.execute("generate", "slow", {})
     assert (folder / headless.REPORT).read_text() == pages["completed"]
-    assert sorted(path.name for path in outputs.iterdir()) == [folder.name]
+    assert [path for path in outputs.iterdir() if path.is_dir()] == [folder]
+    assert not [path for path in outputs.rglob("*") if files.is_part(path)]
 
 
 def test_a_report_is_completed_when_its_page_is_there(

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from wanlab import (
+    artefacts,
     checkpoints,
     config,
     decisions,
@@ -144,6 +145,8 @@ def start(settings: config.GenerateSettings, made_for: str | None = None) -> run
         fresh=settings.fresh,
         made_for=made_for,
     )
+    if run.completed and (wrong := _wrong(run)):
+        artefacts.distrust(run, wrong.values())
     run.add_notes(*checkpoint.notes, *made.notes)
     not_applied = decisions.unapplied(made)
     if not_applied and run.completed:  # its manifest says what was so when it was made
@@ -160,9 +163,42 @@ def start(settings: config.GenerateSettings, made_for: str | None = None) -> run
 
 
 def is_finished(resolved: config.GenerateSettings) -> bool:
-    """Return whether a completed run of these settings (from `resolve`) is there."""
+    """Return whether a completed run of these settings (from `resolve`) is there, with all its files."""
     code = runs.identity("generate", resolved, **made_from(resolved))
-    return any(run.completed and run.manifest["hash"] == code for run in runs.list_runs("generate"))
+    same = (run for run in runs.list_runs("generate") if run.completed and run.manifest["hash"] == code)
+    return any(not _wrong(run) for run in same)
+
+
+def restore(run: runs.Run) -> None:
+    """Make what is missing or damaged of a completed run's video and numbers again, from its lossless video; no model runs.
+
+    Raises:
+        FileNotFoundError: if that is damaged too, or the inputs are gone; the message says how to generate anew.
+    """
+    wrong = _wrong(run)
+    said = ", ".join(map(str, wrong.values()))
+    if not wrong:
+        return
+    if not {"video", "metrics"} & set(wrong):
+        print(f"note: in {run.id} {said}; what is asked for needs none of it")
+        return
+    source = "original" if run.manifest["settings"].get("backend") == "wan22" else "master"
+    run.settings = config.GenerateSettings.build({**run.manifest["settings"], "output_path": None})
+    if source in wrong or source not in run.manifest["artefacts"] or not config.absolute(run.settings.inputs).is_dir():
+        raise FileNotFoundError(
+            f"{run.id} must be whole, but {said}; generate it again with its settings: wanlab generate --inputs {run.settings.inputs} …"
+        )
+    artefacts.distrust(run, wrong.values())
+    work(run)
+
+
+def _wrong(run: runs.Run) -> dict[str, artefacts.Fault]:
+    """Return what of a completed run is to be made again: damaged files, and numbers that are not those of its video."""
+    found = artefacts.faults(run)
+    for name in ("video", "master"):
+        if name in found and found[name].readable:
+            print(f"note: {found[name]} since wanlab wrote it in {run.id}: it is used as it is")
+    return {name: fault for name, fault in found.items() if name == "metrics" or not fault.readable}
 
 
 def made_from(resolved: config.GenerateSettings) -> dict[str, Any]:
@@ -267,11 +303,11 @@ def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> medi
     if run.completed:
         return media.open_clip(run.path(RESULT))
     num_steps = min(num_steps, run.settings.num_inference_steps)
-    if run.manifest["artefacts"].get("preview", {}).get("steps", 0) < num_steps:
+    if _previewed(run) < num_steps:
         with run.working() as unfinished:
             if not unfinished:
                 return media.open_clip(run.path(RESULT))
-            if run.manifest["artefacts"].get("preview", {}).get("steps", 0) < num_steps:
+            if _previewed(run) < num_steps:
                 _preview(run, run.settings, num_steps, loaded or Loaded())
             run.stop_here()
     return media.open_clip(run.path(PREVIEW))
@@ -279,9 +315,43 @@ def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> medi
 
 def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> None:
     _shrink(run)
-    made, cut = inputs_of(run), plan(run)
+    made, cut, wrong = inputs_of(run), plan(run), _wrong(run)
+    run.remove_when_completed(run.folder / SEGMENTS)  # all of it is in the master then
+    run.remove_when_completed(run.path(PREVIEW))
+
+    def is_whole(name: str) -> bool:
+        return name in run.manifest["artefacts"] and name not in wrong
+
+    if not is_whole("master"):
+        _write_master(run, settings, made, cut, loaded)
+    master = media.open_clip(run.path(MASTER))
+    if not is_whole("video"):
+        with run.stage("write"):
+            sound = _sound(made, len(master))
+            media.write_video(run.path(RESULT), master, made.fps, comment=_comment(run), audio=sound)
+        facts = _facts(made, len(master))
+        run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **facts)
+    if not settings.preview and not is_whole("metrics"):
+        _measure(run, made, master, cut)
+    run.manifest["artefacts"].pop("preview", None)
+
+
+def _previewed(run: runs.Run) -> int:
+    """Return how many steps a run's preview shows; 0: there is none."""
+    made = run.manifest["artefacts"].get("preview")
+    return 0 if made is None or "preview" in artefacts.damaged(run) else made["steps"]
+
+
+def _write_master(
+    run: runs.Run,
+    settings: config.GenerateSettings,
+    made: inputs.AnimateInputs,
+    cut: windows.Plan,
+    loaded: Loaded,
+) -> None:
+    """Generate the segments that are not finished yet and write all of them as one lossless video."""
     folder = files.make_folder(run.folder / SEGMENTS)
-    done = _finished(folder, len(cut.windows))
+    done = _finished(folder, cut)
     if done:
         print(f"{done} of {len(cut.windows)} segments are finished already")
     if done < len(cut.windows):
@@ -289,16 +359,7 @@ def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> N
     with run.stage("write"):
         frames = (frame for n in range(len(cut.windows)) for frame in _saved(folder, n))
         count = media.write_video(run.path(MASTER), frames, made.fps, lossless=True)
-        sound = _sound(made, count)
-        master = media.open_clip(run.path(MASTER))
-        media.write_video(run.path(RESULT), master, made.fps, comment=_comment(run), audio=sound)
     run.add_artefact("master", MASTER, **_facts(made, count))
-    run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **_facts(made, count))
-    if not settings.preview:
-        _measure(run, made, master, cut)
-    files.remove(folder)  # all of it is in the master now
-    if run.manifest["artefacts"].pop("preview", None):
-        files.remove(run.path(PREVIEW))
 
 
 def _shrink(run: runs.Run) -> None:
@@ -315,7 +376,11 @@ def _shrink(run: runs.Run) -> None:
 
 def _work_official(run: runs.Run) -> None:
     made, cut = inputs_of(run), plan(run)
-    film = official.generate(run, _clone(run.settings), made, cut)
+    wrong = _wrong(run)
+    if "original" in run.manifest["artefacts"] and "original" not in wrong:
+        film = media.open_clip(run.path(official.ORIGINAL))
+    else:
+        film = official.generate(run, _clone(run.settings), made, cut)
     with run.stage("write"):
         sound = _sound(made, len(film))
         media.remux(film.info.path, run.path(RESULT), made.fps, comment=_comment(run), audio=sound)
@@ -345,8 +410,8 @@ def _measure(run: runs.Run, made: inputs.AnimateInputs, video: media.Clip, cut: 
     with run.stage("measure"):
         measured = evaluation.evaluate(made, video, cut.seams, run.settings.mode or made.mode)
         files.write_json(run.path(METRICS), measured.over_time)
+        run.manifest["metrics"] = measured.overall  # saved with the artefact: where it is, these are
         run.add_artefact("metrics", METRICS)
-        run.save(metrics=measured.overall)
 
 
 def _generate(
@@ -377,6 +442,7 @@ def _generate(
             encodings=encodings,
         ):
             _save(folder, segment.number, segment.frames, segment.tail, made.fps)
+            run.keep(f"{segment.number + 1} of {len(cut.windows)} segments")
     if networks.device.type == "cuda":
         import torch
 
@@ -386,7 +452,7 @@ def _generate(
 def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, loaded: Loaded) -> None:
     made, cut = inputs_of(run), plan(run)
     folder = files.make_folder(run.folder / SEGMENTS)
-    if _finished(folder, 1):  # it was cut off later than where it shall stop
+    if _finished(folder, cut):  # it was cut off later than where it shall stop
         frames, num_steps = np.stack(list(_saved(folder, 0))), settings.num_inference_steps or 0
     else:
         from wanlab import sampling
@@ -485,8 +551,17 @@ def _saved(folder: Path, number: int) -> Iterator[np.ndarray]:
     return iter(media.open_clip(file)) if file.is_file() else iter(())
 
 
-def _finished(folder: Path, count: int) -> int:
-    return next((n for n in range(count) if not (folder / f"{n:03d}.npy").is_file()), count)
+def _finished(folder: Path, cut: windows.Plan) -> int:
+    """Return how many segments are finished, from the first on, with all their frames."""
+    for number, (start, end) in enumerate(cut.windows):
+        new = min(end, cut.num_frames) - start - (cut.overlap if number else 0)
+        try:
+            np.load(folder / f"{number:03d}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return number
+        if new > 0 and not artefacts.is_whole_video(folder / f"{number:03d}.mkv", new):
+            return number
+    return len(cut.windows)
 
 
 def _comment(run: runs.Run) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from IPython.display import HTML
 
-from wanlab import comparison, config, inputs, inspection, media, player, quick_look, runs, viz
+from wanlab import comparison, config, generate, inputs, inspection, media, player, quick_look, runs, viz
 from wanlab.comparison import RESULT
 
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
@@ -71,6 +71,9 @@ def start(settings: config.ReportSettings) -> runs.Run:
                 "finish it: wanlab generate or wanlab sweep"
             )
     entries = comparison.entries(chosen)
+    for result in comparison.finished(entries).values():
+        generate.restore(result)
+    chosen = [runs.Run(run.folder) for run in chosen]
     first = chosen[0].manifest
     title = f"{first['settings']['mode'] or first['step']} · {first['hash']}"
     if len(entries) > 1:

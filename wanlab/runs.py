@@ -47,6 +47,7 @@ PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
 INTERRUPTED = "interrupted"
+HASHED = 64 * 2**20  # bytes: hashing them takes a tenth of a second
 PREVIEW = "preview, not the result"
 MIMETYPE = "application/vnd.wanlab.run+json"
 
@@ -212,9 +213,14 @@ class Run:
         return name not in self.manifest.get("outside", (name,))  # older ones do not say
 
     def add_artefact(self, name: str, file: str, **facts: Any) -> None:
-        """Record the finished file `file` of the run folder under `name` with facts such as frames and fps."""
+        """Record the finished file `file` of the run folder under `name` with facts such as frames and fps.
+
+        Its size goes with it, and up to HASHED bytes its SHA-256, by which `artefacts` knows it again.
+        """
         path = self.path(file)
         entry = {"file": file, "bytes": path.stat().st_size, **facts}
+        if entry["bytes"] <= HASHED:
+            entry["sha256"] = files.sha256(path)
         self.manifest.setdefault("artefacts", {})[name] = entry
         self.save()
 
@@ -425,8 +431,7 @@ def find_run(run: Path | str, step: str | None = None, holding: str | None = Non
         fitting = [
             found
             for found in reversed(list_runs())
-            if found.completed
-            and (found.path(holding).is_file() if holding else step in (None, found.manifest["step"]))
+            if found.completed and (holding in _files_of(found) if holding else step in (None, found.manifest["step"]))
         ]
         return newest(fitting, step, previews=previews)
     for folder in (config.absolute(run), config.outputs_root() / Path(run).name):
@@ -645,6 +650,11 @@ def _run_folders(step: str | None = None) -> list[Path]:
     name = f"[!.]*_{step}_*" if step else "[!.]*"  # a dot begins the name of a folder that is being made or removed
     pattern = f"{name}/{MANIFEST}"
     return sorted(path.parent for path in outputs.glob(pattern)) if outputs.is_dir() else []
+
+
+def _files_of(run: Run) -> set[str]:
+    """Return the names of the files that a run wrote, whether they are still there or not."""
+    return {entry["file"] for entry in run.manifest["artefacts"].values()}
 
 
 def _judged(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
