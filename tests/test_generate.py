@@ -265,6 +265,7 @@ def _failing_at(name: str, write):
 
 
 def test_a_report_makes_a_video_again_from_its_master_or_refuses(outputs: Path, folder: Path) -> None:
+    folder = folder.rename(files.make_folder(outputs) / "inputs")
     run = generate.start(settings(folder))
     frames = generate.work(run).read()
     asked = config.ReportSettings.build({"run": run.id})

@@ -5,7 +5,9 @@ SAM2's part is played by a tiny network of random weights in the bundled miniatu
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from wanlab import (
     config,
+    files,
     inputs,
     inspection,
     keypoints,
@@ -105,6 +108,42 @@ def test_other_prompts_or_weights_are_another_question(
     preprocessed(sample, mask_source=points_file, sam_checkpoint="nano")
     assert len(tracked) == 3
     assert len(list((outputs / person_masks.KEPT).glob("*.npz"))) == 3
+
+
+def test_damaged_masks_that_were_kept_are_found_again(
+    outputs: Path, sample: Path, nano_sam2: Path, tracked: list, points_file: Path
+) -> None:
+    how = {"mask_source": points_file, "sam_checkpoint": "nano"}
+    first, _ = preprocessed(sample, **how)
+    (kept,) = (outputs / person_masks.KEPT).glob("*.npz")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    second, run = preprocessed(sample, **how, fresh=True)
+    assert len(tracked) == 2
+    assert any("its masks were damaged: again" in note for note in run.manifest["notes"])
+    np.testing.assert_array_equal(first.person_mask(), second.person_mask())
+    assert kept.read_bytes() == whole
+
+
+def test_masks_that_were_kept_are_read_only_whole(tmp_path: Path) -> None:
+    path, masks = tmp_path / "kept.npz", np.arange(3 * 8 * 2, dtype=np.uint8).reshape(3, 8, 2)
+    files.write_arrays(path, array=masks)
+    np.testing.assert_array_equal(person_masks._kept(path, masks.shape), masks)
+    assert person_masks._kept(path, (3, 8, 3)) is None
+    whole = path.read_bytes()
+    for spoilt in (b"", whole[:-30], whole[:90] + b"xxxx" + whole[94:], b"no archive"):
+        path.write_bytes(spoilt)
+        assert person_masks._kept(path, masks.shape) is None
+    with zipfile.ZipFile(path, "w") as archive:  # it says 7.5 GB and holds 48 bytes
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "|u1", "fortran_order": False, "shape": (7500, 1000, 1000)}
+        )
+        archive.writestr("array.npy", header.getvalue() + masks.tobytes())
+    assert person_masks._kept(path, (7500, 1000, 1000)) is None
+    files.write_arrays(path, other=masks)
+    assert person_masks._kept(path, masks.shape) is None
+    assert person_masks._kept(tmp_path / "none.npz", masks.shape) is None
 
 
 def test_the_miniature_serves_whoever_names_it(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wanlab import config, inputs, keypoints, mask, media, pose, preprocess, resize, runs
+from wanlab import config, files, inputs, inspection, keypoints, mask, media, pose, preprocess, resize, runs
 
 FRAMES = 6
 
@@ -341,3 +342,44 @@ def test_an_inverted_or_empty_mask_is_refused(outputs: Path, sample: Path, tmp_p
     empty = film(tmp_path / "empty.mp4", np.zeros((2, 256, 192, 3), np.uint8))
     with pytest.raises(ValueError, match="mask_video must be white .* got black in all 2 frames"):
         made(sample, mode="replace", max_frames=2, mask_video=empty)
+
+
+def test_damaged_inputs_are_made_again_and_what_was_swapped_stays(
+    outputs: Path, sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = files.make_folder(outputs) / "film.mp4"
+    shutil.copy(sample / "half.mp4", film)
+    chosen = {"mode": "replace", "driving_video": film, "max_frames": 3, "mask_source": "segmenter"}
+    result = made(sample, **chosen)
+    whole = {path.name: path.read_bytes() for path in result.folder.iterdir()}
+    mine = np.zeros((3, result.height, result.width, 3), np.uint8)
+    mine[:, :64] = 255
+    media.write_video(result.folder / "src_mask.mp4", mine, result.fps)
+    points = dict(np.load(result.folder / inputs.KEYPOINTS))
+    points["keypoints"][..., 0] += 5
+    files.write_arrays(result.folder / inputs.KEYPOINTS, **points)
+    (result.folder / "edits.json").write_text("mine")
+    kept = {name: (result.folder / name).read_bytes() for name in ("src_mask.mp4", inputs.KEYPOINTS, "edits.json")}
+    for name in ("pose.mkv", "src_pose.mp4", "src_face.mp4", "inputs.json"):
+        (result.folder / name).write_bytes(whole[name][: len(whole[name]) // 2])
+    files.remove(result.folder / "driving.mkv")
+    again, parent = inspection.whole_inputs(result.folder)
+    said = capsys.readouterr().out
+    assert "src_face.mp4 is cut off or damaged" in said
+    assert "driving.mkv is missing" in said
+    assert parent == result.folder.name
+    for name in ("pose.mkv", "src_pose.mp4", "src_face.mp4", "driving.mkv"):
+        assert (again.folder / name).read_bytes() == whole[name]
+    assert kept == {name: (again.folder / name).read_bytes() for name in kept}
+    assert json.loads((again.folder / "inputs.json").read_text()) == json.loads(whole["inputs.json"])
+    assert again.files["mask_video"].name == "src_mask.mp4"
+    (run,) = runs.list_runs()
+    assert run.completed
+    inspection.whole_inputs(result.folder)
+    assert capsys.readouterr().out == ""
+    film.unlink()
+    (result.folder / "mask.npz").write_bytes(b"")
+    with pytest.raises(
+        FileNotFoundError, match=r"but mask.npz is empty, and outputs/film.mp4, from which it was made, is gone"
+    ):
+        inspection.whole_inputs("latest")

@@ -69,6 +69,13 @@ def _inside(full: Path) -> str | None:
     return None
 
 
+def placed(published: Path | str) -> Path:
+    """Return the path that `shown` was given, as far as it tells: of what lies in the outputs or the project."""
+    path = Path(published)
+    inside = outputs_root().joinpath(*path.parts[1:])
+    return inside if path.parts[:1] == ("outputs",) and inside.exists() else absolute(path)
+
+
 class SettingsError(ValueError):
     """A parameter that no run should start with; its text has one line per fault."""
 

@@ -26,6 +26,7 @@ from wanlab import (
     evaluation,
     files,
     inputs,
+    inspection,
     mask,
     media,
     official,
@@ -81,7 +82,7 @@ def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
 
 def _resolve(settings: config.GenerateSettings) -> tuple[config.GenerateSettings, tuple[str, ...]]:
     """Return the resolved settings, and what a preview leaves out, a phrase each."""
-    made, _ = inputs.find(settings.inputs, previews=settings.preview)
+    made, _ = inspection.whole_inputs(settings.inputs, previews=settings.preview)
     mode = settings.mode or made.mode
     checkpoint = _checkpoint(settings, mode)
     chosen = {name: getattr(settings, name) for name in FROM_CHECKPOINT}
@@ -183,11 +184,13 @@ def restore(run: runs.Run) -> None:
         print(f"note: in {run.id} {said}; what is asked for needs none of it")
         return
     source = "original" if run.manifest["settings"].get("backend") == "wan22" else "master"
-    run.settings = config.GenerateSettings.build({**run.manifest["settings"], "output_path": None})
-    if source in wrong or source not in run.manifest["artefacts"] or not config.absolute(run.settings.inputs).is_dir():
+    if source in wrong or source not in run.manifest["artefacts"]:
+        shown = run.manifest["settings"]["inputs"]
         raise FileNotFoundError(
-            f"{run.id} must be whole, but {said}; generate it again with its settings: wanlab generate --inputs {run.settings.inputs} …"
+            f"{run.id} must be whole, but {said}; generate it again with its settings: wanlab generate --inputs {shown} …"
         )
+    made = inputs.of_run(run)
+    run.settings = config.GenerateSettings.build({**run.given(), "inputs": made.folder, "output_path": None})
     artefacts.distrust(run, wrong.values())
     work(run)
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wanlab import config, files, fingerprints, media, runs
+from wanlab import artefacts, config, files, fingerprints, media, runs
 
 REFERENCE = "src_ref.png"
 EXPORTS = {  # wanlab's name: upstream's file, lossless master
@@ -201,8 +201,69 @@ def save_masks(folder: Path, person: np.ndarray, final: np.ndarray, fps: Fractio
         mask_final=np.packbits(final, axis=-1),
         shape=np.array(final.shape),
     )
+    _write_mask_video(export, final, fps)
+
+
+def record(run: runs.Run) -> None:
+    """Record the files of a run's inputs that are not recorded yet: those that were copied from other inputs."""
+    recorded = {entry["file"] for entry in run.manifest["artefacts"].values()}
+    names = {"reference_image": REFERENCE, "driving_video": DRIVING, "keypoints": KEYPOINTS}
+    names |= {Path(name).stem: name for name in EDITED}
+    for name, (export, master) in EXPORTS.items():
+        names |= {name: export, f"{name}_master": master}
+    for name, file in names.items():
+        path = run.path(file)
+        if path.is_file() and file not in recorded:
+            info = media.probe_video(path) if path.suffix in (".mp4", ".mkv") else None
+            run.add_artefact(name, file, **({"frames": info.num_frames, "fps": str(info.fps)} if info else {}))
+
+
+def restore_exports(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> dict[str, artefacts.Fault]:
+    """Make damaged exports of a completed run again from their masters; return the damaged artefacts that are left.
+
+    `note_restored` is to follow, when the others are there again.
+    """
+    spoiled, left = {fault.file for fault in wrong.values()}, dict(wrong)
+    masters = dict(EXPORTS.values())
+    for name, fault in wrong.items():
+        master = masters.get(fault.file)
+        if master is None or master in spoiled or not run.path(master).is_file():
+            continue
+        print(f"note: in {run.id} {fault}: it is made again from {master}", flush=True)
+        if master.endswith(".npz"):
+            _write_mask_video(
+                run.path(fault.file),
+                _unpack(run.path(master), "mask_final"),
+                Fraction(run.manifest["artefacts"][name]["fps"]),
+            )
+        else:
+            clip = media.open_clip(run.path(master))
+            media.write_video(run.path(fault.file), clip, clip.fps)
+        del left[name]
+    return left
+
+
+def note_restored(run: runs.Run, names: Iterable[str]) -> None:
+    """Record artefacts of a run's inputs that were made again, in `inputs.json` too; exports that were swapped stay so."""
+    entries, restored = run.manifest["artefacts"], set(names)
+    if not restored:
+        return
+    facts = json.loads(run.path(FACTS).read_text(encoding="utf-8"))
+    facts["run"] = run.id
+    for entry in (entries[name] for name in restored):
+        if entry["file"] in facts["exports"]:
+            facts["exports"][entry["file"]]["sha256"] = files.sha256(run.path(entry["file"]))
+    if any(entries[name]["file"] == FACTS for name in restored):
+        for name, entry in entries.items():
+            if entry["file"] in facts["exports"] and name not in restored:
+                facts["exports"][entry["file"]]["sha256"] = entry.get("sha256", "")
+    files.write_json(run.path(FACTS), facts)
+    artefacts.record_again(run, sorted(restored | {"inputs"} & set(entries)))
+
+
+def _write_mask_video(path: Path, final: np.ndarray, fps: Fraction) -> None:
     white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
-    media.write_video(export, white, fps)
+    media.write_video(path, white, fps)
 
 
 def copy(folder: Path, target: Path) -> None:
@@ -313,11 +374,16 @@ def find(place: Path | str, *, previews: bool = False) -> tuple[AnimateInputs, s
         place: a folder, or `latest`: those of the newest completed preprocessing or inspection that wrote some.
         previews: the latest may be those of a preview.
     """
+    inputs = read(locate(place, previews=previews))
+    return inputs, inputs.facts.get("run")
+
+
+def locate(place: Path | str, *, previews: bool = False) -> Path:
+    """Return the folder of inputs that `place` means; arguments and errors: as `find`."""
     folder = config.absolute(place)
     if str(place) == "latest" or not folder.is_dir():
         folder = runs.find_run(place, "preprocess", holding=FACTS, previews=previews).folder
-    inputs = read(folder)
-    return inputs, inputs.facts.get("run")
+    return folder
 
 
 def of_run(run: runs.Run) -> AnimateInputs:

@@ -7,6 +7,7 @@ corrected = inspection.replay(seen)    # the new inputs that the decisions besid
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 
 from wanlab import (
+    artefacts,
     config,
     decisions,
     edits,
@@ -30,6 +32,7 @@ from wanlab import (
     person_masks,
     points,
     pose_inputs,
+    preprocess,
     runs,
     sam_models,
 )
@@ -104,7 +107,7 @@ def start(settings: config.InspectSettings, made_for: str | None = None) -> runs
         SettingsError: a chain, points, edits or a film that do not fit, or a mask setting for inputs of animate.
         FileNotFoundError: if the inputs, the film, the points or the edits are missing; the message names the option.
     """
-    opened, _ = inputs.find(settings.inputs)
+    opened, _ = whole_inputs(settings.inputs)
     found = decisions.origin(opened)
     made = found.start if settings.points or settings.edits else opened
     if settings.points and settings.edits:
@@ -204,6 +207,8 @@ def work(run: runs.Run) -> Inspection:
         with run.working() as unfinished:
             if unfinished:
                 _work(run, looked_at)
+    else:
+        restore(run)
     new = run.path(inputs.FACTS).is_file()
     if new and settings.save_path is not None:
         target = config.absolute(settings.save_path)
@@ -225,6 +230,53 @@ def work(run: runs.Run) -> Inspection:
         asked=run.asked,
         opened=looked_at,
     )
+
+
+def whole_inputs(place: Path | str, *, previews: bool = False) -> tuple[inputs.AnimateInputs, str | None]:
+    """Return inputs as `inputs.find` does, once what is missing or damaged of a run's has been made again.
+
+    Raises:
+        FileNotFoundError: if it cannot be made again; the message names the command for new inputs.
+    """
+    folder = inputs.locate(place, previews=previews)
+    if (folder / runs.MANIFEST).is_file():
+        with contextlib.suppress(runs.DamagedManifestError):
+            run = runs.Run(folder)
+            if run.completed and run.manifest["step"] == "preprocess":
+                preprocess.restore(run)
+            elif run.completed and run.manifest["step"] == "inspect":
+                restore(run)
+    return inputs.find(folder)
+
+
+def restore(run: runs.Run) -> None:
+    """Make files of a completed run again that are missing or damaged; what somebody else put there stays.
+
+    Raises:
+        FileNotFoundError: if the inputs that it looked at are gone or other ones.
+    """
+    wrong = artefacts.damaged(run)
+    left = inputs.restore_exports(run, wrong)
+    if left:
+        artefacts.restore(run, left, lambda: _again(run, left))
+    if run.path(inputs.FACTS).is_file():
+        inputs.note_restored(run, wrong)
+
+
+def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
+    """Inspect once more with a run's settings, for it."""
+    chosen = run.given()
+    looked_at, _ = whole_inputs(run.settings.inputs if run.settings else config.placed(chosen["inputs"]))
+    if not looked_at.has_hash(run.manifest["inputs"]["inputs"]["sha256"]):
+        raise FileNotFoundError(
+            f"{run.id} must be whole, but {', '.join(map(str, wrong.values()))}, and its inputs have changed; look at "
+            f"them again: wanlab inspect --inputs {config.shown(looked_at.folder)}"
+        )
+    replayed = run.path(REPLAYED) if chosen.get("edits") else None
+    asked = run.settings or config.InspectSettings.build({**chosen, "inputs": looked_at.folder, "edits": replayed})
+    other = start(asked.replaced(edits=replayed, fresh=True, save_path=None), made_for=run.id)
+    work(other)
+    return other
 
 
 def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = None) -> Inspection:
@@ -436,6 +488,7 @@ def _write_inputs(
         **decisions.facts(made, replayed if run.settings.edits else None, run.manifest.get("asked_chain")),
         **kept,
     )
+    inputs.record(run)
     run.add_artefact("inputs", inputs.FACTS)
 
 

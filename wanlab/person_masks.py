@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from wanlab import config, files, inputs, locks, media, points, sam, sam_models
+from wanlab import artefacts, config, files, inputs, locks, media, points, sam, sam_models
 
 if TYPE_CHECKING:  # torch
     from wanlab import sam_video
@@ -118,16 +118,28 @@ def _by_sam2(
         "version": sam_video.RESULT_VERSION,
     }
     kept = config.outputs_root() / KEPT / f"{config.digest(key)[:24]}.npz"
-    files.make_folder(kept.parent)
+    files.remove_dead_parts(files.make_folder(kept.parent))
     with locks.awaited(kept.with_suffix(".lock"), "SAM2's masks of this clip", lambda text: print(text, flush=True)):
-        if kept.is_file():
+        packed = _kept(kept, (len(clip), clip.height, -(-clip.width // 8)))
+        if packed is not None:
             run.add_notes("SAM2 has followed these prompts in this clip before: its masks are used again")
-            with np.load(kept, allow_pickle=False) as saved:
-                packed = saved["array"]
         else:
+            if kept.exists():
+                run.add_notes("SAM2 has followed these prompts in this clip before, but its masks were damaged: again")
             packed = _track(run, clip, passes, weights, compile_sam)
             files.write_arrays(kept, array=packed)
     return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
+
+
+def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """Return masks that were kept, as bits, uint8; None where there are none of this shape that can be read."""
+    try:
+        artefacts.check_arrays(path)
+        with np.load(path, allow_pickle=False) as saved:
+            packed = saved["array"]
+    except artefacts.UNREADABLE:
+        return None
+    return packed if packed.shape == shape and packed.dtype == np.uint8 else None
 
 
 def _track(

@@ -6,12 +6,14 @@ inputs = preprocess.work(run)        # keypoints → pose drawings, face crops �
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wanlab import (
+    artefacts,
     checkpoints,
     config,
     fingerprints,
@@ -35,8 +37,12 @@ MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "b
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
 
-def start(settings: config.PreprocessSettings) -> runs.Run:
+def start(settings: config.PreprocessSettings, made_for: str | None = None) -> runs.Run:
     """Resolve the settings and find or make the run folder; print what size will come out.
+
+    Args:
+        settings: what was asked for.
+        made_for: id of the run that makes this one for itself; None: somebody asked for it.
 
     Raises:
         FileNotFoundError, ValueError: if an input is missing or cannot be used, before anything is worked on.
@@ -70,7 +76,9 @@ def start(settings: config.PreprocessSettings) -> runs.Run:
         result_version=RESULT_VERSION,
         preview=left_out,
         fresh=settings.fresh,
+        made_for=made_for,
     )
+    run.asked = settings
     run.add_notes(*notes)
     if settings.preview and not left_out:
         run.add_notes(f"preview leaves nothing out: the clip has {len(clip)} frames, no more than a second")
@@ -104,6 +112,8 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
                 official.preprocess(run, _clone(run.settings))
             elif unfinished:
                 _work(run, run.settings)
+    else:
+        restore(run)
     made = inputs.read(run.folder)
     if run.settings.save_path is not None and run.preview:
         print(f"a preview is not copied to save_path; it is {config.shown(run.folder)}")
@@ -112,6 +122,49 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
         inputs.copy(run.folder, target)
         print(f"inputs copied to {target}")
     return made
+
+
+def restore(run: runs.Run) -> None:
+    """Make files of a completed run again that are missing or damaged; what somebody else put there stays.
+
+    Exports are made from their masters. Masters are made by preprocessing anew, in a folder of its own for a while.
+
+    Raises:
+        FileNotFoundError: if a film or picture that it was made from is gone or another one.
+    """
+    wrong = artefacts.damaged(run)
+    left = inputs.restore_exports(run, wrong)
+    if left:
+        artefacts.restore(run, left, lambda: _again(run, left))
+    inputs.note_restored(run, wrong)
+
+
+def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
+    """Preprocess once more with a run's settings, for it."""
+    given = run.given()
+    for name, facts in run.manifest["inputs"].items() if run.asked is None else ():
+        path = config.placed(given[name])
+        if not path.is_file() or fingerprints.of_file(path) != facts["sha256"]:
+            raise FileNotFoundError(
+                f"{run.id} must be whole, but {', '.join(map(str, wrong.values()))}, and {facts['file']}, from which it was "
+                "made, is gone or changed; make the inputs again: wanlab preprocess --driving_video … --reference_image …"
+            )
+    settings = run.asked or config.PreprocessSettings.build(_asked(given))
+    other = start(settings.replaced(fresh=True, save_path=None), made_for=run.id)
+    work(other)
+    return other
+
+
+def _asked(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that resolve to those of a manifest: what must be left out where it takes no part is."""
+    dropped = set(MASK_SETTINGS) if resolved["mode"] != "replace" else set()
+    if resolved.get("sam_checkpoint") == "none" and (
+        resolved.get("mask_video") or not person_masks.takes_sam2(resolved["mask_source"])
+    ):
+        dropped.add("sam_checkpoint")
+    paths = {name: config.placed(resolved[name]) for name in config.PreprocessSettings.paths() if resolved.get(name)}
+    found = {name: path for name, path in paths.items() if path.exists()}
+    return {name: found.get(name, value) for name, value in resolved.items() if name not in dropped}
 
 
 def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:

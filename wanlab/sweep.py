@@ -142,7 +142,7 @@ def start(settings: config.SweepSettings) -> runs.Run:
         workers.read_file(settings.cluster)
     full = settings.with_paths(lambda path: str(config.absolute(path)))
     none_named = settings.inputs == "latest" and full["grid"].get("inputs") and not settings.cases
-    made, _ = inputs.find(full["grid"]["inputs"][0] if none_named else settings.inputs)
+    made, _ = inspection.whole_inputs(full["grid"]["inputs"][0] if none_named else settings.inputs)
     settings = settings.replaced(inputs=made.folder, **full)
     all_points = points(settings)
     wrong = [number for number in settings.finish if not 1 <= number <= len(all_points)]
