@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from wanlab import config, decisions, edits, files, generate, inputs, inspection, keypoints, mask, media, runs
+from wanlab.widgets.mask_comparison import MaskComparison
 
 FRAMES, HEIGHT, WIDTH = 5, 128, 96
 SIZE = FRAMES, HEIGHT, WIDTH
@@ -225,6 +226,23 @@ def test_headless_an_inspection_says_whether_decisions_are_applied(
     back = look(made.folder, edits=str(base.folder / edits.EDITS))
     assert back.made.sha256() == base.sha256()
     assert "changed by hand: nothing any more" in capsys.readouterr().out
+
+
+def test_in_the_mask_comparison_the_mask_in_use_can_be_chosen_again(
+    base: inputs.AnimateInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MaskComparison, "send", lambda *_: None)
+    first = decide(look(), mask_chain="grow:3")
+    seen = look()
+    assert seen.clip is not None
+    widget = MaskComparison(seen, seen.clip)
+    assert "in use" in widget.names
+    for name, chain in (("outline", ""), ("in use", "grow:3")):
+        widget.use(name)
+        widget.wait()
+        assert edits.read(seen.edits, *SIZE).mask_chain == chain
+        np.testing.assert_array_equal(inputs.find("latest")[0].mask(), mask.apply_chain(base.person_mask(), chain))
+    assert inputs.find("latest")[0].folder == first.folder
 
 
 def test_nothing_is_run_that_strokes_do_not_need(base: inputs.AnimateInputs, monkeypatch: pytest.MonkeyPatch) -> None:
