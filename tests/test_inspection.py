@@ -191,3 +191,21 @@ def test_marks_name_what_is_missing_where(parent: inputs.AnimateInputs) -> None:
     asked = config.InspectSettings.build({})
     seen = inspection.Inspection(parent.folder, made, False, None, "", None, {}, made, Path("edits.json"), (), asked)
     assert inspection.marks(seen) == {0: "no face", 2: "no person"}
+
+
+def test_a_completed_inspection_makes_again_what_is_damaged(
+    parent: inputs.AnimateInputs, capsys: pytest.CaptureFixture
+) -> None:
+    chosen = {"mask_chain": "grow:6", "compare": ["grow:6"], "auto_keypoint": False}
+    seen = look(parent.folder, **chosen)
+    whole = {path.name: path.read_bytes() for path in seen.folder.iterdir()}
+    spoilt = ("variants.npz", "variants.json", "mask.npz", "src_bg.mp4", "driving.mkv")
+    for name in spoilt:
+        (seen.folder / name).write_bytes(whole[name][: len(whole[name]) // 2])
+    again = look(parent.folder, **chosen)
+    assert again.folder == seen.folder
+    assert again.names == seen.names
+    assert "src_bg.mp4 is cut off or damaged" in capsys.readouterr().out
+    np.testing.assert_array_equal(inputs.read(again.folder).mask(), seen.masks("grow:6"))
+    assert [(again.folder / name).read_bytes() == whole[name] for name in spoilt] == [True] * len(spoilt)
+    assert runs.Run(seen.folder).completed
