@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import shutil
@@ -36,7 +37,9 @@ def test_a_completed_run_is_reused_and_its_manifest_tells_everything(outputs: Pa
     assert (again.news, again.id) == ("reused", run.id)
     saved = json.loads((run.folder / "manifest.json").read_text())
     assert saved["status"] == "completed"
-    assert saved["artefacts"]["text"] == {"file": "result.txt", "bytes": 4, "lines": 1}
+    assert saved["artefacts"]["text"] == {
+        "file": "result.txt", "bytes": 4, "lines": 1, "sha256": hashlib.sha256(b"done").hexdigest()
+    }  # fmt: skip
     assert saved["settings"]["seed"] == 42
     assert saved["inputs"]["inputs"]["sha256"] == "a"
     assert saved["environment"]["versions"]["numpy"]
@@ -191,6 +194,22 @@ def test_what_another_process_has_finished_meanwhile_is_not_worked_on_again(outp
     second.save()
     saved = runs.read_manifest(first.folder)
     assert (saved["status"], saved["notes"]) == ("completed", ["mine"])
+
+
+def test_a_lock_that_nobody_holds_to_work_is_waited_for(outputs: Path) -> None:
+    """Another process saves or looks: no reason to be refused."""
+    run = open_run()
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom wanlab import locks\n"
+        "with locks.held(Path(sys.argv[1]), 'it'):\n    print(flush=True)\n    time.sleep(2 * locks.PATIENCE)"
+    )
+    command = [sys.executable, "-c", code, str(run.folder / runs.LOCK)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with run.working() as unfinished:
+            assert unfinished
+    assert run.completed
 
 
 def test_a_run_that_another_machine_took_over_is_left_to_it(outputs: Path) -> None:

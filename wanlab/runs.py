@@ -39,9 +39,8 @@ MANIFEST = files.MANIFEST
 LOCK = "run.lock"
 NEW = ".lock"  # in the outputs folder: held while a run is looked for and its folder is made
 CANCEL = "run.cancel"  # there: whoever works on the run is to stop, and if they died, they did so because of that
-RESERVE = (
-    ".reserve"  # bytes that are given up when a run ends, so that a full disk has room for the manifest that says so
-)
+PATIENCE = 5.0  # seconds to wait for a lock that nobody holds to work
+RESERVE = ".reserve"  # given up when a run ends, so that a full disk has room for the manifest that says so
 PLACES = "places.json"  # where what lies outside the project is on this machine; never published
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
@@ -266,7 +265,8 @@ class Run:
         if self._lock is not None:
             yield False
             return
-        with locks.held(self.folder / LOCK, *_lock_words(self.id)) as self._lock:
+        with contextlib.ExitStack() as stack:
+            self._lock = self._hold(stack)
             try:
                 found = manifests.read(self.folder)
                 changed = found != self._on_disk
@@ -277,6 +277,16 @@ class Run:
                 yield changed
             finally:
                 self._lock = None
+
+    def _hold(self, stack: contextlib.ExitStack) -> locks.Lock:
+        """Take the run's lock; whoever only looks or saves gives it back in a moment, and is waited for."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return stack.enter_context(locks.held(self.folder / LOCK, *_lock_words(self.id)))
+            except locks.BusyError:
+                if manifests.read(self.folder)["status"] == "running" or time.monotonic() > until:
+                    raise
 
     def _end(self, status: str, seconds: float, error: dict[str, str] | None) -> None:
         with interrupts.deferred():
