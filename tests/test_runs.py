@@ -552,3 +552,15 @@ def test_parts_of_a_killed_process_go_when_its_run_goes_on(outputs: Path) -> Non
     with run.working():
         left = [path.name for path in run.folder.rglob("*") if files.is_part(path)]
         assert left == []
+
+
+def test_what_a_process_that_was_killed_right_after_completion_left_goes(outputs: Path) -> None:
+    run = open_run()
+    with run.working():
+        run.path("result.txt").write_text("done")
+    (run.folder / runs.RESERVE).touch()
+    (run.folder / runs.PROGRESS).touch()
+    (run.folder / "segments").mkdir()
+    again = open_run()
+    again.tidy(run.folder / "segments")
+    assert sorted(path.name for path in run.folder.iterdir()) == ["manifest.json", "result.txt", "run.lock"]

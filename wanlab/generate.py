@@ -279,6 +279,7 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
                 _work_official(run)
             elif unfinished:
                 _work(run, run.settings, loaded or Loaded())
+    run.tidy(run.folder / SEGMENTS, run.path(PREVIEW))
     video = media.open_clip(run.path(RESULT))
     if run.settings.output_path is not None and run.settings.preview:
         print(f"a preview is not copied to output_path; it is {config.shown(run.path(RESULT))}")

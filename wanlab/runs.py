@@ -155,6 +155,17 @@ class Run:
         """Have `working` remove what only an unfinished run needs, once the manifest says completed."""
         self._spare.append(path)
 
+    def tidy(self, *unfinished: Path) -> None:
+        """Remove what is left where a process was killed right after it had completed the run.
+
+        Args:
+            unfinished: what only an unfinished run needs, besides what every run has.
+        """
+        for path in (self.folder / PROGRESS, self.folder / RESERVE, *unfinished):
+            if self.completed and path.exists():
+                with self.alone():
+                    files.remove(path)
+
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage; its seconds add up over continuations."""
@@ -403,6 +414,7 @@ def open_run(
             raise locks.busy(found / LOCK, *_lock_words(run.id))
         files.remove(found / CANCEL)
         run.news = "reused" if run.completed else "continued"
+        run.tidy()
         if made_for is None and run.manifest.get("made_for"):
             run.save(made_for=None, order=order)
         _remember_places(folder, settings)
