@@ -44,6 +44,7 @@ def base(outputs: Path) -> inputs.AnimateInputs:
         points = {"keypoints": np.repeat(placed[None], FRAMES, axis=0), "reference_keypoints": placed}
         files.write_arrays(run.path(inputs.KEYPOINTS), **points, size=np.array([HEIGHT, WIDTH]))
         inputs.write_facts(run.folder, mode="replace", clip_height=HEIGHT, clip_width=WIDTH, run=run.id, parent=None, mask_chain=mask.DEFAULT_CHAIN)  # fmt: skip
+        run.add_artefact("inputs", inputs.FACTS)
     return inputs.read(run.folder)
 
 
@@ -225,6 +226,8 @@ def test_headless_an_inspection_says_whether_decisions_are_applied(
     edits.update(base.folder / edits.EDITS, strokes=[])
     back = look(made.folder, edits=str(base.folder / edits.EDITS))
     assert back.made.sha256() == base.sha256()
+    (back.folder / inputs.DRIVING).unlink()  # made again, though nothing is decided
+    assert look(back.folder).made.driving() is not None
     assert "changed by hand: nothing any more" in capsys.readouterr().out
 
 

@@ -128,7 +128,9 @@ def start(settings: config.InspectSettings, made_for: str | None = None) -> runs
                 "that the inputs were made from: --driving_video film.mp4"
             )
     given = {name: _existing(name, path) for name, path in named.items() if path is not None}
-    decided, looks_anew = _decided(given["edits"], made, found) if "edits" in given else (edits.Edits(), False)
+    decided, looks_anew = edits.Edits(), False
+    if "edits" in given:  # a run that makes this one for itself makes an earlier one again, whatever it held
+        decided, looks_anew = _decided(given["edits"], made, opened if made_for is None else None)
     asked_chain = _asked_chain(settings, decided, found)
     chain = decided.mask_chain if asked_chain is None else asked_chain
     if chain is None and (settings.points or decided.of_the_mask):
@@ -540,7 +542,7 @@ def _asked_chain(settings: config.InspectSettings, decided: edits.Edits, found: 
     return found.asked_chain if inherits else settings.mask_chain
 
 
-def _decided(path: Path, made: inputs.AnimateInputs, found: decisions.Origin) -> tuple[edits.Edits, bool]:
+def _decided(path: Path, made: inputs.AnimateInputs, opened: inputs.AnimateInputs | None) -> tuple[edits.Edits, bool]:
     """Return decisions that can be replayed, and whether masks are found anew for them: clicks, or strokes that are carried.
 
     Raises:
@@ -548,7 +550,7 @@ def _decided(path: Path, made: inputs.AnimateInputs, found: decisions.Origin) ->
     """
     try:
         decided = decisions.read(made, path)
-        if decided.empty and not _is_to_be_applied(path, found.trail[0]):
+        if decided.empty and opened is not None and not _is_to_be_applied(path, opened):
             raise ValueError(f"edits must hold a decision, got none in {path.name}; make one in 20_inspect")
         if made.mode == "animate" and decided.of_the_mask:
             raise ValueError(
