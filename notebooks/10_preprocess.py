@@ -41,7 +41,7 @@ face_video = None  # your own face crops, 512x512; None: cropped from the film
 checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
 wan22_python = None  # wan22: the clone's own Python, never wanlab's; None: .venv/bin/python in the clone
-save_path = None  # folder that gets a copy of the finished inputs
+save_path = None  # folder that gets a copy of the finished inputs: new, empty, or inputs of wanlab's
 fresh = False  # work anew even where a finished run with the same settings exists
 
 # %% [markdown]

@@ -30,7 +30,7 @@ mask_chain = None  # the chain that new inputs get; None: that of the edits, wit
 compare = ["grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"]  # mask chains to look at side by side
 auto_keypoint = True  # look as well at the person that upstream's eight key points give (SAM2, else GrabCut)
 base = None  # variant that the others are compared with; None: the person's outline before any chain
-save_path = None  # folder that gets a copy of the new inputs
+save_path = None  # folder that gets a copy of the new inputs: new, empty, or inputs of wanlab's
 fresh = False  # work anew even where a finished run with the same settings exists
 
 # %% [markdown]

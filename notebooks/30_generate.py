@@ -40,7 +40,8 @@ wan22_python = None  # wan22: the clone's own Python, never wanlab's; None: .ven
 device = None  # where the model runs; None: a GPU where there is one
 fresh = False  # work anew even where a finished run with the same settings exists
 preview = False  # a quick look: the first segment only, smaller and with fewer steps
-output_path = None  # mp4 file that gets a copy of the result
+output_path = None  # video (.mp4, .mov, .mkv) that gets a copy of the result; in a folder it has the run's name
+overwrite = False  # let output_path replace a file that wanlab did not write there
 
 # %% [markdown]
 # ## Settings and run

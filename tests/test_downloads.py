@@ -20,7 +20,9 @@ log.write_text(json.dumps([*calls, [here.name, *sys.argv[1:]]]))
 flag = "--local-dir" if here.name == "hf" else "--local_dir"
 folder = Path(sys.argv[sys.argv.index(flag) + 1])
 folder.mkdir(parents=True, exist_ok=True)
-part, whole = folder / "weights.incomplete", folder / "weights"
+part, whole = folder / ".cache/huggingface/weights.incomplete", folder / "process_checkpoint/weights"
+for path in (part, whole):
+    path.parent.mkdir(parents=True, exist_ok=True)
 if not part.is_file():
     part.write_text("half")
     sys.exit("connection lost")
@@ -49,7 +51,7 @@ def test_a_broken_download_goes_on_with_the_same_command(
     assert cli.main(command) == 1
     assert "the download ended with status 1; the same command goes on from what is there" in capfd.readouterr().err
     assert cli.main(command) == 0
-    assert (target / "weights").read_text() == "half and half"
+    assert (target / "process_checkpoint" / "weights").read_text() == "half and half"
     calls = json.loads((clients / "calls.json").read_text())
     assert calls[0] == calls[1]
     assert calls[0][:2] == [{"huggingface": "hf", "modelscope": "modelscope"}[source], "download"]

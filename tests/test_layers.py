@@ -11,9 +11,9 @@ import pytest
 from wanlab import config
 
 LAYERS = (
-    {"config", "files", "fingerprints", "locks", "resize"},
+    {"config", "files", "fingerprints", "locks", "targets", "resize"},
     {"colour", "media"},
-    {"interrupts", "manifests", "artefacts", "runs", "inputs", "people", "keypoints", "points", "pose", "pose_edits", "pose_metrics", "pose_inputs", "face", "mask", "sam", "sam_models", "sam_video", "sam_image", "person_masks", "edits", "decisions", "mask_edits", "windows", "schedule", "models", "sampling", "checkpoints", "quick_look", "mask_metrics", "metrics", "evaluation", "comparison", "player", "viz", "workers", "attention", "official", "official_process", "official_setup"},
+    {"interrupts", "manifests", "artefacts", "runs", "inputs", "input_copies", "people", "keypoints", "points", "pose", "pose_edits", "pose_metrics", "pose_inputs", "face", "mask", "sam", "sam_models", "sam_video", "sam_image", "person_masks", "edits", "decisions", "mask_edits", "windows", "schedule", "models", "sampling", "checkpoints", "quick_look", "mask_metrics", "metrics", "evaluation", "comparison", "player", "viz", "workers", "attention", "official", "official_process", "official_setup"},
     {"comfyui", "comfyui_graph", "comfyui_nodes", "comfyui_report", "comfyui_material", "comfyui_points"},
     {"preprocess", "inspection", "generate", "sweep", "report"},
     {"headless", "machine", "manage", "downloads", "cli", "widgets"},

@@ -241,6 +241,40 @@ def test_sound_of_the_same_stretch_is_carried_over(tmp_path: Path, suffix: str) 
     assert media.probe_video(path).num_frames == 25
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_another_container_holds_the_same_packets(tmp_path: Path, sample: Path, suffix: str) -> None:
+    sound = np.random.default_rng(0).integers(-9000, 9000, (1, 8000), np.int16)
+    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
+        video, audio = container.add_stream("ffv1", rate=FPS), container.add_stream("flac", rate=8000)
+        video.height, video.width, video.pix_fmt, audio.layout = 32, 32, "bgr0", "mono"
+        picture = av.VideoFrame.from_ndarray(grey(90), format="rgb24").reformat(format="bgr0")
+        picture.pts, picture.time_base = 0, 1 / FPS
+        container.mux(video.encode(picture))
+        block = av.AudioFrame.from_ndarray(sound, format="s16", layout="mono")
+        block.sample_rate, block.pts, block.time_base = 8000, 0, Fraction(1, 8000)
+        for stream, last in ((video, None), (audio, block), (audio, None)):
+            container.mux(stream.encode(last))
+    source, copy = tmp_path / "source.mp4", tmp_path / f"copy{suffix}"
+    stretch = media.AudioStretch(tmp_path / "sound.mkv", 0.0, 1.0)
+    media.write_video(source, numbered(25), FPS, comment="ours", audio=stretch)
+    assert media.rewrap(source, copy) == 25
+
+    def held(path: Path, kind: str) -> list[tuple[bytes, float]]:
+        with av.open(str(path)) as container:
+            start = min(p.pts * p.time_base for p in container.demux(container.streams.video[0]) if p.size)
+        with av.open(str(path)) as container:
+            stream = getattr(container.streams, kind)[0]
+            return [(p.size, float(p.pts * p.time_base - start)) for p in container.demux(stream) if p.size]
+
+    for kind in ("video", "audio"):  # times count from the first picture: Matroska has no negative ones and shifts all
+        there, here = held(source, kind), held(copy, kind)
+        assert [size for size, _ in there] == [size for size, _ in here]
+        np.testing.assert_allclose([t for _, t in here], [t for _, t in there], atol=0.002)
+    np.testing.assert_array_equal(media.open_clip(copy).read(), media.open_clip(source).read())
+    assert media.read_comment(copy) == "ours"
+    assert media.probe_video(copy).fps == media.probe_video(source).fps
+
+
 def test_odd_sides_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"H.264 needs even sides, got 33x32 .*; use 34x32"):
         media.write_video(tmp_path / "a.mp4", [grey(0, 33, 32)], FPS)

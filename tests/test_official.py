@@ -15,7 +15,20 @@ import psutil
 import pytest
 from conftest import Wan22, fill
 
-from wanlab import config, generate, inputs, inspection, media, official, official_process, preprocess, runs, sweep
+from wanlab import (
+    config,
+    generate,
+    input_copies,
+    inputs,
+    inspection,
+    media,
+    official,
+    official_process,
+    preprocess,
+    runs,
+    sweep,
+    targets,
+)
 
 
 @pytest.fixture
@@ -122,9 +135,8 @@ def test_the_folder_is_read_back_with_the_working_clip_and_its_sound(
     assert "frame_index:" in log
     assert str(wan22.folder.parent) not in log + printed + json.dumps(run.manifest)
     assert "Wan2.2 files-" in printed
-    target = outputs / "copy"
-    inputs.copy(run.folder, target)
-    assert (target / "tpl_edit.png").is_file()
+    input_copies.write(run.folder, str(outputs / "copy"), targets.Kept())
+    assert (outputs / "copy" / "tpl_edit.png").is_file()
 
 
 def test_generate_gets_exactly_upstream_s_arguments(

@@ -9,7 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, edits, files, inputs, inspection, media, pose, pose_edits, pose_inputs, preprocess, runs
+from wanlab import (
+    config,
+    edits,
+    files,
+    input_copies,
+    inputs,
+    inspection,
+    media,
+    pose,
+    pose_edits,
+    pose_inputs,
+    preprocess,
+    runs,
+    targets,
+)
 
 FRAMES = 5
 
@@ -78,7 +92,7 @@ def test_frames_without_a_person_are_counted_anew(made: inputs.AnimateInputs) ->
 
 def swapped(made: inputs.AnimateInputs, place: Path, *names: str) -> inputs.AnimateInputs:
     """Return a copy of inputs in which a user has swapped the exports `names` for grey films."""
-    inputs.copy(made.folder, place)
+    input_copies.write(made.folder, str(place), targets.Kept())
     for name in names:
         side = (made.height, made.width) if name == "pose_video" else (512, 512)
         media.write_video(place / inputs.EXPORTS[name][0], np.full((FRAMES, *side, 3), 99, np.uint8), made.fps)

@@ -393,22 +393,6 @@ def test_outputs_below_a_regular_file_are_refused(tmp_path: Path, monkeypatch: p
         open_run()
 
 
-def test_copies_are_whole_or_not_at_all(tmp_path: Path) -> None:
-    source = tmp_path / "a"
-    source.mkdir()
-    (source / "x").write_text("new")
-    (source / "y").write_text("left out")
-    target = tmp_path / "deep" / "b"
-    files.copy_whole(source, target, only=["x"])
-    files.copy_whole(source, target, only=["x"])
-    assert sorted(p.name for p in target.iterdir()) == ["x"]
-    assert not (target / "x").samefile(source / "x")
-    with pytest.raises(OSError, match="b cannot be written"):
-        files.copy_whole(source, target, only=["x", "missing"])
-    assert (target / "x").read_text() == "new"
-    assert [p.name for p in target.parent.iterdir()] == ["b"]
-
-
 def test_a_full_disk_leaves_the_old_manifest(outputs: Path) -> None:
     code = """
         import resource, signal, sys

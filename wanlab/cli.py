@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the run failed, 2 bad parameters.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import wanlab
-from wanlab import config
+from wanlab import config, targets
 from wanlab.config import NOTEBOOKS, SettingsError
 
 STEPS = {
@@ -67,9 +68,7 @@ def _run(args: argparse.Namespace, steps: Sequence[str]) -> int:
         given = {**sweep.newest_settings(), **given}
     if not args.detach:
         return run_pipeline(given)[0] if len(steps) > 1 else run_step(steps[0], given)[0]
-    values = _per_step(given, steps)
-    for step in steps:
-        _check_step(step, values[step])
+    _check_steps(_per_step(given, steps))
     from wanlab import headless
 
     return headless.detach(args.command_line)
@@ -86,14 +85,27 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     """
     from wanlab import headless
 
-    _check_step(step, values)
+    _check_steps({step: values})
     name, _ = NOTEBOOKS[step]
     print(f"== {name}", flush=True)
     return headless.execute(step, name, {key: _plain(value) for key, value in values.items()})
 
 
-def _check_step(step: str, values: Mapping[str, Any]) -> None:
-    """Check settings and the files they name, before anything is started; raises as `run_step`."""
+def _check_steps(values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check settings by step and the places they name, before anything is started; raises as `run_step`."""
+    chosen = [_checked(step, given) for step, given in values.items()]
+    keep = targets.kept(*chosen)
+    for settings in chosen:
+        if getattr(settings, "output_path", None) is not None:
+            targets.video(settings, keep=keep).check()  # type: ignore[arg-type]
+        elif getattr(settings, "save_path", None) is not None:
+            from wanlab import input_copies
+
+            input_copies.check(settings.save_path, keep)  # type: ignore[attr-defined]
+
+
+def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
+    """Return the settings of a step, whose files are there."""
     model = NOTEBOOKS[step][1]
     settings = model.build(values)
     for field in set(model.paths()) - set(model.conveniences()):
@@ -108,6 +120,7 @@ def _check_step(step: str, values: Mapping[str, Any]) -> None:
         from wanlab import official_setup
 
         official_setup.check(settings)
+    return settings
 
 
 def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[int, dict[str, Path]]:
@@ -124,8 +137,7 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
 
     values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
-    for step in PIPELINE:
-        _check_step(step, values[step])
+    _check_steps(values)
     corrections = [name for name in ("points", "edits") if given.get(name)]
     if given.get("backend") == "wan22" and corrections:
         raise SettingsError(
@@ -203,7 +215,8 @@ def _add_models(commands: Any) -> None:
     action.add_argument("--only", choices=tuple(official_setup.PARTS), help="a part of it [all but flux]")
     flags = ["--checkpoint", "--ckpt_dir", "--ckpt-dir"]
     folder = official_setup.CHECKPOINT
-    action.add_argument(*flags, type=Path, metavar="DIR", help=f"folder that gets it [{folder}/ of the project]")
+    what = f"folder that gets it: new, empty, or the checkpoint [{folder}/ of the project]"
+    action.add_argument(*flags, metavar="DIR", help=what)
     action.set_defaults(run=_download)
 
 
@@ -222,7 +235,7 @@ def _add_params(commands: Any) -> None:
         help="JSON (saved or exported as API), or a PNG or film that ComfyUI made",
     )
     action.add_argument(
-        "--out", type=Path, metavar="FILE", help="params file to write [params/ of the project, named as WORKFLOW]"
+        "--out", metavar="FILE", help="params file to write [params/ of the project, named as WORKFLOW]"
     )
     for name, text in (
         (
@@ -234,7 +247,7 @@ def _add_params(commands: Any) -> None:
     ):
         flags = [f"--{spelled}" for spelled in (name, name.replace("_", "-"))]
         action.add_argument(*flags, dest=name, type=Path, metavar="PATH", help=text)
-    action.add_argument("--overwrite", action="store_true", help="replace files of an earlier import")
+    action.add_argument("--overwrite", action="store_true", help="replace files of an earlier import, as it left them")
 
 
 def _add_runs(commands: Any) -> None:
@@ -372,6 +385,8 @@ def _values(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
 
 
 def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str:
+    if name in model.targets():
+        return _target_from_shell(text)
     parts = text.split(",") if model.takes_several(name) else [text]
     return ",".join(part if part in model.words(name) or "://" in part else _from_shell(part) for part in parts)
 
@@ -385,6 +400,16 @@ def _swept_from_shell(typed: Mapping[str, Any]) -> dict[str, Any]:
         return {}  # it is said where all settings are checked
     found = settings.with_paths(_from_shell)
     return {name: found[name] for name in swept if found[name] != settings.with_paths(str)[name]}
+
+
+def _target_from_shell(text: str) -> str:
+    """Return a place to write to as notebooks read it; a final / stays, and what is no path is refused by the settings."""
+    if not text.strip() or "\0" in text:
+        return text
+    with contextlib.suppress(RuntimeError):  # ~ of nobody
+        full = str(Path.cwd() / Path(text).expanduser())
+        return f"{full.rstrip(os.sep)}{os.sep}" if targets.names_folder(text) else full
+    return text
 
 
 def _from_shell(text: str) -> str:
@@ -440,8 +465,8 @@ def _models(_: argparse.Namespace) -> int:
 def _download(args: argparse.Namespace) -> int:
     from wanlab import downloads, official_setup
 
-    folder = Path(_from_shell(str(args.checkpoint))) if args.checkpoint else official_setup.CHECKPOINT
-    downloads.download(args.source, args.only, folder)
+    given = str(official_setup.CHECKPOINT) if args.checkpoint is None else _target_from_shell(args.checkpoint)
+    downloads.download(args.source, args.only, given)
     return 0
 
 
@@ -467,11 +492,11 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from wanlab import manage, runs
+    from wanlab import manage
 
     if not args.yes and not sys.stdin.isatty():
         raise SettingsError("remove asks before it deletes, and nobody is there to answer; use --yes")
-    chosen = [runs.find_run(run, previews=True) for run in args.run_ids]
+    chosen = [manage.named(run) for run in args.run_ids]
     removed = manage.remove(chosen, lambda question: args.yes or input(f"{question} [y/N] ").strip().lower() == "y")
     print(f"removed {len(removed)} of {len(chosen)} runs")
     return 0
@@ -497,7 +522,9 @@ def _from_comfyui(args: argparse.Namespace) -> int:
         driving_video=args.driving_video,
         reference_image=args.reference_image,
     )
-    made = comfyui.write(found, args.out or comfyui.default_out(args.workflow), args.workflow, overwrite=args.overwrite)
+    given = [path for path in (args.workflow, args.driving_video, args.reference_image) if path is not None]
+    out = str(comfyui.default_out(args.workflow)) if args.out is None else _target_from_shell(args.out)
+    made = comfyui.write(found, out, args.workflow, overwrite=args.overwrite, given=given)
     for title, lines in (
         ("mapped", found.mapped()),
         ("not mapped", found.missing()),

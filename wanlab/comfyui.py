@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from wanlab import comfyui_graph, comfyui_material, config, files, media, points
+from wanlab import comfyui_graph, comfyui_material, config, files, media, points, targets
 from wanlab.comfyui_graph import Graph, Link, Node
 from wanlab.comfyui_nodes import (
     CORE_SHIFT,
@@ -84,23 +85,29 @@ def default_out(workflow: Path) -> Path:
     return config.project_root() / "params" / f"{name}.yaml"
 
 
-def write(found: Import, out: Path, workflow: Path, *, overwrite: bool = False) -> list[Path]:
+def write(
+    found: Import, out: Path | str, workflow: Path, *, overwrite: bool = False, given: Sequence[Path] = ()
+) -> list[Path]:
     """Write the params file and, where points were clicked, the points file beside it; return what was written.
 
     `mask_source` of `found` becomes the points file.
 
     Args:
         found: what `read` gave.
-        out: the params file, `.yaml`.
+        out: the params file, `.yaml`, as it was typed; in a folder it is named as the workflow.
         workflow: where it was read, named in the file.
-        overwrite: replace files that are there.
+        overwrite: replace files of an earlier import, as it left them.
+        given: files that are never replaced.
 
     Raises:
-        config.SettingsError: if `out` is no `.yaml`, or a file is there already and `overwrite` is not set.
+        config.SettingsError: if `out` is no `.yaml`, or a file is there already that may not be replaced.
     """
-    if out.suffix.lower() not in (".yaml", ".yml"):
-        raise config.SettingsError(f"out must end in .yaml, got {out.name}; use {out.stem}.yaml")
-    made = [out, *([points_file(out)] if found.prompts else [])]
+    keep = targets.Kept({path.name: path for path in (workflow, *given)})
+    inside = default_out(workflow).name
+    params = targets.File("out", str(out), (".yaml", ".yml"), inside, keep, remedy="another name")
+    out = params.check()
+    clicked = targets.File("out", str(points_file(out)), (".json",), None, keep, remedy="another name")
+    made = [out, *([clicked.check()] if found.prompts else [])]
     there = next((path for path in made if path.exists()), None)
     if there is not None and not overwrite:
         raise config.SettingsError(f"out must not exist yet, got {there}; use --overwrite, or --out with another name")
@@ -118,8 +125,10 @@ def write(found: Import, out: Path, workflow: Path, *, overwrite: bool = False) 
         lines += ["", "# Not mapped:", *(f"# - {one_line(line)}" for line in found.missing())]
     try:
         if found.prompts is not None:
-            points.write(points_file(out), found.prompts, *found.canvas)
-        files.write_text(out, "\n".join(lines) + "\n")
+            with clicked.writing() as part:
+                points.write(part, found.prompts, *found.canvas)
+        with params.writing() as part:
+            files.write_text(part, "\n".join(lines) + "\n")
     except OSError as error:
         raise config.SettingsError(
             f"out must be a place that can be written, got {out}: {error.strerror}; use --out"

@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 PACKAGE = Path(__file__).resolve().parent
 ASSETS = PACKAGE / "assets"
@@ -133,12 +133,20 @@ class Settings(BaseModel):
 
     @classmethod
     def paths(cls) -> tuple[str, ...]:
-        """Return the names of the fields that hold paths."""
-        return tuple(name for name, field in cls.model_fields.items() if Path in _kinds(field.annotation))
+        """Return the names of the fields that hold paths, targets among them."""
+        targets = cls.targets()
+        return tuple(n for n, field in cls.model_fields.items() if n in targets or Path in _kinds(field.annotation))
+
+    @classmethod
+    def targets(cls) -> tuple[str, ...]:
+        """Return the names of the fields that hold a place to write to, as text: a final / is lost in a Path."""
+        return cls._marked("target")
 
     def files(self, name: str) -> tuple[Path, ...]:
         """Return the paths that the field `name` holds; none where it holds a word or None."""
         value = getattr(self, name)
+        if name in self.targets():
+            return () if value is None else (Path(value),)
         return tuple(part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, Path))
 
     def published(self) -> dict[str, Any]:
@@ -196,6 +204,22 @@ class Settings(BaseModel):
 
 def _convenience(default: Any, description: str, **rules: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"convenience": True}, **rules)
+
+
+def _text_of_target(value: Any) -> Any:
+    text = str(value) if isinstance(value, Path) else value
+    if isinstance(text, str) and (not text.strip() or "\0" in text):
+        raise ValueError(f"must name a place, got {text!r}; use None for no copy")
+    return text
+
+
+_Target = Annotated[str, BeforeValidator(_text_of_target)]
+
+
+def _target(description: str) -> Any:
+    """Return the field of a place to write to, outside the run folders: module targets says which it may be."""
+    extra: dict[str, Any] = {"convenience": True, "target": True}
+    return Field(None, description=description, json_schema_extra=extra)
 
 
 _SAM_CHECKPOINT: Any = Field(
@@ -301,7 +325,9 @@ class PreprocessSettings(_Backed):
     )
     wan22_dir: Path = _WAN22_DIR
     wan22_python: Path | None = _WAN22_PYTHON
-    save_path: Path | None = _convenience(None, "folder that gets a copy of the finished inputs")
+    save_path: _Target | None = _target(
+        "folder that gets a copy of the finished inputs: new, empty, or inputs of wanlab's"
+    )
     fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
 
     @field_validator("fps", mode="before")
@@ -375,7 +401,7 @@ class InspectSettings(Settings):
     base: str | None = Field(
         None, description="variant that the others are compared with; None: the person's outline before any chain"
     )
-    save_path: Path | None = _convenience(None, "folder that gets a copy of the new inputs")
+    save_path: _Target | None = _target("folder that gets a copy of the new inputs: new, empty, or inputs of wanlab's")
     fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
 
     @field_validator("compare", mode="before")
@@ -460,7 +486,10 @@ class GenerateSettings(_Generation):
     """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
 
     preview: bool = _preview("the first segment only, smaller and with fewer steps")
-    output_path: Path | None = _convenience(None, "mp4 file that gets a copy of the result")
+    output_path: _Target | None = _target(
+        "video (.mp4, .mov, .mkv) that gets a copy of the result; in a folder it has the run's name"
+    )
+    overwrite: bool = _convenience(False, "let output_path replace a file that wanlab did not write there")
 
 
 class SweepSettings(_Generation):

@@ -218,6 +218,15 @@ def update(path: Path, **sections: Any) -> None:
         files.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
 
 
+def decides(path: Path) -> bool:
+    """Return whether a file of decisions holds any; one that cannot be read may."""
+    try:
+        content = _load(path)
+    except (OSError, ValueError):
+        return True
+    return any(content.get(name) not in (None, [], {}) for name in SECTIONS if name != "stretch")
+
+
 def as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
     """Return decisions as the file holds them, for a working clip of `height` x `width` pixels."""
     return {

@@ -138,6 +138,18 @@ def remove_run(folder: Path) -> None:
     Raises:
         ValueError: if `folder` is no run folder directly in the outputs, or a link.
     """
+    inside = check_run(folder)
+    removed = part_of(inside)
+    inside.rename(removed)
+    shutil.rmtree(removed)
+
+
+def check_run(folder: Path) -> Path:
+    """Return a run folder that `remove_run` may remove, links in its parents followed.
+
+    Raises:
+        ValueError: if `folder` is no run folder directly in the outputs, or a link.
+    """
     inside = _resolved(folder)
     is_run = inside.parent == config.outputs_root() and not inside.is_symlink() and (inside / MANIFEST).is_file()
     if not is_run:
@@ -145,9 +157,18 @@ def remove_run(folder: Path) -> None:
             f"{folder} must be a run folder in {config.outputs_root()}, got another place; nothing is removed: "
             "`wanlab runs` lists the runs"
         )
-    removed = part_of(inside)
-    inside.rename(removed)
-    shutil.rmtree(removed)
+    return inside
+
+
+def remove_written(path: Path, recorded: Collection[str]) -> None:
+    """Remove a file outside the run folders whose SHA-256 is one that was `recorded` when wanlab wrote it there.
+
+    Raises:
+        ValueError: if it is a link, no file, or holds other bytes; it stays.
+    """
+    if path.is_symlink() or not path.is_file() or sha256(path) not in recorded:
+        raise ValueError(f"{path} must be as wanlab wrote it to be removed; it stays")
+    path.unlink()
 
 
 def make_folder(folder: Path) -> Path:
@@ -206,42 +227,6 @@ def copy(source: Path, path: Path) -> None:
     """Copy the file `source` to `path`, whole or not at all; no link: a copy may be edited. Raises as `writing`."""
     with writing(path) as unfinished:
         shutil.copyfile(source, unfinished)
-
-
-def copy_whole(source: Path, target: Path, only: Collection[str] | None = None) -> None:
-    """Copy a file or folder to `target`, replacing it, whole or not at all; no links: a copy may be edited.
-
-    Args:
-        source: a file or a folder.
-        target: the copy's path.
-        only: names of the files of a folder to take; None takes all.
-
-    Raises:
-        OSError: if it cannot be written; an old `target` is then left as it was.
-    """
-    make_folder(target.parent)
-    part, old = part_of(target), part_of(target)
-    try:
-        if source.is_dir():
-            part.mkdir()
-            for file in sorted(source.iterdir()) if only is None else [source / name for name in only]:
-                shutil.copytree(file, part / file.name) if file.is_dir() else shutil.copyfile(file, part / file.name)
-        else:
-            shutil.copyfile(source, part)
-        if target.is_dir():
-            target.rename(old)
-        part.rename(target)
-    except OSError as error:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        reason = "disk full" if error.errno in FULL_DISK else str(error.strerror)
-        raise OSError(
-            error.errno,
-            f"{target} cannot be written ({reason}); the run itself is kept in {config.shown(source.parent)}",
-        ) from error
-    finally:
-        for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

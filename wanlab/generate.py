@@ -33,6 +33,7 @@ from wanlab import (
     official_setup,
     quick_look,
     runs,
+    targets,
     windows,
 )
 
@@ -121,6 +122,8 @@ def _resolve(settings: config.GenerateSettings) -> tuple[config.GenerateSettings
         faults += official.refuse(resolved, made, _clone(resolved))
     if any(faults):
         raise config.SettingsError("\n".join(fault for fault in faults if fault))
+    if resolved.output_path is not None:
+        targets.video(resolved, keep=_kept(resolved, made)).check()
     return resolved, left_out
 
 
@@ -280,14 +283,29 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
             elif unfinished:
                 _work(run, run.settings, loaded or Loaded())
     run.tidy(run.folder / SEGMENTS, run.path(PREVIEW))
-    video = media.open_clip(run.path(RESULT))
-    if run.settings.output_path is not None and run.settings.preview:
+    _hand_over(run)
+    return media.open_clip(run.path(RESULT))
+
+
+def _hand_over(run: runs.Run) -> None:
+    """Copy the result to `output_path`, where one is named, in the container that its ending names."""
+    if run.settings.output_path is None:
+        return
+    if run.settings.preview:
         print(f"a preview is not copied to output_path; it is {config.shown(run.path(RESULT))}")
-    elif run.settings.output_path is not None:
-        target = config.absolute(run.settings.output_path)
-        files.copy_whole(run.path(RESULT), target)
-        print(f"video copied to {target}")
-    return video
+        return
+    target = targets.video(run.settings, run.id, _kept(run.settings, inputs_of(run)))
+    with target.writing() as part:
+        if part.suffix.lower() == run.path(RESULT).suffix:
+            files.copy(run.path(RESULT), part)
+        else:
+            media.rewrap(run.path(RESULT), part)
+    print(f"video copied to {target.shown()}")
+
+
+def _kept(settings: config.GenerateSettings, made: inputs.AnimateInputs) -> targets.Kept:
+    """Return what `output_path` may not be: what the settings name, and the films and pictures that the inputs came from."""
+    return targets.kept(settings, beside=inputs.origins(made.facts.get("run")))
 
 
 def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> media.Clip:
@@ -354,7 +372,7 @@ def _write_master(
     loaded: Loaded,
 ) -> None:
     """Generate the segments that are not finished yet and write all of them as one lossless video."""
-    folder = files.make_folder(run.folder / SEGMENTS)
+    folder = files.make_folder(run.path(SEGMENTS))
     done = _finished(folder, cut)
     if done:
         print(f"{done} of {len(cut.windows)} segments are finished already")
@@ -455,7 +473,7 @@ def _generate(
 
 def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, loaded: Loaded) -> None:
     made, cut = inputs_of(run), plan(run)
-    folder = files.make_folder(run.folder / SEGMENTS)
+    folder = files.make_folder(run.path(SEGMENTS))
     if _finished(folder, cut):  # it was cut off later than where it shall stop
         frames, num_steps = np.stack(list(_saved(folder, 0))), settings.num_inference_steps or 0
     else:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wanlab import config, files, locks, runs
+from wanlab import config, files, locks, runs, targets
 
 NOTEBOOK = "notebook.ipynb"
 REPORT = "report.html"
@@ -84,8 +84,9 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         if folder is None and stop.heard:
             return status, None
         if folder is None:
-            kept = config.outputs_root() / f"failed_{name}.ipynb"
+            kept = targets.unused(config.outputs_root() / f"failed_{name}.ipynb")
             _publish(executed, values, "failed")
+            targets.record(kept, files.sha256(executed))
             files.put(executed, kept)
             print(f"wanlab: {step} made no run; its notebook is {config.shown(kept)}", file=sys.stderr)
             return status or 1, None
@@ -200,7 +201,7 @@ def detach(command_line: Sequence[str]) -> int:
     folder = files.make_folder(config.outputs_root() / LOGS)
     log = folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}_{command_line[0]}_{os.getpid()}.log"
     command = [sys.executable, "-m", "wanlab.cli", *(word for word in command_line if word != "--detach")]
-    with log.open("w") as file:
+    with log.open("x") as file:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wanlab import artefacts, config, files, fingerprints, media, runs
+from wanlab import artefacts, config, files, fingerprints, media, runs, targets
 
 REFERENCE = "src_ref.png"
 EXPORTS = {  # wanlab's name: upstream's file, lossless master
@@ -30,6 +30,7 @@ DRIVING = "driving.mkv"  # the working clip itself
 KEYPOINTS = "keypoints.npz"
 FACTS = "inputs.json"
 EDITED = ("refer_edit.png", "tpl_edit.png")  # what FLUX made of the reference and of the film's first frame
+FILES = (REFERENCE, DRIVING, KEYPOINTS, *EDITED, *(file for pair in EXPORTS.values() for file in pair))
 READ_TOO = (DRIVING, KEYPOINTS, EXPORTS["mask_video"][1], *EDITED)  # what steps read beside the files in use
 DECIDING = (
     "clip_height",
@@ -251,25 +252,21 @@ def note_restored(run: runs.Run, names: Iterable[str]) -> None:
     facts = json.loads(run.path(FACTS).read_text(encoding="utf-8"))
     facts["run"] = run.id
     for entry in (entries[name] for name in restored):
+        if entry["file"] in facts.get("files", ()):
+            facts["files"][entry["file"]] = files.sha256(run.path(entry["file"]))
         if entry["file"] in facts["exports"]:
             facts["exports"][entry["file"]]["sha256"] = files.sha256(run.path(entry["file"]))
     if any(entries[name]["file"] == FACTS for name in restored):
         for name, entry in entries.items():
             if entry["file"] in facts["exports"] and name not in restored:
                 facts["exports"][entry["file"]]["sha256"] = entry.get("sha256", "")
-    files.write_json(run.path(FACTS), facts)
+    files.write_json(run.path(FACTS), targets.sealed(facts))
     artefacts.record_again(run, sorted(restored | {"inputs"} & set(entries)))
 
 
 def _write_mask_video(path: Path, final: np.ndarray, fps: Fraction) -> None:
     white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
     media.write_video(path, white, fps)
-
-
-def copy(folder: Path, target: Path) -> None:
-    """Copy the inputs (not the manifest, notebook or report) of `folder` to `target`, whole or not at all."""
-    names = [REFERENCE, FACTS, DRIVING, KEYPOINTS, *EDITED, *(name for pair in EXPORTS.values() for name in pair)]
-    files.copy_whole(folder, target, only=[name for name in names if (folder / name).is_file()])
 
 
 def write_facts(
@@ -307,9 +304,10 @@ def write_facts(
         "exports": exports,
         "run": run,
         "parent": parent,
+        "files": {name: files.sha256(folder / name) for name in FILES if (folder / name).is_file()},
         **more,
     }
-    files.write_json(folder / FACTS, facts)
+    files.write_json(folder / FACTS, targets.sealed(facts))
     return facts
 
 
@@ -325,6 +323,10 @@ def read(folder: Path) -> AnimateInputs:
             f"inputs folder {folder} does not exist; make one: wanlab preprocess --driving_video … --reference_image …"
         )
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8")) if (folder / FACTS).is_file() else {}
+    if facts.get("unfinished"):
+        raise FileNotFoundError(
+            f"inputs folder {folder} is not whole, a copy into it was cut off; give the command with --save_path again"
+        )
     used, notes = {"reference_image": folder / REFERENCE}, []
     for name, (export, master) in EXPORTS.items():
         recorded = facts.get("exports", {}).get(export)
@@ -416,6 +418,28 @@ def of_run(run: runs.Run) -> AnimateInputs:
     raise FileNotFoundError(
         f"{what}; use them where the run was made, or name them to make it anew: wanlab {run.manifest['step']} --inputs FOLDER"
     )
+
+
+def origins(run_id: str | None) -> targets.Kept:
+    """Return the files that the run and its parents were made from, by place where that is known and by content."""
+    places: dict[str, Path] = {}
+    contents: dict[str, str] = {}
+    wanted, seen = [run_id], set()
+    while wanted:
+        run_id = wanted.pop()
+        if run_id is None or run_id in seen:
+            continue
+        seen.add(run_id)
+        try:
+            run = runs.find_run(run_id)
+        except (FileNotFoundError, RuntimeError):  # removed since, or damaged
+            continue
+        wanted += run.manifest["parents"]
+        for name in (name for name, facts in run.manifest["inputs"].items() if "file" in facts):
+            contents[run.manifest["inputs"][name]["sha256"]] = f"the {name}"
+            if run.knows_place(name):
+                places[f"the {name} of {run_id}"] = config.absolute(run.given()[name])
+    return targets.Kept(places, contents)
 
 
 def check_video(name: str, info: media.VideoInfo, *, num_frames: int, height: int, width: int, fps: Fraction) -> None:

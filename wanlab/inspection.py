@@ -23,6 +23,7 @@ from wanlab import (
     decisions,
     edits,
     files,
+    input_copies,
     inputs,
     keypoints,
     mask,
@@ -35,6 +36,7 @@ from wanlab import (
     preprocess,
     runs,
     sam_models,
+    targets,
 )
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
@@ -128,6 +130,8 @@ def start(settings: config.InspectSettings, made_for: str | None = None) -> runs
                 "that the inputs were made from: --driving_video film.mp4"
             )
     given = {name: _existing(name, path) for name, path in named.items() if path is not None}
+    if settings.save_path is not None:
+        input_copies.check(settings.save_path, _kept(settings, found))
     decided, looks_anew = edits.Edits(), False
     if "edits" in given:  # a run that makes this one for itself makes an earlier one again, whatever it held
         decided, looks_anew = _decided(given["edits"], made, opened if made_for is None else None)
@@ -212,12 +216,11 @@ def work(run: runs.Run) -> Inspection:
     else:
         restore(run)
     new = run.path(inputs.FACTS).is_file()
-    if new and settings.save_path is not None:
-        target = config.absolute(settings.save_path)
-        inputs.copy(run.folder, target)
-        print(f"inputs copied to {target}")
-    numbers = json.loads(run.path(NUMBERS).read_text(encoding="utf-8"))
     found = decisions.origin(looked_at)
+    if new and settings.save_path is not None:
+        input_copies.write(run.folder, settings.save_path, _kept(settings, found))
+        print(f"inputs copied to {settings.save_path}")
+    numbers = json.loads(run.path(NUMBERS).read_text(encoding="utf-8"))
     return Inspection(
         folder=run.folder,
         made=inputs.read(run.folder) if new else looked_at,
@@ -575,6 +578,12 @@ def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np
     for t, (frame, hidden) in enumerate(zip(clip, chosen, strict=True)):
         run.tell("background", t, len(clip))
         yield mask.blank_out(frame, hidden)
+
+
+def _kept(settings: config.InspectSettings, found: decisions.Origin) -> targets.Kept:
+    """Return what `save_path` may not be: what the settings name, the inputs that were opened and those they come from."""
+    trail = {f"the inputs {config.shown(each.folder)}": each.folder for each in found.trail}
+    return targets.kept(settings, beside=targets.Kept(trail))
 
 
 def _existing(name: str, path: Path) -> Path:

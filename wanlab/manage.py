@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wanlab import config, files, runs
+from wanlab import config, edits, files, runs
 
 PATIENCE = 30.0  # seconds that a cancelled run may take for its current denoising step
 
@@ -51,6 +51,26 @@ def compare(first: runs.Run, second: runs.Run) -> pd.DataFrame:
     return pd.DataFrame([row[1:] for row in rows], index=pd.Index([row[0] for row in rows]), columns=columns)
 
 
+def named(text: str) -> runs.Run:
+    """Return the run that `text` names to be removed: an id, `latest`, or the path of a folder that lies in the outputs.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        SettingsError: for a link, whatever it leads to, and a folder elsewhere.
+    """
+    if text == "latest":
+        return runs.find_run(text, previews=True)
+    typed, outputs = Path(text).expanduser(), config.outputs_root()
+    starts = (Path.cwd(), config.project_root()) if os.sep in text else (outputs,)
+    found = next((path for start in starts if (path := start / typed).exists()), None)
+    if found is None:
+        raise FileNotFoundError(f"{text} is not a run in {config.shown(outputs)}; `wanlab runs` lists them")
+    try:
+        return runs.Run(files.check_run(found))
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from None
+
+
 def remove(chosen: Sequence[runs.Run], confirm: Callable[[str], bool]) -> list[runs.Run]:
     """Delete the folders of runs, each after a question that says what is lost.
 
@@ -62,8 +82,13 @@ def remove(chosen: Sequence[runs.Run], confirm: Callable[[str], bool]) -> list[r
         the runs that were removed.
 
     Raises:
+        SettingsError: if one is no run folder of the outputs; nothing is removed then.
         RuntimeError: if one is being worked on; nothing is removed then.
     """
+    try:
+        chosen = list({files.check_run(run.folder): run for run in chosen}.values())
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from None
     for run in chosen:
         if run.status == "running":
             raise RuntimeError(
@@ -73,7 +98,9 @@ def remove(chosen: Sequence[runs.Run], confirm: Callable[[str], bool]) -> list[r
     for run in chosen:
         users = [other.id for other in _users(run) if other.id not in {gone.id for gone in chosen}]
         used = f"; {', '.join(users)} {'was' if len(users) == 1 else 'were'} made from it" if users else ""
-        if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run.folder))}{used})?"):
+        decided = edits.decides(run.folder / edits.EDITS) if (run.folder / edits.EDITS).exists() else False
+        lost = f"; your decisions in {edits.EDITS} go with it" if decided else ""
+        if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run.folder))}{used}{lost})?"):
             with run.alone():
                 files.remove_run(run.folder)
             removed.append(run)

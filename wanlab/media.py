@@ -364,6 +364,37 @@ def remux(
     return _whole(Path(path), lambda part: _copy(Path(source), rate, part, Fraction(fps), comment, sound))
 
 
+def rewrap(source: Path | str, path: Path | str) -> int:
+    """Copy a video's coded pictures and sound into the container that the ending of `path` names, whole or not at all.
+
+    Args:
+        source: the video.
+        path: `.mp4`, `.mov` or `.mkv`.
+
+    Returns:
+        the number of frames.
+
+    Raises:
+        OSError, ValueError: as `write_video`, and if the source cannot be read.
+    """
+
+    def write(part: Path) -> int:
+        count = 0
+        with _open(Path(source)) as given:
+            comment = given.metadata.get("comment")
+            with _container(part, comment, lossless=part.suffix.lower() == ".mkv") as container:
+                taken = [given.streams.video[0], *given.streams.audio[:1]]
+                streams = {stream.index: container.add_stream_from_template(stream) for stream in taken}
+                for packet in given.demux(taken):
+                    if packet.dts is not None:  # the last of each stream is empty
+                        count += packet.stream.type == "video"
+                        packet.stream = streams[packet.stream.index]
+                        container.mux(packet)
+        return count
+
+    return _whole(Path(path), write)
+
+
 def describe_frames(frames: Iterable[int]) -> str:
     """Write frame numbers as ranges: `frames 3-7, 12`."""
     parts: list[list[int]] = []

@@ -160,6 +160,9 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         str(clone.folder / PREPROCESS),
         *preprocess_arguments(settings, checkpoint, run.folder),
     ]
+    for path in map(run.folder.joinpath, inputs.FILES):
+        if path.is_symlink():
+            files.remove(path)  # the script would write to where it leads
     with run.stage("official preprocessing"):
         _work(
             run, clone, command, {}, lambda what, done, total: run.tell(what or "official preprocessing", done, total)

@@ -17,6 +17,7 @@ from wanlab import (
     checkpoints,
     config,
     fingerprints,
+    input_copies,
     inputs,
     keypoints,
     mask,
@@ -30,6 +31,7 @@ from wanlab import (
     resize,
     runs,
     sam_models,
+    targets,
 )
 
 RESULT_VERSION = 4  # raise it when the same settings come to mean another result
@@ -48,6 +50,8 @@ def start(settings: config.PreprocessSettings, made_for: str | None = None) -> r
         FileNotFoundError, ValueError: if an input is missing or cannot be used, before anything is worked on.
     """
     _refuse_contradictions(settings)
+    if settings.save_path is not None:
+        input_copies.check(settings.save_path, targets.kept(settings))
     resolved, models, notes = _resolve_official(settings) if settings.backend == "wan22" else _resolve(settings)
     replacing = settings.mode == "replace"
     given = {
@@ -118,9 +122,8 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
     if run.settings.save_path is not None and run.preview:
         print(f"a preview is not copied to save_path; it is {config.shown(run.folder)}")
     elif run.settings.save_path is not None:
-        target = config.absolute(run.settings.save_path)
-        inputs.copy(run.folder, target)
-        print(f"inputs copied to {target}")
+        input_copies.write(run.folder, run.settings.save_path, targets.kept(run.settings))
+        print(f"inputs copied to {run.settings.save_path}")
     return made
 
 

@@ -56,11 +56,11 @@ REPLACED = (
     + f"""
 import json
 from pathlib import Path
-from wanlab import edits, inputs, runs
+from wanlab import edits, input_copies, runs, targets
 given = ["--video_path", "film.mp4", "--refer_path", "face.png"]
 wanlab("pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *{SHORT[:4]})
 place = Path("replace/process_results")
-inputs.copy(runs.list_runs("preprocess")[-1].folder, place)
+input_copies.write(runs.list_runs("preprocess")[-1].folder, str(place.resolve()), targets.Kept())
 edits.update(
     place / edits.EDITS,
     points=json.loads(Path("points.json").read_text()),
