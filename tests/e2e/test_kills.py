@@ -93,6 +93,7 @@ def kill_at_random(case: Case, dice: random.Random, place: Path) -> Path:
     moment = dice.uniform(0, case.seconds)
     while True:
         process, outputs = begin(case, place)
+        began = time.monotonic()
         process.join(moment)
         if process.exitcode is None:
             os.kill(process.pid, signal.SIGKILL)
@@ -101,7 +102,7 @@ def kill_at_random(case: Case, dice: random.Random, place: Path) -> Path:
             return outputs
         assert process.exitcode == 0, stages.said(outputs)
         shutil.rmtree(place)  # it was quicker this time
-        moment *= 0.8
+        moment = dice.uniform(0, time.monotonic() - began)
 
 
 def check_what_is_left(case: Case, outputs: Path) -> int:
