@@ -2,7 +2,7 @@
 
 A scene is a list of layers, back to front; each is there or not, at a place of its own, moving, textured and lit at
 random. People come from tools/nano's renderer (round cones and ellipsoids; Triton on a GPU, plain torch on a CPU). The
-bundled sample clips and their room (tools/nano/nano/room.jpg) are held out: nothing here may read them.
+bundled sample clips and their room are held out: nothing here may read them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ out=$here/../../.device/sam2_nano
 rm -rf "$out/bundle" && mkdir -p "$out/bundle/site" "$out/bundle/tools/nano" "$out/bundle/wanlab/assets"
 cp -r "$here" "$out/bundle/tools/sam2_nano"
 cp -r "$here/../nano/nano" "$out/bundle/tools/nano/nano"
-rm -f "$out/bundle/tools/nano/nano/room.jpg"  # the sample clips' own room: held out
 cp -r "$here/../../wanlab/assets/sample" "$out/bundle/wanlab/assets/sample"
 for name in sam2 hydra omegaconf antlr4 iopath portalocker tqdm; do cp -r "$site/$name" "$out/bundle/site/"; done
 if [ -n "${1:-}" ]; then

@@ -22,20 +22,19 @@ import json  # noqa: E402
 import random  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
-from collections import deque  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import NamedTuple  # noqa: E402
 
 import data as D  # noqa: E402
 import figures  # noqa: E402
-import graphs  # noqa: E402
 import judge as J  # noqa: E402
 import model as M  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
+from nano import graphs  # noqa: E402
 from nano.optim import Flat  # noqa: E402
-from nano.team import Team  # noqa: E402
+from nano.team import Clock, Team  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
@@ -282,29 +281,6 @@ def step_losses(
 
 
 # --- training ----------------------------------------------------------------------------------------------------------------
-class Clock:
-    """The team's common time, three steps old, so that nobody waits for the GPU to read it."""
-
-    def __init__(self, cuda: bool) -> None:
-        self._cuda, self._waiting, self._seen = cuda, deque(), 0.0
-
-    def put(self, number: Tensor) -> None:
-        """Send off the mean of all clocks, [1], on the device."""
-        copy = torch.empty(1, pin_memory=self._cuda).copy_(number, non_blocking=True)
-        event = torch.cuda.Event() if self._cuda else None
-        if event:
-            event.record()
-        self._waiting.append((copy, event))
-
-    def now(self) -> float:
-        if len(self._waiting) > 2:
-            copy, event = self._waiting.popleft()
-            if event:
-                event.synchronize()
-            self._seen = float(copy)
-        return self._seen
-
-
 def rate(share: float, hold: float) -> float:
     """Return the learning rate's factor at a share of the training: a short rise, flat, then down to zero."""
     return min(1.0, share / 0.02 + 0.02) * min(1.0, (1 - share) / (1 - hold) + 0.003)
