@@ -150,3 +150,12 @@ def _rewrite(path: Path, **changes: np.ndarray) -> None:
     with np.load(path, allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in saved.files}
     files.write_arrays(path, **{**arrays, **changes})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"schema": 1, "exports": {"src_po', "[]", '{"exports": []}', '{"exports": {"src_pose.mp4": {}}}', "\x00"]
+)
+def test_a_damaged_inputs_json_is_named_with_the_remedy(folder: Path, text: str) -> None:
+    (folder / "inputs.json").write_text(text)
+    with pytest.raises(ValueError, match=r"inputs\.json must be as wanlab wrote it.*preprocess again, or remove it"):
+        inputs.read(folder)

@@ -316,13 +316,13 @@ def read(folder: Path) -> AnimateInputs:
 
     Raises:
         FileNotFoundError: if the folder or a file is missing; the message names the command that makes it.
-        ValueError: if the files do not fit each other.
+        ValueError: if the files do not fit each other, or inputs.json is damaged.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
             f"inputs folder {folder} does not exist; make one: wanlab preprocess --driving_video … --reference_image …"
         )
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8")) if (folder / FACTS).is_file() else {}
+    facts = _read_facts(folder)
     if facts.get("unfinished"):
         raise FileNotFoundError(
             f"inputs folder {folder} is not whole, a copy into it was cut off; give the command with --save_path again"
@@ -440,6 +440,23 @@ def origins(run_id: str | None) -> targets.Kept:
             if run.knows_place(name):
                 places[f"the {name} of {run_id}"] = config.absolute(run.given()[name])
     return targets.Kept(places, contents)
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    """Return what `inputs.json` says, nothing where there is none."""
+    if not (folder / FACTS).is_file():
+        return {}
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        exports = facts.get("exports", {})
+        if all(isinstance(export["sha256"], str) for export in exports.values()):
+            return facts
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        pass
+    raise ValueError(
+        f"{FACTS} must be as wanlab wrote it, got a damaged one in {folder}; preprocess again, or remove it: the folder is then "
+        "read as one of another tool"
+    )
 
 
 def check_video(name: str, info: media.VideoInfo, *, num_frames: int, height: int, width: int, fps: Fraction) -> None:
