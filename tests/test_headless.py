@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from wanlab import config, files, headless, runs
+from wanlab import cli, config, files, headless, runs
 
 WORK = """
 import os, signal, sys, threading, time
@@ -183,3 +184,30 @@ def test_whoever_is_refused_writes_nothing_into_the_run_of_another_process(
     assert (
         f"process {other.pid} of this machine works on it; wait for it, stop it (wanlab runs cancel {run.id})" in said
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk full while writing 30_generate.ipynb; free space"),
+        (OSError(errno.ENOSPC, "disk full while writing manifest.json"), "disk full while writing manifest.json"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.ipynb"), "Permission denied: 'x.ipynb'"),
+    ],
+)
+def test_a_notebook_that_cannot_be_written_is_said_in_a_line(
+    outputs: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    said: str,
+) -> None:
+    def papermill(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(headless, "_run", papermill)
+    assert cli.main(["generate", "--inputs", str(folder)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("wanlab: ")
+    assert said in line
+    assert [path.name for path in outputs.iterdir()] == []

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, FileNotFoundError, NotADirectoryError) as error:
         _say(error)
         return 2
-    except RuntimeError as error:  # what a run's state forbids
+    except (RuntimeError, OSError) as error:  # what a run's state or the disk forbids
         _say(error)
         return 1
     except KeyboardInterrupt:

@@ -74,9 +74,11 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
 
     Raises:
         KeyboardInterrupt: if it was interrupted twice, or not in the notebook.
+        OSError: if the notebook or its page cannot be written; a full disk is named.
     """
     files.remove_dead_parts(config.outputs_root())
-    with files.part(config.outputs_root() / f"{name}.ipynb") as executed, _interrupts() as stop:
+    place = config.outputs_root() / f"{name}.ipynb"
+    with _naming_a_full_disk(place), files.part(place) as executed, _interrupts() as stop:
         status = _run(config.project_root() / "notebooks" / f"{name}.ipynb", executed, values, stop)
         if status == BUSY:
             return 1, None
@@ -98,6 +100,17 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         print("wanlab: finished work is kept, the same command goes on from there", file=sys.stderr)
     print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
     return status, folder
+
+
+@contextlib.contextmanager
+def _naming_a_full_disk(path: Path) -> Iterator[None]:
+    """Say what a full disk is and what to do also where papermill wrote, which says neither."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in files.FULL_DISK and "disk full" not in str(error):
+            raise files.explained(error, path) from error
+        raise
 
 
 def _keep(run: runs.Run, executed: Path, values: Mapping[str, Any]) -> None:
