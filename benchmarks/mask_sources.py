@@ -14,7 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wanlab import config, keypoints, mask, mask_metrics, media, points, sam, sam_models
+from wanlab import config, mask, media
+from wanlab.mask import grabcut, keypoint_prompts, metrics, sam2_weights, silhouette
+from wanlab.mask.prompts import Click, Prompts
+from wanlab.pose import detection
 
 CLIPS = {"half": "half_truth.npz", "driving": "truth.npz", "dark": "dark_truth.npz", "two_people": "two_people_truth.npz", "walk": "walk_truth.npz"}  # fmt: skip
 CHAINS = ("", "grow:10,blockify:32", "snap:16")
@@ -28,7 +31,7 @@ def truth(name: str, clip: media.Clip) -> np.ndarray:
     return masks[0] if masks.ndim == 4 else masks  # of two people the left one is followed
 
 
-def clicked(body: np.ndarray, true: np.ndarray) -> points.Prompts:
+def clicked(body: np.ndarray, true: np.ndarray) -> Prompts:
     """Return clicks on the middle one of the frames that show the person, where they hit them."""
     seen = np.flatnonzero((body[..., 2] > 0.3).sum(axis=1) > 5)
     t = int(seen[len(seen) // 2])
@@ -36,28 +39,28 @@ def clicked(body: np.ndarray, true: np.ndarray) -> points.Prompts:
     inside = [
         (x, y) for x, y in places if 0 <= y < true.shape[1] and 0 <= x < true.shape[2] and true[t, int(y), int(x)]
     ]
-    return points.Prompts(tuple(points.Click(t, float(x), float(y), True) for x, y in inside))
+    return Prompts(tuple(Click(t, float(x), float(y), True) for x, y in inside))
 
 
-def by_sam2(weights: sam_models.Weights, clip: media.Clip, prompts: points.Prompts) -> np.ndarray:
-    from wanlab import sam_video
+def by_sam2(weights: sam2_weights.Weights, clip: media.Clip, prompts: Prompts) -> np.ndarray:
+    from wanlab.mask import sam2_video
 
     found = np.zeros((len(clip), clip.height, clip.width), bool)
-    network = sam_video.load(weights)
-    for t, covered in sam_video.track(network, media.Frames(clip), sam_video.plan(prompts, len(clip))):
+    network = sam2_video.load(weights)
+    for t, covered in sam2_video.track(network, media.Frames(clip), sam2_video.plan(prompts, len(clip))):
         found[t] |= covered
     return found
 
 
 def row(found: np.ndarray, true: np.ndarray) -> str:
     there = true.any(axis=(1, 2))
-    flicker = mask_metrics.change(found)[1:].mean() - mask_metrics.change(true)[1:].mean()
+    flicker = metrics.change(found)[1:].mean() - metrics.change(true)[1:].mean()
     values = (
-        mask_metrics.iou(found, true)[there].mean(),
-        mask_metrics.iou(found, true)[there].min(),
-        mask_metrics.boundary_f(found, true)[there].mean(),
+        metrics.iou(found, true)[there].mean(),
+        metrics.iou(found, true)[there].min(),
+        metrics.boundary_f(found, true)[there].mean(),
         flicker,
-        mask_metrics.leak_share(found)[there].mean(),
+        metrics.leak_share(found)[there].mean(),
         (true & ~found).sum() / true.sum(),
     )
     return " | ".join(f"{value:.3f}" for value in values)
@@ -70,24 +73,24 @@ def main() -> None:
     options.add_argument("--max_frames", type=int, default=None)
     args = options.parse_args()
     setting = args.sam_checkpoint if args.sam_checkpoint in ("auto", "nano", "none") else Path(args.sam_checkpoint)
-    weights, _ = sam_models.choose(setting)
+    weights, _ = sam2_weights.choose(setting)
     print("| clip | source | chain | IoU | least IoU | boundary F | flicker | leak | person left out | s/frame |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in args.clips:
         clip = media.open_clip(config.ASSETS / "sample" / f"{name}.mp4", max_frames=args.max_frames)
-        true, body = truth(name, clip)[: len(clip)], keypoints.detect(clip, float(clip.fps)).keypoints
+        true, body = truth(name, clip)[: len(clip)], detection.detect(clip, float(clip.fps)).keypoints
         size, clicks = (clip.height, clip.width), clicked(body, true)
         ways = {
-            "segmenter": lambda clip=clip, body=body: np.stack(list(sam.segment(clip, body))),
+            "segmenter": lambda clip=clip, body=body: np.stack(list(silhouette.segment(clip, body))),
             "auto-keypoint, GrabCut": lambda clip=clip, body=body, size=size: np.stack(
-                list(sam.grabcut(clip, body, sam.keypoint_clicks(body, *size), spread=False))
+                list(grabcut.grabcut(clip, body, keypoint_prompts.keypoint_clicks(body, *size), spread=False))
             ),
             f"{clicks.describe()}, GrabCut": lambda clip=clip, body=body, clicks=clicks: np.stack(
-                list(sam.grabcut(clip, body, clicks))
+                list(grabcut.grabcut(clip, body, clicks))
             ),
         }
         if weights:
-            prompts = sam.keypoint_prompts(body, *size)
+            prompts = keypoint_prompts.keypoint_prompts(body, *size)
             ways |= {
                 f"auto-keypoint, {weights.name}": lambda clip=clip, p=prompts: by_sam2(weights, clip, p),
                 f"{clicks.describe()}, {weights.name}": lambda clip=clip, p=clicks: by_sam2(weights, clip, p),

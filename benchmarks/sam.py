@@ -28,8 +28,9 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from wanlab import config, media, sam, sam_models, sam_video
-from wanlab.points import Click, Prompts
+from wanlab import config, media
+from wanlab.mask import keypoint_prompts, sam2_video, sam2_weights
+from wanlab.mask.prompts import Click, Prompts
 
 warnings.filterwarnings("ignore")
 
@@ -41,11 +42,11 @@ def network(kind: type[Network], tiny: bool) -> Network:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    large = sam_models._package() / "configs/sam2.1/sam2.1_hiera_l.yaml"
+    large = sam2_weights._package() / "configs/sam2.1/sam2.1_hiera_l.yaml"
     described = OmegaConf.load(config.project_root() / "tests/tiny_sam2.yaml" if tiny else large).model
     del described["_target_"]
     torch.manual_seed(0)
-    made = kind(**instantiate(described, _convert_="all"), **sam_models.AS_PREDICTED)
+    made = kind(**instantiate(described, _convert_="all"), **sam2_weights.AS_PREDICTED)
     made.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(9.0)
     return made.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -78,10 +79,10 @@ def upstream(net: SAM2VideoPredictor, folder: Path, prompts: Prompts) -> np.ndar
     return np.stack(masks)
 
 
-def ours(net: sam_video.Predictor, clip: media.Clip, prompts: Prompts) -> np.ndarray:
+def ours(net: sam2_video.Predictor, clip: media.Clip, prompts: Prompts) -> np.ndarray:
     """Run wanlab's loop; return [T, H, ceil(W / 8)] uint8, packed."""
     packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)
-    for t, mask in sam_video.track(net, media.Frames(clip), sam_video.plan(prompts, len(clip))):
+    for t, mask in sam2_video.track(net, media.Frames(clip), sam2_video.plan(prompts, len(clip))):
         packed[t] |= np.packbits(mask, axis=-1)
     return packed
 
@@ -115,24 +116,28 @@ def main() -> None:
     folder, clip = film(args.frames, args.height, args.width)
     spots = [(0.5 + dx, y) for y in (0.25, 0.35, 0.5, 0.6) for dx in (-0.03, 0.03)]
     prompts = Prompts(
-        tuple(Click(t, x * clip.width, y * clip.height, True) for t in sam.key_frames(len(clip)) for x, y in spots)
+        tuple(
+            Click(t, x * clip.width, y * clip.height, True)
+            for t in keypoint_prompts.key_frames(len(clip))
+            for x, y in spots
+        )
     )
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"{card}: {len(clip)} frames of {clip.height}x{clip.width}, {prompts.describe()}")
     results = {}
     if args.only != "upstream":
-        net = network(sam_video.Predictor, args.tiny)
+        net = network(sam2_video.Predictor, args.tiny)
         if args.compile:
-            sam_video.compile_encoder(net)
+            sam2_video.compile_encoder(net)
         few = media.Clip(clip.info, clip.fps, clip.source_indices[:4], ())
         start = time.perf_counter()
         ours(net, few, Prompts(prompts.clicks[: len(spots)]))
         print(f"warm-up    {time.perf_counter() - start:.1f} s")
         results["wanlab"] = measured("wanlab", len(clip), ours, net, clip, prompts)
         if torch.cuda.is_available():  # the same loop in upstream's precision: what of the difference is bfloat16's
-            exact, sam_video.precision = sam_video.precision, lambda _: contextlib.nullcontext()
+            exact, sam2_video.precision = sam2_video.precision, lambda _: contextlib.nullcontext()
             results["in float32"] = measured("in float32", len(clip), ours, net, clip, prompts)
-            sam_video.precision = exact
+            sam2_video.precision = exact
         del net
     if args.only != "wanlab":
         theirs = network(SAM2VideoPredictor, args.tiny)

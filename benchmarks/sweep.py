@@ -13,14 +13,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from wanlab import checkpoints, config, media, models, preprocess, runs, sweep
+from wanlab import config, media, runs
+from wanlab.model import checkpoints
+from wanlab.model.networks import Networks
+from wanlab.steps import preprocess, sweep
 
 NETWORK_CALLS = ("encode_text", "encode_image", "encode", "decode", "denoise")
 
 
 def main(num_frames: int) -> None:
     spent = {"networks": 0.0, "video files": 0.0}
-    time_calls(models.Networks, NETWORK_CALLS, "networks", spent)
+    time_calls(Networks, NETWORK_CALLS, "networks", spent)
     time_calls(media, ("write_video", "_probe"), "video files", spent)
     sample = config.ASSETS / "sample"
     made = preprocess.work(

@@ -53,7 +53,8 @@ fresh = False  # work anew even where a finished run with the same settings exis
 # %%
 from IPython.display import display
 
-from wanlab import config, preprocess, viz
+from wanlab import config, viz
+from wanlab.steps import preprocess
 
 settings = config.from_notebook(config.PreprocessSettings)
 run = preprocess.start(settings)

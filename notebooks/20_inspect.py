@@ -40,15 +40,16 @@ fresh = False  # work anew even where a finished run with the same settings exis
 # %%
 from IPython.display import display
 
-from wanlab import config, inspection, viz
+from wanlab import config, viz
+from wanlab.steps import inspect
 from wanlab.widgets.mask_comparison import mask_comparison
 from wanlab.widgets.mask_editor import mask_editor
 from wanlab.widgets.pose_review import pose_review
 
 settings = config.from_notebook(config.InspectSettings)
-run = inspection.start(settings)
+run = inspect.start(settings)
 display(run.settings, run)
-seen = inspection.work(run)
+seen = inspect.work(run)
 
 # %% [markdown]
 # ## Poses and face crops
@@ -82,11 +83,11 @@ mask_editor(seen)
 # `wanlab inspect --inputs … --edits edits.json` does the same without a browser.
 
 # %%
-corrected = inspection.replay(seen)
+corrected = inspect.replay(seen)
 print(f"inputs: {config.shown(corrected.made.folder)}", *corrected.by_hand, sep="\n")
 changes = (
-    viz.video_changes(corrected.clip, *inspection.videos_before_and_after(corrected)),
-    viz.mask_changes(corrected.clip, *inspection.before_and_after(corrected), inspection.decided(corrected)),
+    viz.video_changes(corrected.clip, *inspect.videos_before_and_after(corrected)),
+    viz.mask_changes(corrected.clip, *inspect.before_and_after(corrected), inspect.decided(corrected)),
 )
 display(*filter(None, changes))
 

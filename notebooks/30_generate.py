@@ -52,7 +52,8 @@ overwrite = False  # let output_path replace a file that wanlab did not write th
 # %%
 from IPython.display import display
 
-from wanlab import config, generate, viz
+from wanlab import config, viz
+from wanlab.steps import generate
 
 settings = config.from_notebook(config.GenerateSettings)
 run = generate.start(settings)

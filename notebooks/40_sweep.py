@@ -56,7 +56,10 @@ cluster = None  # where the workers are: a scheduler's address (tcp://…), a YA
 # %%
 from IPython.display import display
 
-from wanlab import comparison, config, player, report, sweep, viz
+from wanlab import config, viz
+from wanlab.results import compare
+from wanlab.steps import report, sweep
+from wanlab.viz import player
 
 settings = config.from_notebook(config.SweepSettings)
 run = sweep.start(settings)
@@ -74,7 +77,7 @@ entries = sweep.work(run)
 # tell stands in every point's own notebook.
 
 # %%
-table = comparison.table(entries)
+table = compare.table(entries)
 viz.number_table(table)
 
 # %% [markdown]

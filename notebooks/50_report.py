@@ -25,7 +25,8 @@ title = None  # heading of the report; None: made from the run
 # %%
 from IPython.display import display
 
-from wanlab import config, report
+from wanlab import config
+from wanlab.steps import report
 
 settings = config.from_notebook(config.ReportSettings)
 page = report.start(settings)

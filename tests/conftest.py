@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from browsing import browser, lab, mount, page, shoot  # noqa: F401  # fixtures
 
-from wanlab import config, media, official_setup, sam_models
+from wanlab import config, media
+from wanlab.mask import sam2_weights
+from wanlab.official import clone
 
 SHARED = config.project_root().parent / "shared"
 
@@ -118,7 +120,7 @@ def tiny_sam2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def nano_sam2(tiny_sam2: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the tiny model in the bundled miniature's place."""
-    monkeypatch.setattr(sam_models, "NANO", tiny_sam2)
+    monkeypatch.setattr(sam2_weights, "NANO", tiny_sam2)
     return tiny_sam2
 
 
@@ -141,28 +143,28 @@ class Wan22(NamedTuple):
 @pytest.fixture
 def wan22(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wan22:
     """Make a stub clone with its own environment at a place with spaces, quotes and a leading dash in its name."""
-    monkeypatch.setattr(official_setup, "_whole", {})
+    monkeypatch.setattr(clone, "_whole", {})
     folder = tmp_path / '-the user\'s "Wan 2.2"'
     shutil.copytree(Path(__file__).with_name("wan22"), folder, ignore=shutil.ignore_patterns("packages", "__pycache__"))
     venv.EnvBuilder(symlinks=True).create(folder / ".venv")
     packages = next((folder / ".venv").glob("lib/python*/site-packages"))
     shutil.copytree(Path(__file__).with_name("wan22") / "packages", packages, dirs_exist_ok=True)
-    for name in {name for names in official_setup.MODULES.values() for name in names} - {"torch"}:
+    for name in {name for names in clone.MODULES.values() for name in names} - {"torch"}:
         (packages / f"{name}.py").touch()
     checkpoint = tmp_path / "-check point"
     names = [
         *(f"process_checkpoint/{name}" for name in ("det/yolov10m.onnx", "sam2/sam2_hiera_large.pt")),
         "process_checkpoint/pose2d/vitpose_h_wholebody.onnx/end2end.onnx",
         "process_checkpoint/FLUX.1-Kontext-dev/model_index.json",
-        *(official_setup.TEXT_ENCODER, official_setup.IMAGE_ENCODER, official_setup.VAE, official_setup.LORA),
-        *(f"{name}/tokenizer.json" for name in (official_setup.TOKENIZER, official_setup.ITS_TOKENIZER)),
+        *(clone.TEXT_ENCODER, clone.IMAGE_ENCODER, clone.VAE, clone.LORA),
+        *(f"{name}/tokenizer.json" for name in (clone.TOKENIZER, clone.ITS_TOKENIZER)),
         *("config.json", "diffusion_pytorch_model-00001-of-00001.safetensors"),
     ]
     for name in names:
         (checkpoint / name).parent.mkdir(parents=True, exist_ok=True)
         (checkpoint / name).write_bytes(b"x")
     weights = {"blocks.0.weight": "diffusion_pytorch_model-00001-of-00001.safetensors"}
-    (checkpoint / official_setup.INDEX).write_text(json.dumps({"weight_map": weights}))
+    (checkpoint / clone.INDEX).write_text(json.dumps({"weight_map": weights}))
     fill(folder / "canned", 9, 128, 160, Fraction(16))
     return Wan22(folder, checkpoint)
 

@@ -17,9 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from wanlab import config, files, generate, headless, inspection, media, preprocess, runs, sweep
+from wanlab import config, files, media, runs
+from wanlab.runs import notebook, page
+from wanlab.steps import generate, inspect, preprocess, sweep
 
-IMPORTED = ("torch", "wanlab.sampling", "wanlab.models", "wanlab.keypoints", "wanlab.sweep", "wanlab.inspection")
+IMPORTED = (
+    "torch", "wanlab.model.sampling", "wanlab.model.networks", "wanlab.pose.detection", "wanlab.steps.sweep", "wanlab.steps.inspect",
+)  # fmt: skip
 NAMES = {"preprocess": "10_preprocess", "inspect": "20_inspect", "generate": "30_generate", "sweep": "40_sweep", "report": "50_report"}  # fmt: skip
 
 
@@ -29,14 +33,14 @@ def work(stage: str, values: Mapping[str, Any]) -> None:
     if stage == "preprocess":
         preprocess.work(preprocess.start(settings))
     elif stage == "inspect":
-        inspection.work(inspection.start(settings))
+        inspect.work(inspect.start(settings))
     elif stage == "generate":
         generate.work(generate.start(settings))
     elif stage == "sweep":
         run = sweep.start(settings)
         sweep.work(run)
         sweep.finish(run)
-    elif headless.execute(stage, NAMES[stage], values)[0]:
+    elif notebook.execute(stage, NAMES[stage], values)[0]:
         raise RuntimeError("the report has failed")
 
 
@@ -94,9 +98,9 @@ def contents(folder: Path) -> dict[str, str]:
                 found[name] = hashlib.sha256(b"".join(arrays[key].tobytes() for key in sorted(arrays))).hexdigest()
         elif path.suffix == ".npy":
             found[name] = hashlib.sha256(np.load(path).tobytes()).hexdigest()
-        elif path.suffix == ".png" or path.name in (generate.METRICS, inspection.NUMBERS):
+        elif path.suffix == ".png" or path.name in (generate.METRICS, inspect.NUMBERS):
             found[name] = files.sha256(path)
-        elif path.name == headless.REPORT:
+        elif path.name == page.REPORT:
             text = path.read_text(encoding="utf-8").rstrip()
             found[name] = f"{text.count('<video')} videos, whole: {text.endswith('</html>')}"
     return found
@@ -104,15 +108,15 @@ def contents(folder: Path) -> dict[str, str]:
 
 def count_denoising() -> list[int]:
     """Count the calls of the denoiser in this process, in a list of one number."""
-    from wanlab import models
+    from wanlab.model import networks
 
-    original, calls = models.Networks.denoise, [0]
+    original, calls = networks.Networks.denoise, [0]
 
-    def counted(self: models.Networks, *args: Any, **how: Any) -> Any:
+    def counted(self: networks.Networks, *args: Any, **how: Any) -> Any:
         calls[0] += 1
         return original(self, *args, **how)
 
-    models.Networks.denoise = counted  # type: ignore[method-assign]
+    networks.Networks.denoise = counted  # type: ignore[method-assign]
     return calls
 
 

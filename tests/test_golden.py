@@ -20,7 +20,27 @@ import torch
 from conftest import SHARED
 from PIL import Image
 
-from wanlab import config, face, mask, pose, resize, sam, sampling, schedule, windows
+from wanlab import config
+from wanlab.mask import (
+    DEFAULT_CHAIN,
+    apply_chain,
+    blank_out,
+    blockify,
+    blur,
+    cells,
+    dilate,
+    grow,
+    keypoint_prompts,
+    known_pixels,
+    pack_mask,
+    upstream_chain,
+)
+from wanlab.media import resize
+from wanlab.model import sampling
+from wanlab.model.segments import make_plan, padding_indices
+from wanlab.pose import draw_frame, to_meta
+from wanlab.pose import face as face_module
+from wanlab.pose.face import box
 
 Case = tuple[str, Callable[[], None]]
 ASIDE = Path(os.environ.get("WANLAB_GOLDEN") or SHARED / "golden")
@@ -46,7 +66,7 @@ def draw_pose(folder: Path) -> Iterator[Case]:
     def check(name: str) -> None:
         meta, expected = load(folder / f"{name}.npz"), picture(folder / f"{name}.png")
         width, height = map(int, meta["wh"])
-        drawn = pose.draw_frame(meta["body"], meta["lhand"], meta["rhand"], height, width)
+        drawn = draw_frame(meta["body"], meta["lhand"], meta["rhand"], height, width)
         np.testing.assert_array_equal(drawn, expected)
 
     for case in listed(folder):
@@ -57,7 +77,7 @@ def coco133_to_meta(folder: Path) -> Iterator[Case]:
     def check(name: str) -> None:
         data = load(folder / f"{name}.npz")
         height, width = int(data["height"]), int(data["width"])
-        meta = pose.to_meta(data["kp133"], height, width)
+        meta = to_meta(data["kp133"], height, width)
         parts = {"body": meta.body, "lhand": meta.left_hand, "rhand": meta.right_hand, "face": meta.face}
         for part, found in parts.items():
             assert found.dtype == np.float32
@@ -76,7 +96,7 @@ def face_bbox(folder: Path) -> Iterator[Case]:
 
     def check(i: int, status: str) -> None:
         width, height = map(int, data["wh"][i])
-        found = face.box(data["face"][i], height, width)
+        found = box(data["face"][i], height, width)
         if status == "ok":
             assert found is not None
             np.testing.assert_array_equal(found, data["box_x1x2y1y2"][i])
@@ -90,8 +110,8 @@ def face_bbox(folder: Path) -> Iterator[Case]:
         def crop(path: Path = path) -> None:
             cut, frame = load(path), picture(path.with_name(f"{path.stem}_frame.png"))
             expected = picture(path.with_name(f"{path.stem}_face512.png"))
-            np.testing.assert_array_equal(face.crop(frame, cut["box_x1x2y1y2"]), expected)
-            np.testing.assert_array_equal(face.box(cut["face"], *frame.shape[:2]), cut["box_x1x2y1y2"])
+            np.testing.assert_array_equal(face_module.crop(frame, cut["box_x1x2y1y2"]), expected)
+            np.testing.assert_array_equal(box(cut["face"], *frame.shape[:2]), cut["box_x1x2y1y2"])
 
         yield path.stem, crop
 
@@ -148,10 +168,10 @@ def masks(folder: Path) -> Iterator[Case]:
         for key, expected in data.items():
             if key.startswith("dil_"):
                 side, times = map(int, re.findall(r"\d+", key))
-                found = mask.dilate(source, side, times)[0]
+                found = dilate(source, side, times)[0]
             elif key.startswith("aug_"):
                 columns, rows = map(int, re.findall(r"\d+", key))
-                found = mask.cells(mask.dilate(source, 7, 3) if "dil" in key else source, columns, rows)[0]
+                found = cells(dilate(source, 7, 3) if "dil" in key else source, columns, rows)[0]
             else:
                 continue
             np.testing.assert_array_equal(found, expected.astype(bool), err_msg=key)
@@ -159,8 +179,8 @@ def masks(folder: Path) -> Iterator[Case]:
     def background(path: Path) -> None:
         name, k, iterations, columns, rows = re.fullmatch(r"(.+)_bg_k(\d+)_i(\d+)_w(\d+)_h(\d+)", path.stem).groups()
         source = load(folder / f"{name}.npz")["mask"].astype(bool)[None]
-        grown = mask.apply_chain(source, mask.upstream_chain(int(k), int(iterations), int(columns), int(rows)))
-        found = mask.blank_out(picture(folder / f"{name}_frame.png")[None], grown)
+        grown = apply_chain(source, upstream_chain(int(k), int(iterations), int(columns), int(rows)))
+        found = blank_out(picture(folder / f"{name}_frame.png")[None], grown)
         np.testing.assert_array_equal(found[0], picture(path))
 
     def nodes(path: Path) -> None:
@@ -174,24 +194,20 @@ def masks(folder: Path) -> Iterator[Case]:
                 if key == "gray_in":
                     continue
                 grown = "grow" in key
-                found = (
-                    mask.grow(soft, numbers[0], tapered=bool(numbers[1]))
-                    if grown
-                    else mask.blockify(soft, int(numbers[0]))
-                )
+                found = grow(soft, numbers[0], tapered=bool(numbers[1])) if grown else blockify(soft, int(numbers[0]))
             elif key.startswith("kjgrow_flip"):
-                found = mask.grow(source, numbers[0], tapered=bool(numbers[1]), flip=True)
+                found = grow(source, numbers[0], tapered=bool(numbers[1]), flip=True)
             elif key.startswith("kjgrow_incr"):
-                found = mask.grow(source, numbers[1], tapered=bool(numbers[2]), per_frame=numbers[0])
+                found = grow(source, numbers[1], tapered=bool(numbers[2]), per_frame=numbers[0])
             elif key.startswith("kjgrow_blur"):
-                soft = mask.blur(mask.grow(source, numbers[1], tapered=bool(numbers[2])), numbers[0])[: len(expected)]
+                soft = blur(grow(source, numbers[1], tapered=bool(numbers[2])), numbers[0])[: len(expected)]
                 found, expected, tolerance = soft * 255, expected * (1 if expected.dtype == np.uint8 else 255.0), 1.0
             elif key.startswith(("grow_", "kjgrow_")):
-                found = mask.grow(source, numbers[0], tapered=bool(numbers[1]))
+                found = grow(source, numbers[0], tapered=bool(numbers[1]))
             elif key.startswith("block_"):
-                found = mask.blockify(source, int(numbers[0]))
+                found = blockify(source, int(numbers[0]))
             elif key.startswith("chain_grow10t1_block32"):
-                found = mask.apply_chain(source, mask.DEFAULT_CHAIN)
+                found = apply_chain(source, DEFAULT_CHAIN)
             else:
                 assert key == "mask", key
                 continue
@@ -208,7 +224,7 @@ def plans(folder: Path) -> Iterator[Case]:
     def lengths() -> None:
         for case in listed(folder, "valid_len.json"):
             for real, target in zip(case["real_len"], case["target_len"], strict=True):
-                plan = windows.make_plan(real, case["clip_len"], case["overlap"])
+                plan = make_plan(real, case["clip_len"], case["overlap"])
                 if real > case["overlap"]:  # else upstream has no segment at all, wanlab one
                     assert len(plan.indices) == target, (case["clip_len"], case["overlap"], real)
                 assert plan.windows[-1][1] == len(plan.indices)
@@ -216,7 +232,7 @@ def plans(folder: Path) -> Iterator[Case]:
     def padding() -> None:
         for case in listed(folder, "padding_indices.json"):
             if case["status"] == "ok":
-                assert windows.padding_indices(case["length"], case["target"]).tolist() == case["indices"]
+                assert padding_indices(case["length"], case["target"]).tolist() == case["indices"]
 
     yield "valid_len", lengths
     yield "padding_indices", padding
@@ -228,22 +244,22 @@ def plans(folder: Path) -> Iterator[Case]:
             known = np.zeros((4 * (frames - 1) + 1, height, width), np.float32)
             if case["mask"] != "none":
                 generated = 1 - masks[case["key"] + "_in"][0]  # the file holds what is kept
-                known = windows.known_pixels(len(known), case["mask_len"], height, width, generated)
+                known = known_pixels(len(known), case["mask_len"], height, width, generated)
             known[: case["mask_len"]] = 1
-            np.testing.assert_allclose(windows.pack_mask(known), masks[case["key"] + "_out"], rtol=0, atol=1e-6)
+            np.testing.assert_allclose(pack_mask(known), masks[case["key"] + "_out"], rtol=0, atol=1e-6)
 
         yield case["key"], mask
 
 
 def schedules(folder: Path) -> Iterator[Case]:
     def values(case: dict[str, Any]) -> None:
-        solver = schedule.make_schedule(case["steps"], case["shift"])
+        solver = sampling.make_scheduler(case["steps"], case["shift"])
         np.testing.assert_allclose(solver.sigmas.numpy(), case["sigmas"], rtol=0, atol=1e-6)
         assert solver.timesteps.tolist() == case["timesteps"]
 
     def trajectory(case: dict[str, Any]) -> None:
         data = load(folder / "trajectories.npz")
-        solver = schedule.make_schedule(case["steps"], case["shift"])
+        solver = sampling.make_scheduler(case["steps"], case["shift"])
         x, phase, expected = (torch.from_numpy(data[key]) for key in ("noise", "phase", case["key"] + "_all"))
         for step, t in enumerate(solver.timesteps):
             velocity = 0.8 * torch.sin(1.7 * x + 0.003 * t.float() + phase) + 0.1 * x
@@ -262,11 +278,11 @@ def sam_prompts(folder: Path) -> Iterator[Case]:
     data = load(folder / "points.npz")
 
     def check(case: dict[str, Any]) -> None:
-        frames = sam.key_frames(case["frames"], case["chunk"])
+        frames = keypoint_prompts.key_frames(case["frames"], case["chunk"])
         assert [[t // case["chunk"], t % case["chunk"]] for t in frames] == case["prompts"]
         body = np.zeros((case["frames"], 20, 3), np.float32)
-        body[:, sam.PROMPTED, :2] = data[f"body{case['i']}"]
-        found = sam.body_prompts(body, case["height"], case["width"])[frames]
+        body[:, keypoint_prompts.PROMPTED, :2] = data[f"body{case['i']}"]
+        found = keypoint_prompts.body_prompts(body, case["height"], case["width"])[frames]
         np.testing.assert_array_equal(found, data[f"pts{case['i']}"])
 
     for case in listed(folder):
@@ -346,7 +362,7 @@ def generate_loop(folder: Path) -> Iterator[Case]:
     def check(case: dict[str, Any]) -> None:
         path = folder / f"gen{case['i']:02d}.npz"
         data = load(path) if path.is_file() else {}
-        plan = windows.make_plan(case["real_len"], case["clip_len"], case["overlap"])
+        plan = make_plan(case["real_len"], case["clip_len"], case["overlap"])
         networks = FakeNetworks()
         if case["status"] != "ok" and case["replace"]:
             data = {"bg": np.zeros((case["real_len"], 3), np.uint8), "bg_mean": np.zeros((case["real_len"], 3)),

@@ -1,56 +1,99 @@
-"""Imports go down the layers and never in a circle; what must be light loads nothing heavy."""
+"""Imports between folders go down and never in a circle; what must be light loads nothing heavy."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from wanlab import config
 
-LAYERS = (
-    {"config", "files", "fingerprints", "locks", "targets", "resize"},
-    {"colour", "media"},
-    {"interrupts", "manifests", "artefacts", "runs", "inputs", "input_copies", "people", "keypoints", "points", "pose", "pose_edits", "pose_metrics", "pose_inputs", "face", "mask", "sam", "sam_models", "sam_video", "sam_image", "person_masks", "edits", "decisions", "mask_edits", "windows", "schedule", "models", "sampling", "checkpoints", "quick_look", "mask_metrics", "metrics", "evaluation", "comparison", "player", "viz", "workers", "attention", "official", "official_process", "official_setup"},
-    {"comfyui", "comfyui_graph", "comfyui_nodes", "comfyui_report", "comfyui_material", "comfyui_points"},
-    {"preprocess", "inspection", "generate", "sweep", "report"},
-    {"headless", "machine", "manage", "downloads", "cli", "widgets"},
-)  # fmt: skip
+LAYERS = (  # nobody imports upward; folders of one layer do not import each other unless a pair is named below
+    {"config", "files"},
+    {"media", "runs"},
+    {"pose"},
+    {"mask"},
+    {"inputs", "model"},
+    {"results", "official", "comfyui"},
+    {"viz"},
+    {"steps"},
+    {"widgets", "cli"},
+)
+SIDEWAYS = {("files", "config")}
+NEVER = {"mask": {"inputs", "runs"}, "model": {"media", "runs"}}  # below them, but not theirs
+STEPS = {  # among themselves: every step may use preview and segment_files
+    "sweep": {"generate", "inspect"},
+    "inspect": {"preprocess"},
+    "generate": {"inspect"},
+    "report": {"generate", "inspect"},
+}
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2", "papermill")
 
 
-def imports() -> dict[str, set[str]]:
-    """Return the modules of wanlab that each module imports, inside functions too."""
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """Yield what a file imports of wanlab, inside functions too, as a path: ("mask", "chain", "grow") or shorter."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "wanlab":
+            for alias in node.names:
+                yield (*node.module.split(".")[1:], alias.name)
+        elif isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("wanlab."))
+
+
+def modules() -> dict[str, Path]:
+    """Return the files of the package by dotted name without `wanlab.`; a folder's `__init__` has the folder's name."""
     found = {}
-    for path in (*config.PACKAGE.glob("*.py"), *config.PACKAGE.glob("widgets/*.py")):
-        name = path.stem if path.parent == config.PACKAGE else path.parent.name  # a folder of widgets counts as one
-        names: set[str] = found.get(name, set())
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "wanlab":
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("wanlab."):
-                names.add((node.module or "").split(".")[1])
-            elif isinstance(node, ast.Import):
-                names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("wanlab.")}
-        found[name] = names - {name}
+    for path in config.PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(config.PACKAGE).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
     del found["__init__"]
     return found
 
 
-def test_every_module_has_a_layer() -> None:
-    assert set().union(*LAYERS) == set(imports())
+def test_every_folder_has_a_layer_and_the_package_holds_only_folders() -> None:
+    assert {name.split(".")[0] for name in modules()} == set().union(*LAYERS)
+    assert [path.name for path in config.PACKAGE.glob("*.py")] == ["__init__.py"]
 
 
 def test_imports_go_down() -> None:
     level = {name: i for i, layer in enumerate(LAYERS) for name in layer}
-    upward = [(a, b) for a, used in imports().items() for b in used if level[b] > level[a]]
-    assert upward == []
+    wrong = []
+    for name, path in modules().items():
+        folder = name.split(".")[0]
+        for used in {found[0] for found in imports(path)} & set(level) - {folder}:
+            upward = level[used] >= level[folder] and (folder, used) not in SIDEWAYS
+            if upward or used in NEVER.get(folder, ()):
+                wrong.append(f"{name} imports {used}")
+    assert wrong == []
+
+
+def test_steps_use_each_other_only_as_named() -> None:
+    wrong = []
+    for name, path in modules().items():
+        if name.startswith("steps."):
+            step = name.split(".")[1]
+            used = {found[1] for found in imports(path) if found[0] == "steps" and len(found) > 1}
+            wrong += [
+                f"{step} imports {other}" for other in used - {"preview", "segment_files"} - STEPS.get(step, set())
+            ]
+    assert wrong == []
 
 
 def test_there_is_no_circle() -> None:
-    rest = imports()
+    known = modules()
+    rest = {}
+    for name, path in known.items():
+        used = set()
+        for found in imports(path):
+            deepest = next(
+                (".".join(found[:n]) for n in range(len(found), 0, -1) if ".".join(found[:n]) in known), None
+            )
+            used |= {deepest} - {None, name} if deepest != name.split(".")[0] else set()
+        rest[name] = used
     while rest:
         leaves = [name for name, used in rest.items() if not used & set(rest)]
         assert leaves, f"a circle among {sorted(rest)}"
@@ -58,8 +101,40 @@ def test_there_is_no_circle() -> None:
             del rest[name]
 
 
-@pytest.mark.parametrize("code", ["import wanlab", "import wanlab.cli; wanlab.cli._parser()", "import wanlab.config"])
+def test_a_folder_hands_names_on_and_does_nothing_else() -> None:
+    """No name that is handed on equals a module beside it: which of the two is meant would depend on the order of imports."""
+    for name, path in modules().items():
+        if path.name != "__init__.py":
+            continue
+        body = ast.parse(path.read_text(encoding="utf-8")).body[1:]  # after the docstring
+        assert all(isinstance(node, ast.ImportFrom) for node in body), name
+        handed = {alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+        assert not handed & {beside.stem for beside in path.parent.glob("*.py")}, name
+
+
+def test_private_names_stay_in_their_file() -> None:
+    wrong = [
+        f"{name} imports {'.'.join(found)}"
+        for name, path in modules().items()
+        for found in imports(path)
+        if found[-1].startswith("_")
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "code", ["import wanlab", "import wanlab.cli.main; wanlab.cli.main._parser()", "import wanlab.config"]
+)
 def test_light_imports_load_nothing_heavy(code: str) -> None:
-    check = f"{code}\nimport sys\nprint([name for name in {HEAVY[:5]!r} if name in sys.modules])"
+    assert loaded_by(code, HEAVY[:5]) == "[]"
+
+
+@pytest.mark.parametrize("folder", ["mask", "media", "pose", "inputs", "results", "runs", "files"])
+def test_folders_load_no_torch(folder: str) -> None:
+    assert loaded_by(f"import wanlab.{folder}", ("torch", "sam2", "diffusers")) == "[]"
+
+
+def loaded_by(code: str, names: tuple[str, ...]) -> str:
+    check = f"{code}\nimport sys\nprint([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import config, keypoints, media
+from wanlab import config, media
+from wanlab.pose import detection, people
 
 CLIPS = {  # film: truth, frames, height, width
     "half.mp4": ("half_truth.npz", 65, 512, 384),
@@ -63,7 +64,7 @@ def test_every_file_is_named(sample: Path, document: str) -> None:
 def test_the_character_is_found_and_has_a_portrait_s_shape(sample: Path) -> None:
     picture = media.read_image(sample / "character.png")
     assert picture.shape == (512, 384, 3)
-    assert keypoints.detect_image(picture).no_person == ()
+    assert detection.detect_image(picture).no_person == ()
 
 
 def test_what_is_bundled_stays_small() -> None:
@@ -76,4 +77,4 @@ def test_what_is_bundled_stays_small() -> None:
 
 def test_every_network_has_its_sum() -> None:
     folder = config.ASSETS / "networks"
-    assert set(keypoints.fingerprints()) == {path.stem for path in folder.glob("*.onnx")}
+    assert set(people.fingerprints()) == {path.stem for path in folder.glob("*.onnx")}

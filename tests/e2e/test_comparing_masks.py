@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from wanlab import config, edits, inputs, inspection, mask, media, viz
+from wanlab import config, inputs, mask, media, viz
+from wanlab.inputs import edits
+from wanlab.steps import inspect
 from wanlab.widgets.mask_comparison import MaskComparison
 
 pytestmark = pytest.mark.browser
@@ -32,12 +34,12 @@ def widget(tmp_path: Path) -> MaskComparison:
         if t != 17:
             cv2.circle(outline[t], (100 + 5 * t, 90), 45, 1, -1)
     chains = [mask.apply_chain(outline.astype(bool), "" if name == "outline" else name) for name in CHAINS]
-    np.savez(tmp_path / inspection.VARIANTS, **{str(i): np.packbits(each, axis=-1) for i, each in enumerate(chains)})
-    numbers = {name: inspection.measure(each, chains[0]) for name, each in zip(CHAINS, chains, strict=True)}
+    np.savez(tmp_path / inspect.VARIANTS, **{str(i): np.packbits(each, axis=-1) for i, each in enumerate(chains)})
+    numbers = {name: inspect.measure(each, chains[0]) for name, each in zip(CHAINS, chains, strict=True)}
     made = inputs.AnimateInputs(tmp_path, "replace", {}, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ())
     clip = media.open_clip(tmp_path / "driving.mkv")
     asked = config.InspectSettings.build({})
-    seen = inspection.Inspection(
+    seen = inspect.Inspection(
         tmp_path, made, False, clip, "outline", None, numbers, made, tmp_path / edits.EDITS, (), asked
     )
     return MaskComparison(seen, clip)

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from browsing import Lab, open_notebook
 
-from wanlab import config, headless, media, player
+from wanlab import config, media
+from wanlab.runs.page import render
+from wanlab.viz import player
 
 pytestmark = pytest.mark.browser
 
@@ -54,7 +56,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cell = nbformat.v4.new_code_cell("player.grid(points)", outputs=[output])
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A sweep"), cell])
     nbformat.write(notebook, place / "notebook.ipynb")
-    headless.render(place / "notebook.ipynb", place / "report.html")
+    render(place / "notebook.ipynb", place / "report.html")
     return place / "report.html"
 
 
@@ -193,7 +195,7 @@ def test_the_wipe_moves_by_mouse_and_by_keys(page: Any) -> None:
 def notebook(report: Path) -> Iterator[str]:
     """Write a notebook that shows the results below the server's root, in a folder that git ignores; return its path."""
     source = (
-        "from pathlib import Path\nfrom wanlab import player\n"
+        "from pathlib import Path\nfrom wanlab.viz import player\n"
         f"player.grid([player.Point(n, {{'n': n}}, Path({str(report.parent)!r}, n + '.mp4'), [{SEAM}]) for n in '012'])"
     )
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}

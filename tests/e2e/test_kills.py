@@ -18,7 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 import stages
 
-from wanlab import checkpoints, config, files, generate, locks, runs
+from wanlab import config, files, runs
+from wanlab.files import locks
+from wanlab.model import checkpoints
+from wanlab.steps import segment_files
 
 STAGES = ("preprocess", "inspect", "generate", "sweep", "workers", "report")
 QUICK = ("preprocess", "generate", "sweep")  # what the default run kills, once each
@@ -123,7 +126,7 @@ def check_what_is_left(case: Case, outputs: Path) -> int:
             segments = (
                 2
                 if run.completed or "result.mkv" in made
-                else len(list((run.folder / generate.SEGMENTS).glob("*.npy")))
+                else len(list((run.folder / segment_files.SEGMENTS).glob("*.npy")))
             )
             saved += segments * run.manifest["settings"]["num_inference_steps"]
     return saved

@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 from browsing import Lab, run_notebook, scroll_to
 
-from wanlab import config, edits, inputs, inspection, media, points
+from wanlab import config, inputs, media
+from wanlab.inputs import edits
+from wanlab.mask.prompts import Click, Prompts
+from wanlab.steps import inspect
 from wanlab.widgets import live_masks
 from wanlab.widgets.mask_editor import MaskEditor
 
@@ -25,7 +28,7 @@ FRAMES, HEIGHT, WIDTH = 12, 360, 640
 Show = Callable[..., Any]
 
 
-def disc(prompts: points.Prompts) -> np.ndarray:
+def disc(prompts: Prompts) -> np.ndarray:
     """Return what clicks find here: discs of 40 pixels, and what is in a box."""
     found = np.zeros((HEIGHT, WIDTH), np.uint8)
     for box in prompts.boxes:
@@ -53,10 +56,10 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskEditor:
         tmp_path, "replace", {"mask_video": tmp_path / "mask.npz"}, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ()
     )
 
-    def follow(_: Any, frames: range, prompts: points.Prompts, told: live_masks.Told) -> np.ndarray:
+    def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.Told) -> np.ndarray:
         return np.stack([disc(prompts) for _ in told.progress(frames, "SAM2", len(frames))])
 
-    here = lambda prompts, t: points.Prompts(  # noqa: E731
+    here = lambda prompts, t: Prompts(  # noqa: E731
         tuple(each for each in prompts.clicks if each.frame == t),
         tuple(each for each in prompts.boxes if each.frame == t),
     )
@@ -64,7 +67,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskEditor:
     monkeypatch.setattr(live_masks.LiveMasks, "follow", follow)
     asked = config.InspectSettings.build({"sam_checkpoint": "none"})
     clip = media.open_clip(tmp_path / inputs.DRIVING)
-    seen = inspection.Inspection(tmp_path, made, False, clip, "", None, {}, made, tmp_path / edits.EDITS, (), asked)
+    seen = inspect.Inspection(tmp_path, made, False, clip, "", None, {}, made, tmp_path / edits.EDITS, (), asked)
     return MaskEditor(seen, clip)
 
 
@@ -224,7 +227,7 @@ def test_propagation_preview_and_exchange(editor: MaskEditor, mount: Show, shoot
     page.get_by_role("textbox", name="points as JSON").fill('[{"x": 10, "y": 20}]')
     page.get_by_role("button", name="Replace the points by those pasted").click()
     saved(page, 1)
-    assert kept(editor).points == points.Prompts((points.Click(0, 10.0, 20.0, True),))
+    assert kept(editor).points == Prompts((Click(0, 10.0, 20.0, True),))
     page.get_by_role("textbox", name="points as JSON").fill("[{]")
     page.get_by_role("button", name="Replace the points by those pasted").click()
     page.get_by_role("alert").get_by_text("the file must be JSON").wait_for()
@@ -295,7 +298,7 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "outputs"))
     replayed = {"inputs": given, "edits": given / edits.EDITS, "auto_keypoint": False, "sam_checkpoint": "none"}
-    there = inspection.work(inspection.start(config.InspectSettings.build(replayed))).made
+    there = inspect.work(inspect.start(config.InspectSettings.build(replayed))).made
     assert here.folder != there.folder
     assert here.sha256() == there.sha256()
     assert here.mask().any()
@@ -319,13 +322,13 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     now = json.loads((given / edits.EDITS).read_text())
     edits.update(tmp_path / "never.json", points={"positive": [clicks[0]._asdict()]}, strokes=now["strokes"])
     replayed["edits"] = tmp_path / "never.json"  # the second click was never made
-    there = inspection.work(inspection.start(config.InspectSettings.build(replayed))).made
+    there = inspect.work(inspect.start(config.InspectSettings.build(replayed))).made
     assert here.sha256() == there.sha256()
 
 
 def apply(page: Any, panel: Any, lab: Lab, points: str) -> inputs.AnimateInputs:
     """Run the cell Apply; return the inputs that it names once it says so many points and a brush stroke."""
-    cell = panel.locator(".jp-CodeCell", has_text="corrected = inspection.replay(seen)")
+    cell = panel.locator(".jp-CodeCell", has_text="corrected = inspect.replay(seen)")
     scroll_to(page, panel, cell)
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import Wan22, fill
 
-from wanlab import cli, generate, headless, media, runs
+from wanlab import media, runs
+from wanlab.cli import main
+from wanlab.runs import page
+from wanlab.runs.notebook import NOTEBOOK
+from wanlab.steps import generate
 
 FRAMES = 9
 
@@ -23,23 +27,23 @@ def test_the_pipeline_runs_its_notebooks(
     words = ["--driving_video", str(film), "--reference_image", str(sample / "character.png")]
     there = ["--backend", "wan22", "--wan22_dir", str(wan22.folder), "--ckpt_dir", str(wan22.checkpoint)]
     more = ["--replace", "--resolution", "256 192", "--num_inference_steps", "2", "--prompt", "a dance"]
-    assert cli.main(["pipeline", *words, *there, *more]) == 0
+    assert main.main(["pipeline", *words, *there, *more]) == 0
     made = {step: runs.list_runs(step)[-1] for step in ("preprocess", "generate", "report")}
     assert {run.status for run in made.values()} == {"completed"}
     for run in made.values():
-        for name in (headless.NOTEBOOK, headless.REPORT, runs.MANIFEST):
+        for name in (NOTEBOOK, page.REPORT, runs.MANIFEST):
             assert str(wan22.folder.parent) not in run.path(name).read_text()
-    notebook = made["generate"].path(headless.NOTEBOOK).read_text()
+    notebook = made["generate"].path(NOTEBOOK).read_text()
     assert "prompt has no effect" in notebook
     assert f"real frames: {FRAMES}" in notebook
     assert {"psnr", "flicker"} <= set(json.loads(made["generate"].path(generate.METRICS).read_text()))
 
     monkeypatch.setenv("WAN22_STUB", "oom")
     capsys.readouterr()
-    assert cli.main(["generate", *there, "--num_inference_steps", "2", "--seed", "1"]) == 1
+    assert main.main(["generate", *there, "--num_inference_steps", "2", "--seed", "1"]) == 1
     said = capsys.readouterr().err
     assert "wanlab: generate.py ended with status 1; the GPU's memory is too small" in said
     assert "CUDA out of memory. Tried to allocate" in said
     failed = runs.list_runs("generate")[-1]
     assert failed.status == "failed"
-    assert failed.path(headless.REPORT).is_file()
+    assert failed.path(page.REPORT).is_file()

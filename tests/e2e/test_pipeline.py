@@ -18,7 +18,12 @@ import numpy as np
 import pytest
 import torch
 
-from wanlab import checkpoints, config, decisions, generate, inputs, mask, media, models, preprocess, runs, targets
+from wanlab import config, inputs, mask, media, runs
+from wanlab.files import targets
+from wanlab.inputs import decisions
+from wanlab.model import checkpoints
+from wanlab.model.networks import Networks
+from wanlab.steps import generate, preprocess
 
 FRAMES = 5  # one segment of the shortest length; steps and guidance are the checkpoint's without the last two
 SHORT = f"--max_frames {FRAMES} --segment_frame_length {FRAMES} --num_inference_steps 1 --guidance_scale 1".split()
@@ -31,10 +36,10 @@ def wanlab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 COMMANDS = """
 import sys
-from wanlab import cli
+from wanlab.cli import main
 
 def wanlab(*words):
-    status = cli.main([str(word) for word in words])
+    status = main.main([str(word) for word in words])
     if status:
         sys.exit(f"wanlab {words[0]} ended with status {status}")
 """
@@ -56,11 +61,13 @@ REPLACED = (
     + f"""
 import json
 from pathlib import Path
-from wanlab import edits, input_copies, runs, targets
+from wanlab import runs
+from wanlab.files import targets
+from wanlab.inputs import copies, edits
 given = ["--video_path", "film.mp4", "--refer_path", "face.png"]
 wanlab("pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *{SHORT[:4]})
 place = Path("replace/process_results")
-input_copies.write(runs.list_runs("preprocess")[-1].folder, str(place.resolve()), targets.Kept())
+copies.write(runs.list_runs("preprocess")[-1].folder, str(place.resolve()), targets.Kept())
 edits.update(
     place / edits.EDITS,
     points=json.loads(Path("points.json").read_text()),
@@ -185,7 +192,7 @@ def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
     made = inputs.read(folder(replaced, "inspect"))
     source, outside = made.driving().read(), ~mask.grow(made.mask(), 8, tapered=False)
     found = media.read_video(folder(replaced, "generate") / generate.MASTER).frames.astype(float)
-    networks = models.Networks(checkpoints.NANO, "cpu")
+    networks = Networks(checkpoints.NANO, "cpu")
     pixels = torch.from_numpy(made.video("background_video").read()).permute(3, 0, 1, 2).float() / 127.5 - 1
     through = ((networks.decode(networks.encode(pixels)).permute(1, 2, 3, 0).numpy() + 1) * 127.5).round()
     error, own = np.abs(found - source)[outside].mean(), np.abs(through - source)[outside].mean()

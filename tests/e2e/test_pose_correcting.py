@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from browsing import Lab, run_notebook, scroll_to
 
-from wanlab import config, edits, inputs, inspection, media, pose, pose_edits
+from wanlab import config, inputs, media, pose
+from wanlab.inputs import edits
+from wanlab.pose import corrections as corrections_module
+from wanlab.steps import inspect
 from wanlab.widgets.pose_review import PoseReview
 
 pytestmark = pytest.mark.browser
@@ -43,7 +46,7 @@ def skeleton() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inspection.Inspection]:
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inspect.Inspection]:
     """Yield an inspection of inputs of animate with this person, made without a detector. The outputs folder stays set."""
     place, points, fps = tmp_path_factory.mktemp("posed") / "inputs", skeleton(), Fraction(16)
     patch = pytest.MonkeyPatch()
@@ -62,26 +65,26 @@ def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inspection.I
     inputs.write_facts(
         place, mode="animate", clip_height=HEIGHT, clip_width=WIDTH, run="none", parent=None, no_face=[20]
     )
-    yield inspection.work(inspection.start(config.InspectSettings.build({"inputs": place})))
+    yield inspect.work(inspect.start(config.InspectSettings.build({"inputs": place})))
     patch.undo()
 
 
 @pytest.fixture
-def seen(looked_at: inspection.Inspection) -> Iterator[inspection.Inspection]:
+def seen(looked_at: inspect.Inspection) -> Iterator[inspect.Inspection]:
     """Yield the inspection; take the corrections away afterwards."""
     yield looked_at
     looked_at.edits.unlink(missing_ok=True)
 
 
 @pytest.fixture
-def review(seen: inspection.Inspection) -> Iterator[PoseReview]:
+def review(seen: inspect.Inspection) -> Iterator[PoseReview]:
     """Return the widget."""
     widget = PoseReview(seen)
     yield widget
     widget.close()
 
 
-def kept(seen: inspection.Inspection) -> list[dict[str, Any]]:
+def kept(seen: inspect.Inspection) -> list[dict[str, Any]]:
     return json.loads(seen.edits.read_text())["pose"]
 
 
@@ -118,7 +121,7 @@ def colour(page: Any, x: float, y: float) -> list[int]:
 
 @pytest.mark.parametrize("ratio", [1, 2])
 def test_a_joint_lies_where_it_was_dropped(
-    review: PoseReview, seen: inspection.Inspection, mount: Callable[..., Any], ratio: float
+    review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any], ratio: float
 ) -> None:
     page = mount(review, ratio=ratio)
     go(page, 4)
@@ -136,7 +139,7 @@ def test_a_joint_lies_where_it_was_dropped(
 
 
 def test_at_four_times_the_size_a_joint_lies_where_it_was_dropped(
-    review: PoseReview, seen: inspection.Inspection, mount: Callable[..., Any]
+    review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any]
 ) -> None:
     page = mount(review)
     go(page, 4)
@@ -187,7 +190,7 @@ def test_the_worst_frames_and_the_frames_without_a_face_are_there_to_click(
 
 
 def test_every_action_is_in_the_file_and_can_be_undone(
-    review: PoseReview, seen: inspection.Inspection, mount: Callable[..., Any], shoot: Callable[[Any, str], None]
+    review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any], shoot: Callable[[Any, str], None]
 ) -> None:
     page = mount(review)
     go(page, 13)
@@ -218,7 +221,7 @@ def test_every_action_is_in_the_file_and_can_be_undone(
     ]
     assert kept(seen) == expected
     page.get_by_text("right hand hidden in frames 5-7, 9").wait_for()
-    np.testing.assert_array_equal(review.points, pose_edits.apply(skeleton(), edits.read(seen.edits, FRAMES, HEIGHT, WIDTH).pose))  # fmt: skip
+    np.testing.assert_array_equal(review.points, corrections_module.apply(skeleton(), edits.read(seen.edits, FRAMES, HEIGHT, WIDTH).pose))  # fmt: skip
     shoot(page, "pose_review_light")
     page.locator(".wl-stage").press("Control+z")
     corrections(page, 3)
@@ -232,7 +235,7 @@ def test_every_action_is_in_the_file_and_can_be_undone(
 
 
 def test_joints_can_be_moved_with_the_keyboard_alone(
-    review: PoseReview, seen: inspection.Inspection, mount: Callable[..., Any]
+    review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any]
 ) -> None:
     page = mount(review)
     go(page, 2)
@@ -246,9 +249,7 @@ def test_joints_can_be_moved_with_the_keyboard_alone(
     assert entry == {"do": "move", "frame": 2, "joint": RIGHT_WRIST, "x": 164.0, "y": 170.0}
 
 
-def test_a_hand_comes_along_with_shift(
-    review: PoseReview, seen: inspection.Inspection, mount: Callable[..., Any]
-) -> None:
+def test_a_hand_comes_along_with_shift(review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any]) -> None:
     page = mount(review, dark=True)
     go(page, 1)
     before = review.points[1].copy()
@@ -264,7 +265,7 @@ def test_a_hand_comes_along_with_shift(
 
 
 def test_what_cannot_be_done_is_said_and_nothing_is_kept(
-    review: PoseReview, seen: inspection.Inspection, mount: Callable[..., Any]
+    review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any]
 ) -> None:
     page = mount(review)
     go(page, 3)
@@ -275,7 +276,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_kept(
 
 
 def test_another_kernel_s_corrections_are_taken_over(
-    review: PoseReview, seen: inspection.Inspection, mount: Callable[..., Any]
+    review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any]
 ) -> None:
     edits.update(seen.edits, pose=[{"do": "hide", "part": "left hand", "first": 0, "last": 3}])
     again = PoseReview(seen)
@@ -287,7 +288,7 @@ def test_another_kernel_s_corrections_are_taken_over(
 
 
 def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_s(
-    seen: inspection.Inspection, lab: Lab, browser: Any, tmp_path: Path, shoot: Callable[[Any, str], None], monkeypatch: pytest.MonkeyPatch
+    seen: inspect.Inspection, lab: Lab, browser: Any, tmp_path: Path, shoot: Callable[[Any, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     page = browser.new_page(viewport={"width": 1280, "height": 1000}, device_scale_factor=2)
     panel = run_notebook(page, lab, "20_inspect", f'inputs = "{seen.parent.folder}"')
@@ -298,7 +299,7 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     panel.locator("section.wl[data-pose='12']").wait_for()
     review.get_by_role("button", name="Draw the part anew").click()
     panel.locator("section.wl[data-corrections='1']").wait_for()
-    wrist = pose_edits.apply(skeleton(), [])[12, RIGHT_WRIST, :2]
+    wrist = corrections_module.apply(skeleton(), [])[12, RIGHT_WRIST, :2]
     drag(page, review.locator("canvas").first, tuple(map(float, wrist)), (120.5, 200.5))
     panel.locator("section.wl[data-corrections='2']").wait_for()
     shoot(page, "pose_review_lab")
@@ -306,7 +307,7 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     assert gap == {"do": "interpolate", "part": "left hand", "first": 12, "last": 14}
     assert (move["frame"], move["joint"]) == (12, RIGHT_WRIST)
     assert (move["x"], move["y"]) == pytest.approx((120.5, 200.5), abs=1)
-    apply = panel.locator(".jp-CodeCell", has_text="corrected = inspection.replay(seen)")
+    apply = panel.locator(".jp-CodeCell", has_text="corrected = inspect.replay(seen)")
     scroll_to(page, panel, apply)
     apply.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
@@ -320,6 +321,6 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "outputs"))
     replayed = {"inputs": seen.parent.folder, "edits": seen.edits}
-    there = inspection.work(inspection.start(config.InspectSettings.build(replayed))).made
+    there = inspect.work(inspect.start(config.InspectSettings.build(replayed))).made
     assert here.sha256() == there.sha256() != seen.parent.sha256()
     np.testing.assert_array_equal(here.keypoints(), there.keypoints())

@@ -22,13 +22,13 @@ JUMPS = 25
 CELLS = (
     "import psutil, os\n"
     "from pathlib import Path\n"
-    "from wanlab import config, edits, inputs, inspection, media\n"
+    "from wanlab import config, inputs, media\nfrom wanlab.inputs import edits\nfrom wanlab.steps import inspect\n"
     "from wanlab.widgets.mask_editor import MaskEditor\n"
     "folder = Path({folder!r})\n"
     "clip = media.open_clip(folder / 'driving.mkv')\n"
     "made = inputs.AnimateInputs(folder, 'replace', {{'mask_video': folder / 'mask.npz'}}, len(clip), clip.height, clip.width, clip.fps, {{}}, ())\n"
     "asked = config.InspectSettings.build({{'sam_checkpoint': 'none'}})\n"
-    "seen = inspection.Inspection(folder, made, False, clip, '', None, {{}}, made, folder / 'edits.json', (), asked)\n"
+    "seen = inspect.Inspection(folder, made, False, clip, '', None, {{}}, made, folder / 'edits.json', (), asked)\n"
     "before = psutil.Process().memory_info().rss\n"
     "MaskEditor(seen, clip)",
     "import json\n"

@@ -18,7 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wanlab import config, keypoints, media, points, sam, sam_image, sam_models, sam_video
+from wanlab import config, media
+from wanlab.mask import keypoint_prompts, sam2_image, sam2_video, sam2_weights
+from wanlab.mask.prompts import Click, Prompts
+from wanlab.pose import detection
 
 CLIPS = {"half": "half_truth", "driving": "truth", "dark": "dark_truth", "two_people": "two_people_truth", "walk": "walk_truth"}  # fmt: skip
 HARD = ("two_people", "walk")  # people who cross, who leave and come back, from the side: no bar
@@ -82,10 +85,10 @@ def iou(found: np.ndarray, truth: np.ndarray) -> float:
 
 
 def clicked(
-    weights: sam_models.Weights, case: Case, seen: np.ndarray, looks: int, others: int = 5
+    weights: sam2_weights.Weights, case: Case, seen: np.ndarray, looks: int, others: int = 5
 ) -> tuple[list[float], list[float]]:
     """Return the IoUs from one click on single frames: the deepest point, and some random ones each."""
-    clicks = sam_image.Clicks(sam_video.load(weights), media.Frames(case.film))
+    clicks = sam2_image.Clicks(sam2_video.load(weights), media.Frames(case.film))
     random = np.random.default_rng(0)
     deep, anywhere = [], []
     for t in seen[np.unique(np.linspace(0, len(seen) - 1, looks).astype(int))].tolist():
@@ -94,17 +97,17 @@ def clicked(
         for k, (x, y) in enumerate(
             [deepest(case.truth[t]), *zip(xs[picked].tolist(), ys[picked].tolist(), strict=True)]
         ):
-            mask = clicks.mask(t, points.Prompts((points.Click(t, float(x), float(y), True),)))
+            mask = clicks.mask(t, Prompts((Click(t, float(x), float(y), True),)))
             (anywhere if k else deep).append(iou(mask, case.truth[t]))
     return deep, anywhere
 
 
-def followed(weights: sam_models.Weights, case: Case, prompts: points.Prompts) -> tuple[np.ndarray, float]:
+def followed(weights: sam2_weights.Weights, case: Case, prompts: Prompts) -> tuple[np.ndarray, float]:
     """Return the masks of the whole film from some prompts, and the seconds a frame."""
     frames = media.Frames(case.film)
     found = np.zeros(case.truth.shape, bool)
     start = time.perf_counter()
-    for t, mask in sam_video.track(sam_video.load(weights), frames, sam_video.plan(prompts, len(frames))):
+    for t, mask in sam2_video.track(sam2_video.load(weights), frames, sam2_video.plan(prompts, len(frames))):
         found[t] |= mask
     return found, (time.perf_counter() - start) / len(frames)
 
@@ -113,7 +116,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("clips", nargs="*", default=list(CLIPS), metavar="CLIP", help=", ".join(CLIPS))
     options.add_argument(
-        "--weights", type=Path, default=sam_models.NANO, help="model.safetensors, its config.yaml beside it"
+        "--weights", type=Path, default=sam2_weights.NANO, help="model.safetensors, its config.yaml beside it"
     )
     options.add_argument("--held_out", type=int, default=3, help="rendered clips of 77 frames")
     options.add_argument("--no_keypoints", action="store_true")
@@ -121,10 +124,10 @@ def main() -> int:
     options.add_argument("--looks", type=int, default=12, help="frames of a clip that are clicked on")
     options.add_argument("--quick", action="store_true", help="only the rows with bars, one render")
     args = options.parse_args()
-    sam_models.NANO = args.weights.resolve()
+    sam2_weights.NANO = args.weights.resolve()
     if args.quick:
         args.held_out, args.no_keypoints = min(args.held_out, 1), True
-    weights = sam_models.read(sam_models.NANO)
+    weights = sam2_weights.read(sam2_weights.NANO)
     missed = []
     print("| clip | prompt | IoU, mean | worst | bar | wrongly there | s/frame |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -135,7 +138,7 @@ def main() -> int:
             missed.append(f"{case.name}, {what}: {mean:.3f} < {bar}")
         print(f"| {case.name} | {what} | {mean:.3f} | {min(scores):.3f} | {bar or ''} | {more} |", flush=True)
 
-    def follow(case: Case, what: str, prompts: points.Prompts, bar: float | None) -> None:
+    def follow(case: Case, what: str, prompts: Prompts, bar: float | None) -> None:
         found, seconds = followed(weights, case, prompts)
         there = case.truth.any(axis=(1, 2))
         scores = [iou(found[t], case.truth[t]) for t in np.flatnonzero(there)]
@@ -158,10 +161,10 @@ def main() -> int:
         ):  # where somebody walks in, the first frame shows a hand
             x, y = deepest(case.truth[t])
             what = f"followed from a click on frame {t}"
-            follow(case, what, points.Prompts((points.Click(t, x, y, True),)), followed_bar if t == clear else None)
+            follow(case, what, Prompts((Click(t, x, y, True),)), followed_bar if t == clear else None)
         if case.has_keypoints and not args.no_keypoints and isinstance(case.film, media.Clip):
-            body = keypoints.detect(case.film, float(case.film.fps)).keypoints
-            prompts = sam.keypoint_prompts(body, case.film.height, case.film.width)
+            body = detection.detect(case.film, float(case.film.fps)).keypoints
+            prompts = keypoint_prompts.keypoint_prompts(body, case.film.height, case.film.width)
             if any(prompts):
                 follow(case, f"followed from {prompts.describe()} (key points)", prompts, None)
     print(*(f"missed: {each}" for each in missed), sep="\n")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from wanlab import edits
+from wanlab.inputs import edits
 
 Step = tuple[edits.Edits, edits.Edits]  # the decisions before and after
 

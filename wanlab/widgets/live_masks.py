@@ -10,7 +10,11 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from wanlab import inspection, keypoints, media, person_masks, points, sam, sam_models
+from wanlab import media
+from wanlab.mask import grabcut, person, sam2_weights
+from wanlab.mask.prompts import Prompts
+from wanlab.pose import detection
+from wanlab.steps import inspect
 
 T = TypeVar("T")
 TOLD_S = 0.1  # seconds between two words of progress
@@ -84,25 +88,25 @@ class LiveMasks:
         name: of what finds the masks.
     """
 
-    def __init__(self, seen: inspection.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
+    def __init__(self, seen: inspect.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
         """Take what is looked at, its working clip and the clip's frames."""
         self._seen, self._clip, self._frames = seen, clip, frames
-        self._weights, _ = sam_models.choose(seen.asked.sam_checkpoint)
-        self.before = Packed(inspection.outline_of(seen.parent))
+        self._weights, _ = sam2_weights.choose(seen.asked.sam_checkpoint)
+        self.before = Packed(inspect.outline_of(seen.parent))
         self.name = self._weights.name if self._weights else "GrabCut"
         self._keypoints: np.ndarray | None = None
         self._chances: _Coded | None = None
-        self._clicks: sam.Clicks | None = None
+        self._clicks: grabcut.Clicks | None = None
         self._lock = threading.Lock()
 
-    def mask(self, t: int, prompts: points.Prompts) -> np.ndarray:
+    def mask(self, t: int, prompts: Prompts) -> np.ndarray:
         """Return what the prompts on frame `t` cover: [H, W], bool; the first on a frame takes longer than the next."""
         with self._lock:
             if self._clicks is None:
                 self._clicks = self._made(Told(lambda *_: None, threading.Event()))
             return self._clicks.mask(t, prompts)
 
-    def follow(self, frames: range, prompts: points.Prompts, told: Told) -> np.ndarray:
+    def follow(self, frames: range, prompts: Prompts, told: Told) -> np.ndarray:
         """Return the masks in a range of frames, [n, H, W], bool; prompts count from its start.
 
         Raises:
@@ -110,8 +114,8 @@ class LiveMasks:
         """
         found = self._found(told)
         if self._weights is None and self._chances is None:
-            self._chances = _Coded(person_masks.probabilities(told, self._clip, found))
-        find = inspection.finder(told, self._clip, found, self._weights, self._chances, self._seen.asked.compile_sam)
+            self._chances = _Coded(person.probabilities(told, self._clip, found))
+        find = inspect.finder(told, self._clip, found, self._weights, self._chances, self._seen.asked.compile_sam)
         return find(frames, prompts)
 
     def _found(self, told: Told) -> np.ndarray:
@@ -119,12 +123,12 @@ class LiveMasks:
         if self._keypoints is None:
             known = self._seen.parent.keypoints()
             looked = told.progress(self._clip, "keypoints", len(self._clip))
-            self._keypoints = keypoints.detect(looked, float(self._clip.fps)).keypoints if known is None else known
+            self._keypoints = detection.detect(looked, float(self._clip.fps)).keypoints if known is None else known
         return self._keypoints
 
-    def _made(self, told: Told) -> sam.Clicks:
+    def _made(self, told: Told) -> grabcut.Clicks:
         if self._weights is None:
-            return sam.Clicks(self._frames, self._found(told))
-        from wanlab import sam_image, sam_video  # torch
+            return grabcut.Clicks(self._frames, self._found(told))
+        from wanlab.mask import sam2_image, sam2_video  # torch
 
-        return sam_image.Clicks(sam_video.load(self._weights), self._frames)  # type: ignore[return-value]
+        return sam2_image.Clicks(sam2_video.load(self._weights), self._frames)  # type: ignore[return-value]

@@ -17,7 +17,10 @@ import numpy as np
 import traitlets
 from IPython.display import display
 
-from wanlab import config, decisions, inspection, mask, mask_metrics, media, viz
+from wanlab import config, mask, media, viz
+from wanlab.inputs import decisions
+from wanlab.mask import metrics
+from wanlab.steps import inspect
 from wanlab.widgets import history, stills
 
 CHUNK = 8  # frames between two looks at whether the work was cancelled: 0.2 s at 1280x720
@@ -25,7 +28,7 @@ DASHES = {"-": "", "--": "6 3", ":": "2 2"}  # matplotlib's words, SVG's pixels 
 STILL_VIEWS = (viz.overlay, viz.difference, viz.leak)
 
 
-def mask_comparison(seen: inspection.Inspection) -> MaskComparison | None:
+def mask_comparison(seen: inspect.Inspection) -> MaskComparison | None:
     """Return the comparison of an inspection's variants; headless show contact sheets of overlay, difference and leak.
 
     Args:
@@ -89,7 +92,7 @@ class MaskComparison(stills.Stills):
     frame = traitlets.Int(0).tag(sync=True)
     facts = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, seen: inspection.Inspection, clip: media.Clip) -> None:
+    def __init__(self, seen: inspect.Inspection, clip: media.Clip) -> None:
         """Show the variants of an inspection over the clip that it looked at."""
         self.seen = seen
         self._numbers = {name: dict(row) for name, row in seen.numbers.items()}
@@ -175,7 +178,7 @@ class MaskComparison(stills.Stills):
         except ValueError as error:
             self.tell("trial", wrong=str(error))
             return
-        name = ",".join(filter(None, "".join(chain.split()).split(","))) or inspection.OUTLINE
+        name = ",".join(filter(None, "".join(chain.split()).split(","))) or inspect.OUTLINE
         if name not in self.names:
             self.names = [*self.names, name]
         self.panes = [name if i == self.count - 1 else shown for i, shown in enumerate(self.panes)]
@@ -196,9 +199,9 @@ class MaskComparison(stills.Stills):
         if name in self._unusable():
             raise ValueError(f"{name} cannot be used: {self._unusable()[name]}")
         self._check_idle()
-        in_use = name == inspection.IN_USE
+        in_use = name == inspect.IN_USE
         held = decisions.origin(self.seen.looked_at).applied
-        chain = (held.mask_chain if held else None) if in_use else "" if name == inspection.OUTLINE else name
+        chain = (held.mask_chain if held else None) if in_use else "" if name == inspect.OUTLINE else name
         self._history.do(lambda now: dataclasses.replace(now, mask_chain=chain))
         if in_use and decisions.last_applied(self.seen.edits) is None:
             self._result = f"Chosen: the mask of these inputs, {_where(self.seen.looked_at.folder)}"
@@ -213,14 +216,14 @@ class MaskComparison(stills.Stills):
             self._job.join()
 
     def _replay(self) -> str:
-        made = inspection.replay(self.seen, watch=self._watch)
+        made = inspect.replay(self.seen, watch=self._watch)
         self._result = (
             f"New inputs with {'; '.join(made.by_hand) or 'nothing changed by hand'}: {_where(made.made.folder)}"
         )
         return ""
 
     def _measure(self, name: str) -> str:
-        outline, base = self._packed(inspection.OUTLINE), self._packed(self.seen.base)
+        outline, base = self._packed(inspect.OUTLINE), self._packed(self.seen.base)
         found, rows = Packed(outline.height, outline.width), []
         for first in range(0, len(self.frames), CHUNK):
             last = min(first + CHUNK, len(self.frames)) - 1
@@ -238,7 +241,7 @@ class MaskComparison(stills.Stills):
         """Return a chain's frames `first` to `last`, [n, H, W], bool, and their numbers, [n] each."""
         before = max(first - 1, 0)  # the change is one from the frame before
         masks = mask.apply_chain_between(outline, chain, before, last)
-        row = inspection.measure(masks, base[before : last + 1])
+        row = inspect.measure(masks, base[before : last + 1])
         return masks[first - before :], {kind: values[first - before :] for kind, values in row.items()}
 
     def _send_masks(self, what: str, name: str, t: int) -> None:
@@ -247,10 +250,10 @@ class MaskComparison(stills.Stills):
             sent = self._packed(name) if what == "mask" else self._leak(name)
             buffers, more = sent.frames, {"first": 0}
         else:
-            outline, base = self._packed(inspection.OUTLINE), self._packed(self.seen.base)
+            outline, base = self._packed(inspect.OUTLINE), self._packed(self.seen.base)
             found, row = self._stretch(name, outline, base, t, t)
             one = Packed(outline.height, outline.width)
-            one.add(np.packbits(mask_metrics.leak(found) if what == "leak" else found, axis=-1))
+            one.add(np.packbits(metrics.leak(found) if what == "leak" else found, axis=-1))
             buffers, more = one.frames, {"first": t, "numbers": {kind: float(v[0]) for kind, v in row.items()}}
         self.tell("masks", what=what, name=name, sizes=[*map(len, buffers)], buffers=[b"".join(buffers)], **more)
 
@@ -269,7 +272,7 @@ class MaskComparison(stills.Stills):
                 masks = self._packed(name)
                 self._leaks[name] = Packed(masks.height, masks.width)
                 for first in range(0, len(masks.frames), CHUNK):
-                    leaking = mask_metrics.leak(masks[first : first + CHUNK])
+                    leaking = metrics.leak(masks[first : first + CHUNK])
                     self._leaks[name].add(np.packbits(leaking, axis=-1))
             return self._leaks[name]
 
@@ -309,15 +312,15 @@ class MaskComparison(stills.Stills):
 
     def _unusable(self) -> dict[str, str]:
         """Return the variants that cannot be chosen here, and why."""
-        if inspection.AUTO_KEYPOINT not in self.names:
+        if inspect.AUTO_KEYPOINT not in self.names:
             return {}
         chain = self.seen.parent.facts.get("mask_chain") or mask.DEFAULT_CHAIN
         how = f'another outline, no chain of this one: 10_preprocess makes it with mask_source = "keypoints", mask_chain = "{chain}"'
-        return {inspection.AUTO_KEYPOINT: how}
+        return {inspect.AUTO_KEYPOINT: how}
 
     def _chosen(self) -> str | None:
         """Return the variant that was chosen, None without."""
-        return inspection.OUTLINE if self._chain == "" else self._chain
+        return inspect.OUTLINE if self._chain == "" else self._chain
 
     def _tell_state(self) -> None:
         """Send the numbers, per variant and kind one a frame, and what was chosen."""

@@ -19,7 +19,14 @@ from typing import Any
 import numpy as np
 from IPython.display import Image
 
-from wanlab import config, edits, inspection, mask_edits, media, points, viz
+from wanlab import config, media, viz
+from wanlab.inputs import edits
+from wanlab.mask import prompts as prompts_module
+from wanlab.mask.prompts import Box, Click, Prompts, check_finished
+from wanlab.mask.prompts import loads as loads_prompts
+from wanlab.mask.prompts import parse as parse_prompts
+from wanlab.mask.strokes import Stroke, around, paint, to_find
+from wanlab.steps import inspect
 from wanlab.widgets import history, stills
 from wanlab.widgets.live_masks import LiveMasks, Packed, StoppedError, Told
 
@@ -28,7 +35,7 @@ HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
 SHOWN = 6  # frames of the still picture beside those with marks
 
 
-def mask_editor(seen: inspection.Inspection) -> MaskEditor | Image | None:
+def mask_editor(seen: inspect.Inspection) -> MaskEditor | Image | None:
     """Return the editor of the inputs that were looked at; headless a still picture of their outline and the marks.
 
     Args:
@@ -40,10 +47,10 @@ def mask_editor(seen: inspection.Inspection) -> MaskEditor | Image | None:
     return sheet(seen, seen.clip) if config.headless() else MaskEditor(seen, seen.clip)
 
 
-def sheet(seen: inspection.Inspection, clip: media.Clip) -> Image:
+def sheet(seen: inspect.Inspection, clip: media.Clip) -> Image:
     """Show frames of the clip with the outline, and the points, boxes and strokes that were made on them."""
     decided = _read(seen, clip)
-    outline = inspection.outline_of(seen.made)
+    outline = inspect.outline_of(seen.made)
     marked = sorted({each.frame for each in (*decided.points.clicks, *decided.points.boxes, *decided.strokes)})
     spread = np.linspace(0, len(clip) - 1, min(SHOWN, len(clip))).round().astype(int).tolist()
     frames = sorted({*marked[:SHOWN], *spread})
@@ -59,16 +66,16 @@ class MaskEditor(stills.Stills):
 
     _esm = stills.module("marks.js", "mask_editor.js")
 
-    def __init__(self, seen: inspection.Inspection, clip: media.Clip) -> None:
+    def __init__(self, seen: inspect.Inspection, clip: media.Clip) -> None:
         """Take what is looked at and its working clip; begin with what the file of decisions holds."""
         super().__init__(clip)
         self._size = len(clip), clip.height, clip.width
         self._history = history.History(seen.edits, *self._size)
         self.masks = LiveMasks(seen, clip, self.frames)
         self._state = threading.RLock()
-        self._live: dict[int, tuple[points.Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
+        self._live: dict[int, tuple[Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
         self._followed: Packed | None = None  # masks of the last propagation, from the first frame of its range on
-        self._followed_by: tuple[range, points.Prompts] = range(0), points.Prompts(())
+        self._followed_by: tuple[range, Prompts] = range(0), Prompts(())
         self._seconds: float | None = None  # of a mask on a frame that was looked at before
         self._stop = threading.Event()
         self._busy = False
@@ -97,7 +104,7 @@ class MaskEditor(stills.Stills):
         with self._state:
             decided, base = self.decided, self._base(t)
         strokes = [stroke._replace(frame=0) for stroke in decided.strokes if stroke.frame == t]
-        return mask_edits.paint(base[None].copy(), strokes)[0]
+        return paint(base[None].copy(), strokes)[0]
 
     def picture(self, t: int, layer: str) -> np.ndarray | stills.Tint:
         """Return the frame, or on layer `mask` the outline as a tint."""
@@ -129,7 +136,7 @@ class MaskEditor(stills.Stills):
             frames, prompts = self._wanted()
             if self._busy or not self.outdated:
                 return None
-            points.check_finished(prompts, "the clicks")
+            check_finished(prompts, "the clicks")
             self._busy = True
             self._stop.clear()
         worker = threading.Thread(target=self._propagate, args=(frames, prompts), daemon=True)
@@ -170,12 +177,12 @@ class MaskEditor(stills.Stills):
         clicks, boxes, strokes = list(now.points.clicks), list(now.points.boxes), list(now.strokes)
         stretch = now.stretch
         if op == "click":
-            clicks.append(points.Click(*(content[name] for name in points.Click._fields)))
+            clicks.append(Click(*(content[name] for name in Click._fields)))
         elif op == "box":
-            box = points.Box(*(content[name] for name in points.Box._fields))
+            box = Box(*(content[name] for name in Box._fields))
             boxes = [each for each in boxes if (each.frame, each.object) != (box.frame, box.object)] + [box]
         elif op == "stroke":
-            strokes.append(edits.Stroke(*(content[name] for name in edits.Stroke._fields)))
+            strokes.append(Stroke(*(content[name] for name in Stroke._fields)))
         elif op in ("move", "delete"):
             marks: list[Any] = {"click": clicks, "box": boxes, "stroke": strokes}[content["what"]]
             was = content["was"]
@@ -188,13 +195,13 @@ class MaskEditor(stills.Stills):
         elif op == "stretch":
             stretch = content["stretch"]
         elif op == "import":
-            given = points.parse(points.loads(content["text"], "the file"), "the file", *self._size)
+            given = parse_prompts(loads_prompts(content["text"], "the file"), "the file", *self._size)
             clicks, boxes = list(given.clicks), list(given.boxes)
         elif op == "clear":
             clicks, boxes, strokes = [], [], []
         else:
             raise ValueError(f"op must be an action of the editor, got {op!r}")
-        prompts = points.Prompts(tuple(clicks), tuple(boxes))
+        prompts = Prompts(tuple(clicks), tuple(boxes))
         return dataclasses.replace(now, points=prompts, strokes=tuple(strokes), stretch=stretch)
 
     @contextlib.contextmanager
@@ -214,11 +221,11 @@ class MaskEditor(stills.Stills):
     def _exported(self) -> dict[str, Any]:
         """Return the points as a points file holds them."""
         _, height, width = self._size
-        return points.content(self.decided.points, height, width) if any(self.decided.points) else {}
+        return prompts_module.content(self.decided.points, height, width) if any(self.decided.points) else {}
 
     @staticmethod
     def _fields(mark: Any) -> dict[str, Any]:
-        return edits.as_json(mark) if isinstance(mark, edits.Stroke) else mark._asdict()
+        return edits.as_json(mark) if isinstance(mark, Stroke) else mark._asdict()
 
     def _tell_state(self, seq: Any = None) -> None:
         with self._state:
@@ -241,8 +248,8 @@ class MaskEditor(stills.Stills):
 
     # masks
 
-    def _wanted(self) -> tuple[range, points.Prompts]:
-        return mask_edits.to_find(self.decided, self.masks.before)
+    def _wanted(self) -> tuple[range, Prompts]:
+        return to_find(self.decided, self.masks.before)
 
     def _base(self, t: int) -> np.ndarray:
         """Return the outline on a frame without the strokes: of its own clicks, else as it was followed, else as it was."""
@@ -257,21 +264,21 @@ class MaskEditor(stills.Stills):
         frames = self._followed_by[0]
         return self._followed[t - frames.start] if self._followed and t in frames else self.masks.before[t]
 
-    def _prompts_on(self, t: int) -> points.Prompts:
+    def _prompts_on(self, t: int) -> Prompts:
         """Return the prompts on frame `t`; where negative points alone are there, with a box around the outline."""
         frames, prompts = self._wanted()
-        here = points.Prompts(
+        here = Prompts(
             tuple(click._replace(frame=t) for click in prompts.clicks if click.frame + frames.start == t),
             tuple(box._replace(frame=t) for box in prompts.boxes if box.frame + frames.start == t),
         )
         return self._placed(here, t)
 
-    def _placed(self, here: points.Prompts, t: int) -> points.Prompts:
+    def _placed(self, here: Prompts, t: int) -> Prompts:
         known = {box.object for box in here.boxes} | {click.object for click in here.clicks if click.positive}
         lost = {click.object for click in here.clicks} - known
-        box = mask_edits.around(self._followed_on(t), t) if lost else None
+        box = around(self._followed_on(t), t) if lost else None
         more = () if box is None else tuple(box._replace(object=number) for number in sorted(lost))
-        return points.Prompts(here.clicks, (*here.boxes, *more))
+        return Prompts(here.clicks, (*here.boxes, *more))
 
     def _is_live(self, t: int) -> bool:
         return t in self._live and self._live[t][0] == self._prompts_on(t)
@@ -284,7 +291,7 @@ class MaskEditor(stills.Stills):
                 return
         self._jobs.put("look", lambda: self._find(t, prompts))
 
-    def _find(self, t: int, prompts: points.Prompts) -> None:
+    def _find(self, t: int, prompts: Prompts) -> None:
         with self._telling():
             found = self.masks.mask(t, prompts)
             if self._seconds is None:  # the first time it took the look at the frame as well
@@ -300,14 +307,14 @@ class MaskEditor(stills.Stills):
         """Send the mask that a click would give."""
         with self._telling():
             t = int(content["t"])
-            click = points.Click(t, content["x"], content["y"], content["positive"], content["object"])
+            click = Click(t, content["x"], content["y"], content["positive"], content["object"])
             with self._state:
                 here = self._prompts_on(t)
-                here = self._placed(points.Prompts((*here.clicks, click), here.boxes), t)
+                here = self._placed(Prompts((*here.clicks, click), here.boxes), t)
             picture = stills.Tint(self.masks.mask(t, here), HOVER_COLOUR)
             self.tell("hover", buffers=[stills.encode(picture, int(content["width"]))], id=content["id"], t=t)
 
-    def _propagate(self, frames: range, prompts: points.Prompts) -> None:
+    def _propagate(self, frames: range, prompts: Prompts) -> None:
         told = Told(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
         with self._telling():
             try:
@@ -356,7 +363,7 @@ class _Newest:
             job()
 
 
-def _read(seen: inspection.Inspection, clip: media.Clip) -> edits.Edits:
+def _read(seen: inspect.Inspection, clip: media.Clip) -> edits.Edits:
     if not seen.edits.is_file():
         return edits.Edits()
     return edits.read(seen.edits, len(clip), clip.height, clip.width)

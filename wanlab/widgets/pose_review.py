@@ -12,7 +12,10 @@ import numpy as np
 import traitlets
 from IPython.display import Image, display
 
-from wanlab import config, edits, face, inspection, keypoints, pose, pose_edits, pose_inputs, pose_metrics, viz
+from wanlab import config, pose, viz
+from wanlab.inputs import edits, pose_videos
+from wanlab.pose import corrections, face, faults, wholebody
+from wanlab.steps import inspect
 from wanlab.widgets import history
 from wanlab.widgets.stills import Stills, encode, module
 
@@ -30,14 +33,14 @@ class PoseReview(Stills):
     _esm = module("pose_skeleton.js", "pose_timeline.js", "pose_review.js")
     drawing = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, seen: inspection.Inspection) -> None:
+    def __init__(self, seen: inspect.Inspection) -> None:
         """Take the inputs that were looked at, `seen.parent`, with the corrections that `seen.edits` holds already.
 
         Raises:
             ValueError: inputs whose pose cannot be corrected, or a file that is no file of decisions.
         """
         made = seen.parent
-        pose_inputs.check_editable(made)
+        pose_videos.check_editable(made)
         clip, detected = made.driving(), made.keypoints()
         assert clip is not None  # checked
         assert detected is not None
@@ -45,8 +48,8 @@ class PoseReview(Stills):
         self._size = clip.height, clip.width
         self._guard = threading.RLock()  # messages come in a thread of their own
         self._history = history.History(seen.edits, len(detected), *self._size)
-        self._last: tuple[pose_edits.Entry, ...] = ()  # what the last action put in
-        self._points, self._boxes = detected, pose_inputs.face_boxes(detected, *self._size)
+        self._last: tuple[corrections.Entry, ...] = ()  # what the last action put in
+        self._points, self._boxes = detected, pose_videos.face_boxes(detected, *self._size)
         super().__init__(clip, drawing=_drawing(*self._size))
         self._show()
         earlier = [edits.Edits(pose=self._entries[:n]) for n in range(len(self._entries) + 1)]
@@ -89,19 +92,19 @@ class PoseReview(Stills):
                 super().received(kind, content)
 
     @property
-    def _entries(self) -> tuple[pose_edits.Entry, ...]:
+    def _entries(self) -> tuple[corrections.Entry, ...]:
         return self._history.now.pose
 
     def _edit(self, content: Any, merge: bool) -> None:
         """Add corrections, one action of the user's; with `merge` they take the place of the last one, if it is of its kind."""
         try:
-            new = pose_edits.parse(content, "the correction", len(self._detected), *self._size)
+            new = corrections.parse(content, "the correction", len(self._detected), *self._size)
             joined = merge and [_place(entry) for entry in self._last] == [_place(entry) for entry in new]
 
             def action(now: edits.Edits) -> edits.Edits:
                 kept = [entry for entry in now.pose if not (joined and entry in self._last)]
-                made = pose_edits.apply(self._detected, (*kept, *new))
-                so_already = np.array_equal(made, pose_edits.apply(self._detected, now.pose))
+                made = corrections.apply(self._detected, (*kept, *new))
+                so_already = np.array_equal(made, corrections.apply(self._detected, now.pose))
                 return now if so_already else dataclasses.replace(now, pose=(*kept, *new))
 
             changed = self._history.do(action, joined=joined)
@@ -117,7 +120,7 @@ class PoseReview(Stills):
 
     def _walk(self, step: Callable[..., history.Step | None], how: str) -> None:
         """Undo or redo an action of one's own, and say what it was."""
-        found = step(lambda now: pose_edits.apply(self._detected, now.pose))
+        found = step(lambda now: corrections.apply(self._detected, now.pose))
         self._last = ()
         if found is not None:
             self._show()
@@ -128,8 +131,8 @@ class PoseReview(Stills):
     def _show(self) -> None:
         """Have the views show the pose with the corrections that there are now."""
         before, boxes = self._points, self._boxes.boxes
-        self._points = pose_edits.apply(self._detected, self._entries)
-        self._boxes = pose_inputs.face_boxes(self._points, *self._size)
+        self._points = corrections.apply(self._detected, self._entries)
+        self._boxes = pose_videos.face_boxes(self._points, *self._size)
         other_face = np.flatnonzero((boxes != self._boxes.boxes).any(axis=1))
         changed = np.flatnonzero((before != self._points).any(axis=(1, 2)))
         if len(changed) or len(other_face):
@@ -140,9 +143,9 @@ class PoseReview(Stills):
 
     def _gap(self, part: str | int, t: int) -> tuple[int, int]:
         """Return the stretch around frame `t` in which fewer than half of the part's joints are seen; `t` alone if they are."""
-        if isinstance(part, str) and part not in keypoints.PARTS:
+        if isinstance(part, str) and part not in wholebody.PARTS:
             return t, t  # refused with the correction
-        lost = pose_edits.seen(self._points)[:, list(pose_edits.rows_of(part))].mean(axis=1) < 0.5
+        lost = corrections.seen(self._points)[:, list(corrections.rows_of(part))].mean(axis=1) < 0.5
         first = last = t
         while lost[t] and first > 0 and lost[first - 1]:
             first -= 1
@@ -150,9 +153,9 @@ class PoseReview(Stills):
             last += 1
         return first, last
 
-    def _say(self, how: str, entries: tuple[pose_edits.Entry, ...]) -> None:
-        frames = [t for entry in entries for t in pose_edits.frames_of(entry)]
-        self.tell("said", text=how + "; ".join(pose_edits.describe(entries)), first=min(frames), last=max(frames))
+    def _say(self, how: str, entries: tuple[corrections.Entry, ...]) -> None:
+        frames = [t for entry in entries for t in corrections.frames_of(entry)]
+        self.tell("said", text=how + "; ".join(corrections.describe(entries)), first=min(frames), last=max(frames))
 
     def _tell_poses(self, first: int, last: int) -> None:
         arrays = (each[first : last + 1] for each in (self._points, self._detected, self._boxes.boxes.astype(np.int32)))
@@ -161,14 +164,14 @@ class PoseReview(Stills):
     def _tell_overview(self) -> None:
         cuts = list(self._made.facts.get("cuts", ()))
         no_face = list(self._boxes.filled)
-        hidden = pose_edits.hidden(self._entries, len(self._points))
-        review = pose_metrics.review(self._points, no_face, cuts, hidden)
+        hidden = corrections.hidden(self._entries, len(self._points))
+        review = faults.review(self._points, no_face, cuts, hidden)
         self.tell(
             "overview",
             faults=[
                 {"first": f.first, "last": f.last, "reason": f.reason, "part": f.part} for f in review.faults[:LISTED]
             ],
-            corrections=list(pose_edits.describe(self._entries)),
+            corrections=list(corrections.describe(self._entries)),
             noFace=no_face,
             cuts=cuts,
             entries=len(self._entries),
@@ -176,13 +179,13 @@ class PoseReview(Stills):
             redo=self._history.redoable,
             notes=[
                 f"{name} is your own and is kept as it is: corrections do not show in it"
-                for name in pose_inputs.own_videos(self._made)
+                for name in pose_videos.own_videos(self._made)
             ],
             buffers=[np.round(np.multiply(strip, 255)).astype(np.uint8).tobytes() for strip in review[:3]],
         )
 
 
-def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
+def pose_review(seen: inspect.Inspection) -> PoseReview | Image | None:
     """Return the widget that shows and corrects the pose; stills where nobody is at it, or nothing can be corrected.
 
     Args:
@@ -195,8 +198,8 @@ def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
             print("these inputs hold no key points")
             return None
         no_face, cuts = (seen.made.facts.get(name, ()) for name in ("no_face", "cuts"))
-        hidden = pose_edits.hidden(inspection.decided(seen).pose, len(points))
-        review = pose_metrics.review(points, no_face, cuts, hidden)
+        hidden = corrections.hidden(inspect.decided(seen).pose, len(points))
+        review = faults.review(points, no_face, cuts, hidden)
         display(viz.pose_faults(review))
         return viz.pose_timeline(review, cuts)
     try:
@@ -206,12 +209,12 @@ def pose_review(seen: inspection.Inspection) -> PoseReview | Image | None:
         return _sheet(seen)
 
 
-def _sheet(seen: inspection.Inspection) -> Image:
-    return viz.contact_sheet(inspection.poses_and_faces(seen), marks=inspection.marks(seen))
+def _sheet(seen: inspect.Inspection) -> Image:
+    return viz.contact_sheet(inspect.poses_and_faces(seen), marks=inspect.marks(seen))
 
 
-def _place(entry: pose_edits.Entry) -> Any:
-    return (entry.frame, entry.joint) if isinstance(entry, pose_edits.Move) else entry
+def _place(entry: corrections.Entry) -> Any:
+    return (entry.frame, entry.joint) if isinstance(entry, corrections.Move) else entry
 
 
 def _drawing(height: int, width: int) -> dict[str, Any]:
@@ -223,13 +226,13 @@ def _drawing(height: int, width: int) -> dict[str, Any]:
         "fingers": pose.FINGERS,
         "fingerColours": pose.FINGER_COLOURS,
         "tipColour": pose.FINGERTIP_COLOUR,
-        "hands": [rows.start for rows in keypoints.HANDS],
-        "wrists": pose_edits.WRISTS,
-        "face": [keypoints.FACE.start, keypoints.FACE.stop],
+        "hands": [rows.start for rows in wholebody.HANDS],
+        "wrists": corrections.WRISTS,
+        "face": [wholebody.FACE.start, wholebody.FACE.stop],
         "drawnFrom": pose.DRAWN_FROM,
         "faceFrom": face.MIN_SCORE,
-        "numBody": keypoints.NUM_BODY,
+        "numBody": wholebody.NUM_BODY,
         "stick": pose.half_limb(height, width),
-        "parts": list(keypoints.PARTS.items()),
-        "names": [pose_edits.name_of(row) for row in range(len(keypoints.NAMES))],
+        "parts": list(wholebody.PARTS.items()),
+        "names": [corrections.name_of(row) for row in range(len(wholebody.NAMES))],
     }

@@ -35,7 +35,7 @@ from PIL import Image
 
 from wanlab import media
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "js"
 SHARED = ("parts.js", "frame_store.js", "clip_view.js")
 QUALITY = 85  # of JPEG: 60 kB for 960x540
 INSIDE = 90  # of 255, how much of a mask's colour covers the frame

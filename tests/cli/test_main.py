@@ -1,0 +1,265 @@
+"""The command line: every refusal before a kernel starts, the earlier scripts' names, any working directory."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wanlab import config
+from wanlab.cli import main
+from wanlab.cli.flags import PIPELINE, STEPS, given_settings
+from wanlab.official import clone
+from wanlab.runs import notebook
+
+README = "\n".join(
+    path.read_text(encoding="utf-8")
+    for path in (config.project_root() / "README.md", *sorted((config.project_root() / "docs").glob("*.md")))
+)
+
+
+def wanlab(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the installed command as a user does."""
+    command = [str(Path(sys.executable).with_name("wanlab")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def values(step: str, *arguments: str) -> dict:
+    """Return the settings that the command line gives."""
+    return given_settings(main._parser().parse_args([step, *arguments]), [step] if step != "pipeline" else PIPELINE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "preprocess",
+        "inspect",
+        "generate",
+        "sweep",
+        "report",
+        "pipeline",
+        "demo",
+        "check",
+        "models",
+        "runs",
+        "lab",
+        "params",
+    ],
+)
+def test_every_command_explains_itself_from_anywhere(command: str, tmp_path: Path) -> None:
+    done = wanlab(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: wanlab {command}")
+
+
+@pytest.mark.parametrize("name", ["models", "runs", "check"])
+def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path: Path) -> None:
+    done = wanlab(name, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"models": "nano", "runs": "no runs", "check": "is used"}[name] in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["generate", "--sede", "3"], "unknown parameter sede; did you mean seed?"),
+        (["generate", "-p", "sede", "3"], "unknown parameter sede; did you mean seed?"),
+        (["generate", "--seed", "x"], "seed must be a whole number, got 'x'"),
+        (["generate", "--frame_num", "78"], "segment_frame_length must be 4n + 1 and at least 5, got 78; use 77 or 81"),
+        (["preprocess", "--video_path", "/nowhere/film.mp4"], "driving_video must exist, got /nowhere/film.mp4"),
+        (
+            ["preprocess", "--replace", "--mask_source", "segmentor"],
+            "mask_source must be auto, segmenter, keypoints, official, centre, or exist, got",
+        ),
+        (["preprocess", "-f", "/nowhere/params.yaml"], "params file /nowhere/params.yaml does not exist"),
+        (["generate", "--inputs", "/nowhere"], "inputs must be latest, or exist, got /nowhere"),
+        (
+            ["preprocess", "--replace", "--k", "5", "--mask_chain", "fill"],
+            "mask_chain must not be given beside --iterations",
+        ),
+        (["pipeline", "--retarget"], "retargeting is not built into wanlab yet"),
+        (["sweep", "--grid", "shift: 3"], "grid must be"),
+        (["inspect", "--mask_chian", "fill"], "unknown parameter mask_chian; did you mean mask_chain?"),
+        (["inspect", "--points", "/nowhere/p.json"], "points must exist, got /nowhere/p.json"),
+        (["params", "from-comfyui", "/nowhere/x.json"], "workflow must be a file, got /nowhere/x.json"),
+        (["params", "from-comfyui", "README.md"], "workflow must be JSON, got README.md"),
+        (["params", "from-comfyui", "x.json", "--ouput", "y"], "unknown parameter ouput; did you mean out?"),
+        (["pipeline", "--use_flux"], "use_flux must be left out with backend wanlab"),
+        (["pipeline", "--wan22_dir", "there"], "wan22_dir must be left out with backend wanlab, got"),
+        (["pipeline", "--use_relighting_lora"], "use_relighting_lora must be left out with backend wanlab"),
+        (["generate", "--no_offload"], "no_offload must be left out with backend wanlab"),
+        (["generate", "--multi_gpu", "--nproc_per_node", "8"], "multi_gpu must be left out with backend wanlab"),
+        (["generate", "--backend", "wan22", "--max_frames", "9"], "max_frames must be left out with backend wan22"),
+        (["preprocess", "--backend", "wan22", "--start_s", "2"], "start_s must be left out with backend wan22"),
+    ],
+)
+def test_refusals_come_before_a_kernel_with_status_2(
+    arguments: list[str], line: str, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main.main(arguments)
+    except SystemExit as stopped:
+        status = stopped.code
+    printed = capsys.readouterr()
+    assert status == 2
+    assert line in printed.err
+    assert printed.err.startswith("wanlab: ")
+    assert "Traceback" not in printed.err
+    assert not list(outputs.glob("*"))
+
+
+def test_paths_of_the_command_line_start_at_the_shell_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = values("preprocess", "--driving_video", "film.mp4", "-p", "reference_image", "a/b.png")
+    assert given == {"driving_video": str(tmp_path / "film.mp4"), "reference_image": str(tmp_path / "a" / "b.png")}
+    monkeypatch.chdir(config.project_root() / "notebooks")
+    assert values("preprocess", "--driving_video", "../README.md")["driving_video"] == "README.md"
+    assert values("generate", "--inputs", "latest")["inputs"] == "latest"
+
+
+def test_a_python_of_a_virtual_environment_stays_the_link_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path / "bin")
+    assert values("generate", "--wan22_python", "python")["wan22_python"] == str(tmp_path / "bin" / "python")
+
+
+def test_flags_win_over_p_and_p_over_files(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("seed: 1\nshift: 3\nguidance_scale: 2\n")
+    given = values("generate", "-f", str(file), "-p", "seed", "2", "-p", "shift", "4", "--seed", "3")
+    assert config.GenerateSettings.build(given) == config.GenerateSettings.build(
+        {"seed": 3, "shift": 4, "guidance_scale": 2}
+    )
+    assert values("generate", "--fps" if False else "--shift", "None") == {"shift": None}
+
+
+def test_a_params_file_may_hold_settings_of_other_steps_but_no_unknown_ones(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("seed: 1\nresolution: 832 480\n")
+    assert values("generate", "-f", str(file)) == {"seed": 1}
+    assert values("pipeline", "-f", str(file)) == {"seed": 1, "resolution": "832 480"}
+    file.write_text("seed: 1\nresolutoin: 832 480\n")
+    with pytest.raises(config.SettingsError, match="unknown parameter resolutoin"):
+        values("generate", "-f", str(file))
+
+
+def test_every_setting_has_a_flag() -> None:
+    for step, (_, model) in config.NOTEBOOKS.items():
+        for field in model.model_fields:
+            values(step, f"--{field}", "1")
+            values(step, f"--{field.replace('_', '-')}", "1")
+
+
+def test_the_earlier_scripts_commands_are_mapped_in_the_readme() -> None:
+    """Each row of README's table names an earlier script's flags and wanlab's; both must parse to the same values."""
+    rows = re.findall(
+        r"^\| `((?:run_preprocessing|run_generation|pipeline)\.py[^`]*)` \| `(wanlab [^`]*)` \|", README, re.M
+    )
+    assert {row[0].split()[0] for row in rows} == {"run_preprocessing.py", "run_generation.py", "pipeline.py"}
+    assert len(rows) >= 6
+    steps = {"run_preprocessing.py": "preprocess", "run_generation.py": "generate", "pipeline.py": "pipeline"}
+    for theirs, ours in rows:
+        script, *flags = shlex.split(theirs)
+        _, step, *new = shlex.split(ours)
+        assert step == steps[script]
+        assert values(step, *flags) == values(step, *new)
+
+
+def test_the_earlier_scripts_commands_have_an_exact_equivalent_in_the_readme() -> None:
+    """The third column is the earlier command with backend wan22, and with the rate that it always had."""
+    rows = re.findall(
+        r"^\| `((?:run_preprocessing|run_generation|pipeline)\.py[^`]*)` \| [^|]* \| `(wanlab [^`]*)` \|$", README, re.M
+    )
+    steps = {"run_preprocessing.py": "preprocess", "run_generation.py": "generate", "pipeline.py": "pipeline"}
+    assert len(rows) >= 12
+    for theirs, ours in rows:
+        script, *flags = shlex.split(theirs)
+        _, step, *new = shlex.split(ours)
+        assert step == steps[script]
+        rate = {} if step == "generate" else {"fps": "30"}
+        assert values(step, *flags) | {"backend": "wan22"} | rate == values(step, *new)
+        for name, given in main._per_step(values(step, *new), ["preprocess", "generate"]).items():
+            if step in (name, "pipeline"):
+                assert config.NOTEBOOKS[name][1].build(given).backend == "wan22"
+    flags = " ".join(theirs for theirs, _ in rows)
+    for flag in ("--replace", "--no_offload", "--multi_gpu --nproc_per_node", "--use_flux", "--use_relighting_lora"):
+        assert flag in flags
+
+
+def test_the_readme_shows_the_commands_that_the_error_shows() -> None:
+    assert f"```\n{clone.setup(Path('Wan2.2'))}\n```" in README
+    for source in clone.SOURCES:
+        assert shlex.join(clone.download(source)) in README
+
+
+def test_every_command_of_the_readme_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each `wanlab` line of a code block parses, with files of those names there, to settings that are accepted."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params").symlink_to(config.project_root() / "params")
+    blocks = [text for language, text in re.findall(r"^```(\w*)\n(.*?)^```", README, re.M | re.S) if not language]
+    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines() if line.startswith("wanlab ")]
+    assert len(lines) >= 12
+    for line in lines:
+        _, command, *words = shlex.split(line)
+        if command in (*STEPS, "pipeline"):
+            for step, given in main._per_step(
+                values(command, *words), PIPELINE if command == "pipeline" else [command]
+            ).items():
+                config.NOTEBOOKS[step][1].build(given)
+        else:
+            assert main._parser().parse_args([command, *words]).run
+
+
+def test_a_params_file_of_the_project_fits_its_models() -> None:
+    folder = config.project_root() / "params"
+    for file in set(folder.rglob("*.yaml")) - set((folder / "cluster").iterdir()):  # those are dask-jobqueue's
+        fields = {name for _, model in config.NOTEBOOKS.values() for name in model.model_fields}
+        given = config.read_params([file])
+        assert given
+        assert set(given) <= fields
+        for _, model in config.NOTEBOOKS.values():
+            model.build({name: value for name, value in given.items() if name in model.model_fields})
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [("runs remove some --yse", "did you mean yes?"), ("lab --prot 1", "did you mean port?"), ("check --foo", "help")],
+)
+def test_a_misspelt_option_is_answered_with_those_of_its_command(
+    command: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main.main(command.split())
+    assert hint in capsys.readouterr().err.splitlines()[0]
+
+
+def test_bad_parameters_print_one_line_each_and_no_traceback(tmp_path: Path) -> None:
+    done = wanlab("generate", "--sede", "3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "wanlab: unknown parameter sede; did you mean seed?"
+    assert not list(tmp_path.iterdir())
+
+
+def test_swept_paths_start_at_the_shell_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nano = config.ASSETS / "nano"
+    given = values("sweep", "--grid", f"{{checkpoint: [tuned, {nano}], seed: [1]}}", "--cases", "[{inputs: latest}]")
+    assert given["grid"] == {"checkpoint": [str(tmp_path / "tuned"), "wanlab/assets/nano"], "seed": [1]}
+    assert given["cases"] == "[{inputs: latest}]"  # no path among it: as it was typed
+
+
+def test_swept_paths_are_taken_out_of_a_notebook(tmp_path: Path) -> None:
+    place = tmp_path / "executed.ipynb"
+    text = f"grid = {{'checkpoint': ['{tmp_path}/private/tuned']}}"
+    place.write_text(json.dumps({"cells": [{"source": text}], "metadata": {}}))
+    notebook._publish(place, {"grid": {"checkpoint": [f"{tmp_path}/private/tuned"]}}, "completed")
+    assert "private" not in place.read_text()
+    assert "tuned" in place.read_text()

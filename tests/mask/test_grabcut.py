@@ -1,0 +1,185 @@
+"""Person masks against the exact truth, and clicks that must count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wanlab import config, media
+from wanlab.mask import grabcut, keypoint_prompts, silhouette
+from wanlab.mask.prompts import Box, Click, Prompts
+from wanlab.mask.prompts import read as read_prompts
+from wanlab.media import resize
+from wanlab.pose import detection
+
+STRIDE = 8
+
+
+def clip_of(sample: Path, film: str, truth: str, stride: int = STRIDE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return every `stride`-th frame (16 at most), its true mask(s) and the detected key points."""
+    clip = media.open_clip(sample / film, max_frames=16 * stride)
+    with np.load(sample / truth) as known:
+        masks = np.unpackbits(known["mask"], axis=-1)[..., : clip.width].astype(bool)
+    found = detection.detect(clip, float(clip.fps)).keypoints
+    return clip.read()[::stride], masks[..., : 16 * stride : stride, :, :], found[::stride]
+
+
+def masks(frames: Iterable[np.ndarray]) -> np.ndarray:
+    return np.stack(list(frames))
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+@pytest.mark.parametrize(
+    ("film", "truth"),
+    [
+        ("half.mp4", "half_truth.npz"),
+        pytest.param("driving.mp4", "truth.npz", marks=pytest.mark.slow),
+        pytest.param("dark.mp4", "dark_truth.npz", marks=pytest.mark.slow),
+    ],
+)
+def test_masks_are_near_the_truth(sample: Path, film: str, truth: str) -> None:
+    frames, true, body = clip_of(sample, film, truth, 1)
+    found = masks(silhouette.segment(frames, body))
+    assert found.dtype == bool
+    assert found.shape == true.shape
+    each = [iou(a, b) for a, b in zip(found, true, strict=True)]
+    assert min(each) >= 0.8
+    assert np.mean(each) >= 0.9
+
+
+def test_nobody_has_no_mask() -> None:
+    frames = np.full((3, 60, 80, 3), 100, np.uint8)
+    assert not masks(silhouette.segment(frames, np.zeros((3, 133, 3), np.float32))).any()
+
+
+@pytest.fixture(scope="module")
+def arm(sample: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return three frames, their true masks, key points, and the true forearm in the first."""
+    frames, true, body = clip_of(sample, "driving.mp4", "truth.npz")
+    frames, true, body = frames[:3], true[:3], body[:3]
+    elbow, wrist = body[0, 8, :2], body[0, 10, :2]
+    y, x = np.mgrid[: frames.shape[1], : frames.shape[2]]
+    along = ((x - elbow[0]) * (wrist - elbow)[0] + (y - elbow[1]) * (wrist - elbow)[1]) / ((wrist - elbow) ** 2).sum()
+    across = np.hypot(x - elbow[0] - along * (wrist - elbow)[0], y - elbow[1] - along * (wrist - elbow)[1])
+    return frames, true, body, true[0] & (along > 0.25) & (along < 0.95) & (across < 18)
+
+
+def test_a_positive_click_adds_a_missed_limb(arm: tuple[np.ndarray, ...]) -> None:
+    frames, true, body, forearm = arm
+    chances = [np.where(mask, 0.95, 0.02).astype(np.float32) for mask in true]
+    chances[0][forearm] = 0.05
+    y, x = (int(v.mean()) for v in np.nonzero(forearm))
+    click = Click(0, x, y, True)
+    before = masks(grabcut.grabcut(frames, body, Prompts(()), chances))
+    after = masks(grabcut.grabcut(frames, body, Prompts((click,)), chances))
+    assert (before[0] & forearm).sum() == 0
+    assert (after[0] & forearm).sum() > 0.7 * forearm.sum()
+    assert iou(after[0], true[0]) > 0.93
+    assert after[0, y, x]
+
+
+def test_a_negative_click_removes_a_bystander(sample: Path) -> None:
+    frames, true, body = clip_of(sample, "two_people.mp4", "two_people_truth.npz")
+    frames, body, (man, woman) = frames[:2], body[:2], true[:, :2]
+    chances = [np.where(mask, 0.8, 0.02).astype(np.float32) for mask in man | woman]
+    clicks = []
+    for share in (0.1, 0.35, 0.6, 0.9):  # head, shirt, trousers, legs
+        rows, columns = np.nonzero(woman[0])
+        row = int(rows.min() + share * (rows.max() - rows.min()))
+        clicks.append(Click(0, float(np.median(columns[rows == row])), row, False))
+    after = masks(grabcut.grabcut(frames, body, Prompts(tuple(clicks)), chances))
+    assert (after[0] & woman[0]).sum() < 0.3 * woman[0].sum()
+    assert iou(after[0], man[0]) > 0.8
+    for click in clicks:
+        assert not after[0, int(click.y), int(click.x)]
+
+
+def test_a_click_is_the_same_on_every_run(arm: tuple[np.ndarray, ...]) -> None:
+    frames, true, body, _ = arm
+    chances = [np.where(mask, 0.8, 0.2).astype(np.float32) for mask in true]
+    click = Click(1, *map(float, body[1, 5, :2]), True)
+    np.testing.assert_array_equal(
+        masks(grabcut.grabcut(frames, body, Prompts((click,)), chances)),
+        masks(grabcut.grabcut(frames, body, Prompts((click,)), chances)),
+    )
+
+
+def test_keypoint_clicks_are_upstream_s_eight_where_they_were_seen() -> None:
+    body = np.zeros((8, 133, 3), np.float32)
+    body[:] = np.stack([np.arange(133) % 40 + 10.0, np.arange(133) % 30 + 10.0, np.ones(133)], axis=1)
+    body[:, 16, 2] = 0  # the right ankle was not seen
+    body[:, 15, 0] = 70  # the left one lies outside
+    clicks = keypoint_prompts.keypoint_clicks(body, 60, 60).clicks
+    assert [click.frame for click in clicks[::6]] == [0, 2, 4, 6]
+    assert len(clicks) == 4 * 6
+    assert clicks[0] == Click(0, 10, 10, True)  # the nose
+    assert clicks[1] == Click(0, 15, 15, True)  # between the shoulders, cut to whole pixels
+    assert all(click.positive for click in clicks)
+
+
+def test_sam2_gets_upstream_s_points_seen_or_not_but_none_where_nobody_is() -> None:
+    body = np.zeros((8, 133, 3), np.float32)
+    body[:] = np.stack([np.arange(133) % 40 + 10.0, np.arange(133) % 30 + 10.0, np.ones(133)], axis=1)
+    body[:, 16, 2] = 0
+    body[:, 15, 0] = 70
+    body[4:, :, 2] = 0
+    prompts = keypoint_prompts.keypoint_prompts(body, 60, 60)
+    assert [click.frame for click in prompts.clicks] == [0] * 8 + [2] * 8
+    assert prompts.clicks[7].x >= 60  # the left ankle lies outside
+    assert prompts.describe() == "16 points on 2 frames"
+
+
+def test_a_box_keeps_the_rest_of_its_frame_out(arm: tuple[np.ndarray, ...]) -> None:
+    frames, true, body, _ = arm
+    chances = [np.where(mask, 0.9, 0.1).astype(np.float32) for mask in true]
+    height, width = frames.shape[1:3]
+    box = Box(1, 0, 0, width, height / 2)
+    click = Click(1, *map(float, body[1, 0, :2]), True)
+    for clicks in ((), (click,)):
+        found = masks(grabcut.grabcut(frames, body, Prompts(clicks, (box,)), chances))
+        assert not found[1, height // 2 :].any()
+        assert iou(found[1, : height // 2], true[1, : height // 2]) > 0.9
+        assert found[0, height // 2 :].any()
+
+
+def test_centre_clicks_are_the_middles_of_face_and_torso() -> None:
+    body = np.zeros((4, 133, 3), np.float32)
+    body[1:, 23:91] = np.stack([np.linspace(20, 40, 68), np.linspace(10, 20, 68), np.ones(68)], axis=1)
+    body[1:, [5, 6, 11, 12]] = [(10, 30, 1), (50, 30, 1), (20, 50, 1), (40, 50, 1)]
+    assert keypoint_prompts.centre_clicks(body, 60, 60).clicks == (Click(1, 30, 15, True), Click(1, 30, 40, True))
+    body[..., 2] = 0
+    assert keypoint_prompts.centre_clicks(body, 60, 60).clicks == ()
+
+
+@pytest.mark.parametrize("source", ["keypoints", "centre"])
+def test_masks_from_key_points_are_near_the_truth(sample: Path, source: str) -> None:
+    frames, true, body = clip_of(sample, "half.mp4", "half_truth.npz")
+    height, width = frames.shape[1:3]
+    clicks = {"keypoints": keypoint_prompts.keypoint_clicks, "centre": keypoint_prompts.centre_clicks}[source](
+        body, height, width
+    )
+    found = masks(grabcut.grabcut(frames, body, clicks, spread=False))
+    assert np.mean([iou(a, b) for a, b in zip(found, true, strict=True)]) >= 0.85
+    for click in clicks.clicks:
+        assert found[click.frame, int(click.y), int(click.x)]
+
+
+def test_a_carried_click_does_not_flood_what_it_slips_onto(sample: Path) -> None:
+    """Clicks on a raised hand: where the hand has moved on, they lie on the wall, which must stay out of the mask."""
+    clip = media.open_clip(sample / "half.mp4", max_frames=27)
+    frames = np.stack([resize.resize_by_area(frame, 256 * 192) for frame in clip])
+    with np.load(sample / "half_truth.npz") as known:
+        true = np.unpackbits(known["mask"], axis=-1)[:27, ::2, : clip.width : 2].astype(bool)
+    body = detection.detect(frames, 16).keypoints
+    clicks = read_prompts(config.project_root() / "params/demo/points.json", 27, 256, 192)
+    clicks = [click._replace(frame=click.frame - 13) for click in clicks.clicks]
+    found = masks(grabcut.grabcut(frames[13:], body[13:], Prompts(tuple(clicks))))
+    for click in clicks:
+        assert found[click.frame, int(click.y), int(click.x)]
+    assert min(iou(a, b) for a, b in zip(found, true[13:], strict=True)) > 0.93

@@ -1,0 +1,73 @@
+"""The bundled miniature of SAM2 on the rendered clips, which its training has not seen: clicks, and following."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wanlab import media
+from wanlab.mask import sam2_image, sam2_video, sam2_weights
+from wanlab.mask.prompts import Box, Click, Prompts
+
+CLICKED, FOLLOWED = 0.85, 0.80  # IoU, the bars of its training
+
+
+@pytest.fixture(scope="module")
+def network() -> sam2_video.Predictor:
+    return sam2_video.load(sam2_weights.read(sam2_weights.NANO))
+
+
+def truth(sample: Path, name: str) -> np.ndarray:
+    with np.load(sample / name) as known:
+        return np.unpackbits(known["mask"], axis=-1)[..., : int(known["mask_shape"][-1])].astype(bool)
+
+
+def chest(mask: np.ndarray) -> Click:
+    """Return a click in the middle of the mask, on frame 0."""
+    ys, xs = np.nonzero(mask)
+    return Click(0, float(np.median(xs)), float(np.median(ys)), True)
+
+
+def iou(found: np.ndarray, true: np.ndarray) -> float:
+    return float((found & true).sum() / (found | true).sum())
+
+
+@pytest.mark.parametrize(("clip", "known"), [("half", "half_truth"), ("driving", "truth"), ("dark", "dark_truth")])
+def test_one_click_finds_the_person(network: sam2_video.Predictor, sample: Path, clip: str, known: str) -> None:
+    frames = media.Frames(media.open_clip(sample / f"{clip}.mp4"))
+    clicks, true = sam2_image.Clicks(network, frames), truth(sample, f"{known}.npz")
+    for t in (0, len(frames) // 2):
+        click = chest(true[t])._replace(frame=t)
+        assert true[t, int(click.y), int(click.x)]
+        assert iou(clicks.mask(t, Prompts((click,))), true[t]) >= CLICKED
+
+
+def test_a_box_finds_the_person(network: sam2_video.Predictor, sample: Path) -> None:
+    frames = media.Frames(media.open_clip(sample / "half.mp4", max_frames=1))
+    true = truth(sample, "half_truth.npz")[0]
+    ys, xs = np.nonzero(true)
+    box = Box(0, float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
+    assert iou(sam2_image.Clicks(network, frames).mask(0, Prompts((), (box,))), true) >= CLICKED
+
+
+def followed(network: sam2_video.Predictor, clip: media.Clip, true: np.ndarray) -> list[float]:
+    frames = media.Frames(clip)
+    plan = sam2_video.plan(Prompts((chest(true[0]),)), len(frames))
+    return [iou(mask, true[t]) for t, mask in sam2_video.track(network, frames, plan)]
+
+
+def test_the_person_is_followed(network: sam2_video.Predictor, sample: Path) -> None:
+    scores = followed(network, media.open_clip(sample / "half.mp4", max_frames=16), truth(sample, "half_truth.npz"))
+    assert len(scores) == 16
+    assert min(scores) >= FOLLOWED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("clip", "known"), [("half", "half_truth"), ("driving", "truth"), ("dark", "dark_truth")])
+def test_the_person_is_followed_through_the_whole_clip(
+    network: sam2_video.Predictor, sample: Path, clip: str, known: str
+) -> None:
+    scores = followed(network, media.open_clip(sample / f"{clip}.mp4"), truth(sample, f"{known}.npz"))
+    assert np.mean(scores) >= FOLLOWED

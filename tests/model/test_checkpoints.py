@@ -1,0 +1,100 @@
+"""Which checkpoint is taken, and what is said of one that cannot be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from wanlab import config
+from wanlab.config import paths as config_paths
+from wanlab.model import checkpoints
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make an empty project root, in which users put their checkpoint."""
+    for place in (config, config_paths):  # the folder hands the name on
+        monkeypatch.setattr(place, "project_root", lambda: tmp_path)
+    return tmp_path
+
+
+def test_nano_is_taken_where_there_is_no_other(root: Path) -> None:
+    found = checkpoints.find(None)
+    assert (found.name, found.folder, found.notes) == ("nano", checkpoints.NANO, ())
+    assert found.recommended["resolution"] == "192 256"
+
+
+def test_a_whole_folder_without_a_gpu_is_passed_over_loudly(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(checkpoints.NANO, root / "Wan2.2-Animate-14B")
+    (root / "Wan2.2-Animate-14B" / checkpoints.SETTINGS).unlink()
+    monkeypatch.setattr(checkpoints, "_has_gpu", lambda: False)
+    found = checkpoints.find(None)
+    assert found.name == "nano"
+    assert "passed over" in found.notes[0]
+    assert "no usable GPU" in found.notes[0]
+    monkeypatch.setattr(checkpoints, "_has_gpu", lambda: True)
+    found = checkpoints.find(None)
+    assert found.name == "Wan2.2-Animate-14B"
+    assert found.recommended == {
+        "num_inference_steps": 20, "guidance_scale": 1.0, "shift": 5.0, "segment_frame_length": 77,
+        "prev_segment_conditioning_frames": 1, "resolution": "1280 720",
+    }  # fmt: skip
+
+
+def test_the_original_layout_is_refused_when_named_and_passed_over_else(root: Path) -> None:
+    folder = root / "Wan2.2-Animate-14B"
+    folder.mkdir()
+    (folder / "Wan2.1_VAE.pth").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match="is in the original layout, which is not built into wanlab yet; get the Diffusers layout"
+    ):
+        checkpoints.find("Wan2.2-Animate-14B")
+    found = checkpoints.find(None)
+    assert found.name == "nano"
+    assert "original layout" in found.notes[0]
+
+
+@pytest.mark.parametrize("missing", ["vae/config.json", "text_encoder/model.safetensors", "tokenizer"])
+def test_what_is_missing_is_named(root: Path, missing: str) -> None:
+    folder = root / "half"
+    shutil.copytree(checkpoints.NANO, folder)
+    gone = folder / missing
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    with pytest.raises(
+        FileNotFoundError,
+        match=f"checkpoint half is not whole, {missing.split('/')[0]}/.* is missing; run the download again",
+    ):
+        checkpoints.find("half")
+
+
+def test_a_missing_shard_is_named(root: Path) -> None:
+    folder = root / "half"
+    shutil.copytree(checkpoints.NANO, folder)
+    index = {"weight_map": {"a": "x-00001-of-00002.safetensors", "b": "x-00002-of-00002.safetensors"}}
+    (folder / "transformer" / "x.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(FileNotFoundError, match="transformer/x-00001-of-00002.safetensors is missing"):
+        checkpoints.find("half")
+
+
+def test_nothing_there_names_the_download(root: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="checkpoint none does not exist; get it: hf download"):
+        checkpoints.find("none")
+
+
+def test_the_fingerprint_changes_with_a_setting(root: Path) -> None:
+    folder = root / "copy"
+    shutil.copytree(checkpoints.NANO, folder)
+    before = checkpoints.find("copy").fingerprint()
+    assert before == checkpoints.find(checkpoints.NANO).fingerprint()
+    settings = folder / "vae" / "config.json"
+    settings.write_text(settings.read_text().replace("24", "25", 1))
+    assert checkpoints.find("copy").fingerprint() != before
+
+
+def test_limits_name_the_nearest() -> None:
+    nano = checkpoints.find(checkpoints.NANO)
+    assert nano.refuse("segment_frame_length", 17) is None
+    assert nano.refuse("segment_frame_length", 81) == "segment_frame_length must be 5 to 33 with nano, got 81; use 33"

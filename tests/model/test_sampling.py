@@ -1,0 +1,145 @@
+"""The segment loop on the nano checkpoint: the same as diffusers' pipeline, and the same after an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wanlab import config, media, pose
+from wanlab.media import resize
+from wanlab.model import checkpoints, sampling, segments
+from wanlab.model.networks import Networks
+from wanlab.pose import face
+
+HEIGHT, WIDTH, LENGTH = 128, 96, 5  # a quarter of nano's size: what is compared does not depend on it
+
+
+class SampleMaterial:
+    """A few frames of the bundled half-body clip with its true key points."""
+
+    def __init__(self, sample: Path, num_frames: int, mode: str) -> None:
+        self.mode = mode
+        clip = media.open_clip(sample / "half.mp4", max_frames=num_frames)
+        with np.load(sample / "half_truth.npz") as truth:
+            points = truth["keypoints"][:num_frames].astype(np.float32)
+            masks = np.unpackbits(truth["mask"], axis=-1)[:num_frames, :, : clip.width].astype(bool)
+        frames, meta = clip.read(), pose.to_meta(points, clip.height, clip.width)
+        drawn = pose.letterbox_meta(meta, clip.height, clip.width, HEIGHT, WIDTH)
+        boxes = face.boxes(meta.face, clip.height, clip.width).boxes
+        self._reference = resize.letterbox(media.read_image(sample / "character.png"), HEIGHT, WIDTH)
+        small = np.stack([resize.letterbox(frame, HEIGHT, WIDTH) for frame in frames])
+        self._mask = masks[:, :: clip.height // HEIGHT, :: clip.width // WIDTH][:, :HEIGHT, :WIDTH]
+        self._videos = {
+            "pose_video": np.stack(list(pose.draw(drawn, HEIGHT, WIDTH))),
+            "face_video": np.stack([face.crop(f, b) for f, b in zip(frames, boxes, strict=True)]),
+            "background_video": small * ~self._mask[..., None],
+        }
+
+    def reference_image(self) -> np.ndarray:
+        return self._reference
+
+    def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
+        return self._videos[name][indices]
+
+    def fingerprint(self, name: str) -> str:
+        return f"{id(self)} {name}"
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        return self._mask[indices]
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks(checkpoints.NANO, "cpu")
+
+
+@pytest.mark.filterwarnings("ignore")  # the pipeline's own
+@pytest.mark.parametrize("mode", ["animate", "replace"])
+def test_equals_the_pipeline_of_diffusers(networks: Networks, sample: Path, tmp_path: Path, mode: str) -> None:
+    """Two segments, guided. Their schedule and image encoding differ from the official ones, so ours are put in."""
+    import shutil
+
+    from diffusers import WanAnimatePipeline
+
+    num_frames = 9
+    material, plan = SampleMaterial(sample, num_frames, mode), segments.make_plan(num_frames, LENGTH, 1)
+    sampler = sampling.Sampler("a prompt", 2, 1.6, 5.0, 7)
+    ours = np.concatenate([s.frames for s in sampling.generate_segments(networks, material, plan, sampler)])
+
+    folder = tmp_path / "nano"
+    shutil.copytree(checkpoints.NANO, folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    pipe = WanAnimatePipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    assert index["_class_name"] == "WanAnimatePipeline"
+    pipe.set_progress_bar_config(disable=True)
+    reference = torch.from_numpy(material.reference_image().copy()).permute(2, 0, 1).float() / 127.5 - 1
+    pipe.encode_image = lambda image, device=None: networks.encode_image(reference)
+
+    from wanlab.model.sampling import make_scheduler
+
+    class OfficialSteps(type(make_scheduler(2, 5.0))):
+        def set_timesteps(self, num_inference_steps=None, device=None, sigmas=None, **how):
+            official = make_scheduler(num_inference_steps, 5.0)
+            self.__dict__.update({k: v for k, v in official.__dict__.items() if k != "_internal_dict"})
+
+    pipe.scheduler = OfficialSteps.from_config(make_scheduler(2, 5.0).config)
+    every = np.arange(num_frames)
+    images = lambda name: [Image.fromarray(frame) for frame in material.frames(name, every)]  # noqa: E731
+    more = {}
+    if mode == "replace":
+        masks = [Image.fromarray((mask * 255).astype(np.uint8)) for mask in material.mask(every)]
+        more = {"background_video": images("background_video"), "mask_video": masks}
+    theirs = pipe(
+        image=Image.fromarray(material.reference_image()), pose_video=images("pose_video"), face_video=images("face_video"),
+        prompt="a prompt", negative_prompt=config.NEGATIVE_PROMPT, height=HEIGHT, width=WIDTH, segment_frame_length=LENGTH,
+        prev_segment_conditioning_frames=1, num_inference_steps=2, guidance_scale=1.6, mode=mode,
+        generator=torch.Generator().manual_seed(7), output_type="np", **more,
+    ).frames[0]  # fmt: skip
+    assert theirs.shape == ours.shape
+    np.testing.assert_allclose(ours.astype(float), theirs * 255, rtol=0, atol=1.6)
+
+
+def test_goes_on_bit_for_bit_after_an_interruption(networks: Networks, sample: Path) -> None:
+    material, plan = SampleMaterial(sample, 12, "animate"), segments.make_plan(12, LENGTH, 1)
+    sampler = sampling.Sampler("", 2, 1.0, 5.0, 3)
+    whole = list(sampling.generate_segments(networks, material, plan, sampler))
+    rest = list(sampling.generate_segments(networks, material, plan, sampler, num_done=1, tail=whole[0].tail))
+    assert [segment.number for segment in rest] == [1, 2]
+    for one, other in zip(whole[1:], rest, strict=True):
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.tail, other.tail)
+
+
+def test_the_seed_decides_the_result(networks: Networks, sample: Path) -> None:
+    material, plan = SampleMaterial(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
+    made = [
+        next(iter(sampling.generate_segments(networks, material, plan, sampling.Sampler("", 1, 1.0, 5.0, seed)))).frames
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(made[0], made[1])
+    assert (made[0] != made[2]).mean() > 0.1
+
+
+@pytest.mark.parametrize(("value", "what"), [(float("nan"), "no numbers"), (-1.0, "black frames only")])
+def test_a_broken_result_is_an_error(networks: Networks, sample: Path, value: float, what: str) -> None:
+    class Broken(Networks):
+        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+            return super().decode(latents) * 0 + value
+
+    material, plan = SampleMaterial(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
+    broken = Broken(checkpoints.NANO, "cpu")
+    with pytest.raises(FloatingPointError, match=what):
+        list(sampling.generate_segments(broken, material, plan, sampling.Sampler("", 1, 1.0, 5.0, 1)))
+
+
+def test_decode_undoes_encode(networks: Networks, sample: Path) -> None:
+    picture = resize.letterbox(media.read_image(sample / "character.png"), 256, 192)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[:, None].float() / 127.5 - 1
+    back = networks.decode(networks.encode(pixels))
+    assert back.shape == pixels.shape
+    assert float((back - pixels).abs().mean()) < 0.06

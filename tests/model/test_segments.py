@@ -1,0 +1,53 @@
+"""The temporal plan beyond the golden cases: clips of any length, seams, words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wanlab.mask import known_pixels, pack_mask
+from wanlab.model import segments
+
+
+@pytest.mark.parametrize("overlap", [1, 5])
+@pytest.mark.parametrize("num_frames", [1, 2, 5, 6, 16, 17, 18, 33, 34, 65, 100])
+def test_every_frame_is_made_once(num_frames: int, overlap: int) -> None:
+    plan = segments.make_plan(num_frames, 17, overlap)
+    made = [t for n, (start, end) in enumerate(plan.windows) for t in range(start + (overlap if n else 0), end)]
+    assert made == list(range(len(plan.indices)))
+    assert plan.indices[:num_frames].tolist() == list(range(num_frames))
+    assert plan.indices.max() < num_frames
+    assert plan.num_wasted == len(plan.indices) - num_frames
+    assert len(plan.windows) == 1 or plan.windows[-1][0] + overlap < num_frames  # no segment is padding only
+
+
+def test_padding_runs_back_and_forth_without_doubling_the_ends() -> None:
+    assert segments.padding_indices(3, 8).tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
+    assert segments.padding_indices(1, 3).tolist() == [0, 0, 0]
+
+
+def test_the_plan_names_its_seams_and_lengths_without_waste() -> None:
+    plan = segments.make_plan(70, 17, 1)
+    assert plan.seams == (17, 33, 49, 65)
+    assert plan.num_wasted == 11
+    assert "a clip of 65 or 81 frames wastes none" in plan.describe()
+    assert segments.make_plan(65, 17, 1).describe().endswith("no frame is wasted")
+
+
+@pytest.mark.parametrize(("length", "overlap"), [(16, 1), (5, 5), (1, 1)])
+def test_impossible_segments_are_refused(length: int, overlap: int) -> None:
+    with pytest.raises(ValueError, match="segment_frame_length must be 4n \\+ 1"):
+        segments.make_plan(20, length, overlap)
+
+
+def test_masks_are_sampled_at_the_first_pixel_of_a_cell() -> None:
+    mask = np.zeros((5, 16, 16), bool)
+    mask[:, 0, 8] = True  # the corner of cell (0, 1)
+    mask[:, 9, 1] = True  # no corner
+    known = known_pixels(5, 1, 2, 2, mask)
+    assert known[0].tolist() == [[1, 1], [1, 1]]  # taken over
+    assert known[1].tolist() == [[1, 0], [1, 1]]
+    packed = pack_mask(known)
+    assert packed.shape == (4, 2, 2, 2)
+    assert packed[:, 0].min() == 1
+    assert packed[:, 1, 0, 1].max() == 0

@@ -1,0 +1,163 @@
+"""Detection against the exact truth of the rendered clips, and what must not end a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wanlab import media
+from wanlab.pose import detection, people, smooth, wholebody
+
+
+def truth_of(sample: Path, name: str) -> np.ndarray:
+    with np.load(sample / name) as truth:
+        points = truth["keypoints"].astype(np.float64)
+    return points[0] if points.ndim == 4 else points
+
+
+@pytest.mark.parametrize(("film", "truth"), [("half.mp4", "half_truth.npz"), ("driving.mp4", "truth.npz")])
+def test_body_is_near_the_truth(sample: Path, film: str, truth: str, record_property) -> None:
+    """Person in every frame, PCK@0.1 of the torso at least 0.9, mean error at most 10 px; parts are reported."""
+    clip, true = media.open_clip(sample / film), truth_of(sample, truth)
+    found = detection.detect(clip, float(clip.fps))
+    assert found.no_person == ()
+    assert found.cuts == ()
+    error = np.linalg.norm(found.keypoints[..., :2] - true[..., :2], axis=-1)
+    inside = true[..., 2] > 0
+    torso = np.linalg.norm(true[:, [5, 6], :2].mean(axis=1) - true[:, [11, 12], :2].mean(axis=1), axis=-1)
+    body, seen = error[:, :17], inside[:, :17]
+    pck = (body < 0.1 * torso[:, None])[seen].mean()
+    assert pck >= 0.9
+    assert body[seen].mean() <= 10
+    drawn = found.keypoints[:, :17, 2] >= 0.5
+    assert drawn[seen].mean() > 0.98
+    assert drawn[~seen].mean() < 0.05 if (~seen).any() else True
+    for part, rows in {
+        "feet": slice(17, 23),
+        "face": slice(23, 91),
+        "left hand": slice(91, 112),
+        "right hand": slice(112, 133),
+    }.items():
+        there = inside[:, rows] & (found.keypoints[:, rows, 2] >= 0.5)
+        if there.any():
+            record_property(f"{film} {part} px", round(float(error[:, rows][there].mean()), 1))
+    assert error[:, 23:91][inside[:, 23:91]].mean() < 3
+    hands = inside[:, 91:133] & (found.keypoints[:, 91:133, 2] >= 0.5)
+    assert error[:, 91:133][hands].mean() < 12
+    assert hands.sum() > 0.75 * inside[:, 91:133].sum()
+
+
+def test_a_shaking_crop_would_show(sample: Path) -> None:
+    """The nose's acceleration is near the truth's: no jitter."""
+    clip, true = media.open_clip(sample / "half.mp4", max_frames=33), truth_of(sample, "half_truth.npz")[:33]
+    found = detection.detect(clip, float(clip.fps)).keypoints
+    jerk = [np.abs(np.diff(points[:, [5, 6], :2], n=2, axis=0)).mean() for points in (found, true)]
+    assert jerk[0] < jerk[1] + 1.0
+
+
+def test_empty_frames_are_empty_poses_and_named(sample: Path) -> None:
+    clip = media.open_clip(sample / "walk.mp4", start_s=22 / 16, max_frames=28)
+    found = detection.detect(clip, float(clip.fps))
+    assert set(range(28 - 22, 43 - 22)) <= set(found.no_person)  # frames 28 to 43 of the film
+    assert not found.keypoints[list(found.no_person)].any()
+    assert any(note.startswith("no person in frames ") for note in found.notes)
+    assert 0 not in found.no_person
+
+
+def test_the_same_person_is_followed_when_two_cross(sample: Path) -> None:
+    """Where she hides him the frame is empty; in all others the drawn body is on him, never on her."""
+    clip = media.open_clip(sample / "two_people.mp4", start_s=12 / 16, max_frames=26)
+    with np.load(sample / "two_people_truth.npz") as truth:
+        both = truth["keypoints"][:, 12:38, :17, :2].astype(np.float64)
+    found = detection.detect(clip, float(clip.fps))
+    assert set(found.no_person) <= set(range(22 - 12, 26 - 12))  # MoveNet sees only the one in front in 22 to 25
+    assert found.num_people.max() == 2
+    assert any("2 people in" in note and "is followed" in note for note in found.notes)
+    here = np.setdiff1d(np.arange(26), found.no_person)
+    drawn = found.keypoints[here, :17, 2] >= 0.5
+    apart = np.linalg.norm(found.keypoints[here, :17, :2] - both[:, here], axis=-1)
+    from_him, from_her = (apart * drawn).sum(axis=-1) / drawn.sum(axis=-1)
+    assert (from_him < from_her).all()
+    assert from_him.max() < 0.15 * 137  # of his torso
+
+
+def test_cuts_are_found_and_motion_is_none(sample: Path) -> None:
+    one = media.open_clip(sample / "half.mp4", max_frames=6).read()
+    other = media.open_clip(sample / "dark.mp4", max_frames=5).read()[:, : one.shape[1], : one.shape[2]]
+    canvas = np.zeros((5, *one.shape[1:]), np.uint8)
+    canvas[:, : other.shape[1], : other.shape[2]] = other
+    found = detection.detect([*one, *canvas, *one])
+    assert found.cuts == (6, 11)
+    assert any("cuts" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (17, 400), (720, 1280)])
+def test_nobody_is_no_error(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(100, 140, (*size, 3), np.uint8)
+    found = detection.detect([noise, np.full_like(noise, 128), noise])
+    assert found.no_person == (0, 1, 2)
+    assert found.keypoints.shape == (3, 133, 3)
+    assert not found.keypoints.any()
+
+
+@pytest.mark.parametrize("edge", ["left", "right", "top", "bottom"])
+def test_a_person_cut_by_the_border_is_no_error(sample: Path, edge: str) -> None:
+    frame = media.open_clip(sample / "half.mp4", max_frames=1).read()[0]
+    height, width = frame.shape[:2]
+    cut = {
+        "left": frame[:, width // 2 :],
+        "right": frame[:, : width // 2],
+        "top": frame[height // 4 :],
+        "bottom": frame[: height // 3],
+    }[edge]
+    found = detection.detect([np.ascontiguousarray(cut)] * 2)
+    assert np.isfinite(found.keypoints).all()
+    shown = found.keypoints[found.keypoints[..., 2] > 0][:, :2]
+    assert (shown >= 0).all()
+    assert (shown < (cut.shape[1], cut.shape[0])).all()
+
+
+def test_one_picture(sample: Path) -> None:
+    for name in ("character.png", "reference.png"):
+        found = detection.detect_image(media.read_image(sample / name))
+        assert found.no_person == ()
+        assert found.keypoints[0, [0, 5, 6, 11, 12], 2].min() >= 0.5
+
+
+def test_one_euro_keeps_rest_still_and_motion_prompt() -> None:
+    random = np.random.default_rng(1)
+    rest = 0.01 * random.standard_normal(200)
+    assert smooth.one_euro(rest, 16, 1.0, 0.0)[50:].std() < 0.6 * rest.std()
+    step = np.repeat([0.0, 1.0], 20)
+    fast = smooth.one_euro(step, 16, 1.0, 20.0)
+    slow = smooth.one_euro(step, 16, 1.0, 0.0)
+    assert fast[21] > 0.9 > slow[21]
+    constant = smooth.one_euro(np.full((5, 2), 3.0), 16, 1.0, 1.0)
+    np.testing.assert_array_equal(constant, 3.0)
+
+
+def test_names_are_coco_wholebody() -> None:
+    assert len(wholebody.NAMES) == len(set(wholebody.NAMES)) == 133
+    assert wholebody.NAMES[:3] == ("nose", "left_eye", "right_eye")
+    assert (wholebody.NAMES[16], wholebody.NAMES[17], wholebody.NAMES[22]) == (
+        "right_ankle",
+        "left_big_toe",
+        "right_heel",
+    )
+    assert (wholebody.NAMES[91], wholebody.NAMES[112]) == ("left_hand_0", "right_hand_0")
+
+
+def test_a_changed_network_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  face_landmark.onnx\n")
+    (tmp_path / "face_landmark.onnx").write_bytes(b"something else")
+    monkeypatch.setattr(people, "NETWORKS", tmp_path)
+    people.session.cache_clear()
+    with pytest.raises(ValueError, match="face_landmark.onnx must have SHA-256"):
+        people.session("face_landmark")
+    people.session.cache_clear()
+
+
+def test_ranges_of_frames() -> None:
+    assert media.describe_frames([3, 4, 5, 9]) == "frames 3-5, 9"

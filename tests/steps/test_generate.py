@@ -1,0 +1,282 @@
+"""Stage 2 from inputs to mp4: what is resolved, refused, resumed and recorded."""
+
+from __future__ import annotations
+
+import json
+import resource
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from wanlab import config, files, media, runs
+from wanlab.model import checkpoints, networks
+from wanlab.steps import generate, report, segment_files
+
+FRAMES = 7
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a small folder of inputs as other tools write it, 128x96."""
+    place, moving = tmp_path / "inputs", np.arange(FRAMES) * 4
+    place.mkdir()
+    pose = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    for t, x in enumerate(moving):
+        pose[t, 30:90, 20 + x : 30 + x] = (0, 255, 0)
+    media.write_image(place / "src_ref.png", np.full((128, 96, 3), (180, 90, 60), np.uint8))
+    media.write_video(place / "src_pose.mp4", pose, Fraction(24))
+    media.write_video(place / "src_face.mp4", np.full((FRAMES, 512, 512, 3), 127, np.uint8), Fraction(24))
+    return place
+
+
+def settings(folder: Path, **more: object) -> config.GenerateSettings:
+    chosen = {"inputs": str(folder), "segment_frame_length": 5, "num_inference_steps": 1, "guidance_scale": 1, **more}
+    return config.GenerateSettings.build({**chosen, "checkpoint": checkpoints.NANO})
+
+
+def test_none_means_as_the_checkpoint_recommends(outputs: Path, folder: Path) -> None:
+    run = generate.start(config.GenerateSettings.build({"inputs": str(folder), "checkpoint": checkpoints.NANO}))
+    chosen = run.manifest["settings"]
+    assert {name: chosen[name] for name in generate.FROM_CHECKPOINT} == {
+        "num_inference_steps": 4, "guidance_scale": 1.6, "shift": 5.0, "segment_frame_length": 17, "prev_segment_conditioning_frames": 1,
+    }  # fmt: skip
+    assert chosen["mode"] == "animate"
+    same = config.GenerateSettings.build(
+        {"inputs": str(folder), "checkpoint": checkpoints.NANO, "num_inference_steps": 4}
+    )
+    assert generate.start(same).id == run.id
+
+
+def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    _driving_with_sound(folder / "driving.mkv")
+    run = generate.start(settings(folder, output_path=tmp_path / "copy.mp4"))
+    clip = generate.work(run)
+    assert (len(clip), clip.height, clip.width, clip.fps) == (FRAMES, 128, 96, Fraction(24))
+    assert clip.info.has_audio
+    assert clip.read().std() > 5
+    comment = json.loads(media.read_comment(tmp_path / "copy.mp4"))
+    assert comment["settings"]["seed"] == 42
+    assert comment["id"] == run.id
+    assert run.manifest["artefacts"]["video"]["seams"] == [5]
+    assert run.status == "completed"
+    assert not (run.folder / "segments").exists()
+    master = media.read_video(run.path(generate.MASTER)).frames
+    assert np.abs(master.astype(int) - clip.read().astype(int)).mean() < 3
+
+
+def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = generate.start(settings(folder))
+    generate.work(whole)
+    expected = media.read_video(whole.path(generate.MASTER)).frames
+    calls = {"denoise": 0}
+    original = networks.Networks.denoise
+
+    def dying(self: networks.Networks, *args: object) -> object:
+        calls["denoise"] += 1
+        if calls["denoise"] == 2:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(networks.Networks, "denoise", dying)
+    run = generate.start(settings(folder, fresh=True))
+    with pytest.raises(KeyboardInterrupt):
+        generate.work(run)
+    assert run.status == "cancelled"
+    assert (run.folder / "segments" / "000.npy").is_file()
+    unfinished = runs.Run(run.folder, run.settings)
+    generate.work(unfinished)
+    assert calls["denoise"] == 3  # one before, one that died, one after
+    np.testing.assert_array_equal(media.read_video(run.path(generate.MASTER)).frames, expected)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5])
+def test_clips_no_longer_than_the_overlap_are_one_segment(outputs: Path, folder: Path, num_frames: int) -> None:
+    pose = media.read_video(folder / "src_pose.mp4").frames[:num_frames]
+    media.write_video(folder / "src_pose.mp4", pose, Fraction(24))
+    media.write_video(folder / "src_face.mp4", np.full((num_frames, 512, 512, 3), 127, np.uint8), Fraction(24))
+    clip = generate.work(generate.start(settings(folder, prev_segment_conditioning_frames=5, segment_frame_length=9)))
+    assert len(clip) == num_frames
+
+
+def test_a_black_result_is_a_failed_run(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks.Networks, "decode", lambda self, latents: latents.new_zeros(3, 5, 128, 96) - 1)
+    run = generate.start(settings(folder))
+    with pytest.raises(FloatingPointError, match="segment 1 must be a picture, got black frames only"):
+        generate.work(run)
+    assert run.status == "failed"
+    assert not run.path(generate.RESULT).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"segment_frame_length": 78}, r"segment_frame_length must be 4n \+ 1 and at least 5, got 78; use 77 or 81"),
+        ({"segment_frame_length": 77}, "segment_frame_length must be 5 to 33 with nano, got 77; use 33"),
+        ({"mode": "replace"}, "mode must be animate for these inputs, got replace"),
+        ({"guidance_scale": "high"}, "guidance_scale must be a number, got 'high'"),
+        ({"sede": 3}, "unknown parameter sede; did you mean seed"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_run_is_made(
+    outputs: Path, folder: Path, more: dict, message: str
+) -> None:
+    with pytest.raises(config.SettingsError, match=message):
+        generate.start(settings(folder, **more))
+    assert not list(outputs.glob("*"))
+
+
+def test_a_full_disk_fails_the_run_and_keeps_what_is_finished(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first segment fits under the limit, the written film does not."""
+    original = media.write_video
+
+    def limited(path: Path, *args: object, **how: object) -> object:
+        """Write it, the result into at most 3000 bytes: Python ignores SIGXFSZ, so this reads as a full disk does."""
+        if path.name != generate.MASTER:
+            return original(path, *args, **how)  # type: ignore[arg-type]
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+        try:
+            return original(path, *args, **how)  # type: ignore[arg-type]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    run = generate.start(settings(folder))
+    monkeypatch.setattr(media, "write_video", limited)
+    said = "disk full while writing result.mkv; free space and run again, finished work is kept"
+    with pytest.raises(OSError, match=said):
+        generate.work(run)
+    monkeypatch.setattr(media, "write_video", original)
+    assert runs.Run(run.folder).status == "failed"
+    assert len(list((run.folder / "segments").glob("*.npy"))) == 2
+    assert not run.path(generate.MASTER).exists()
+    again = generate.start(settings(folder))
+    assert (again.news, again.id) == ("continued", run.id)
+    assert len(generate.work(again)) == FRAMES
+
+
+def test_the_prompt_reaches_the_text_encoder_and_the_negative_one_with_guidance(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    original = networks.Networks.encode_text
+
+    def watched(self: networks.Networks, prompts: list[str]) -> object:
+        seen.append(prompts)
+        return original(self, prompts)
+
+    monkeypatch.setattr(networks.Networks, "encode_text", watched)
+    generate.work(generate.start(settings(folder)))
+    generate.work(generate.start(settings(folder, guidance_scale=2, prompt="a dance")))
+    assert seen == [[config.PROMPT], ["a dance", config.NEGATIVE_PROMPT]]
+
+
+def _driving_with_sound(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("ffv1", rate=24), container.add_stream("flac", rate=8000)
+        video.height, video.width, video.pix_fmt, audio.layout = 128, 96, "bgr0", "mono"
+        for n in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(np.full((128, 96, 3), 90, np.uint8), format="rgb24").reformat(
+                format="bgr0"
+            )
+            frame.pts, frame.time_base = n, Fraction(1, 24)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        block = av.AudioFrame.from_ndarray(np.full((1, 2333), 3000, np.int16), format="s16", layout="mono")
+        block.sample_rate, block.pts, block.time_base = 8000, 0, Fraction(1, 8000)
+        container.mux(audio.encode(block))
+        container.mux(audio.encode(None))
+
+
+def test_a_swapped_mask_that_cannot_be_meant_is_refused(outputs: Path, folder: Path) -> None:
+    """Black everywhere, or white on all but the person: said before a run is made."""
+    grey = np.full((FRAMES, 128, 96, 3), 90, np.uint8)
+    media.write_video(folder / "src_bg.mp4", grey, Fraction(24))
+    points = np.zeros((FRAMES, 133, 3), np.float32)
+    points[:, :17] = (48, 64, 1)
+    np.savez(folder / "keypoints.npz", keypoints=points)
+    inverted = np.full((FRAMES, 128, 96, 3), 255, np.uint8)
+    inverted[:, 40:90, 30:70] = 0
+    for mask_video, message in ((grey * 0, "got black in all"), (inverted, "on 0% of the person; invert it")):
+        media.write_video(folder / "src_mask.mp4", mask_video, Fraction(24))
+        with pytest.raises(config.SettingsError, match=f"src_mask.mp4 must be white .*{message}"):
+            generate.start(settings(folder))
+    assert not list(outputs.glob("*"))
+    media.write_video(folder / "src_mask.mp4", 255 - inverted, Fraction(24))
+    assert generate.start(settings(folder)).manifest["settings"]["mode"] == "replace"
+
+
+def spoil(path: Path, how: str) -> None:
+    """Cut a file off in the middle, empty it or remove it, as a full disk or a person does."""
+    whole = path.read_bytes()
+    if how == "gone":
+        files.remove(path)
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if how == "half" else b"")
+
+
+def test_a_completed_run_is_looked_at_before_it_is_used(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What can be made from the master is, without the model; a master is generated again."""
+    chosen = settings(folder)
+    run = generate.start(chosen)
+    frames = generate.work(run).read()
+    numbers = run.manifest["metrics"]
+    assert generate.is_finished(generate.resolve(chosen))
+    with_model, generated = generate._generate, []
+    monkeypatch.setattr(generate, "_generate", lambda *how: (generated.append(1), with_model(*how)))
+    for file in ("result.mp4", "metrics.json", "result.mkv"):
+        for how in ("half", "empty", "gone") if file != "result.mkv" else ("half",):
+            spoil(run.path(file), how)
+            assert not generate.is_finished(generate.resolve(chosen))
+            again = generate.start(chosen)
+            assert (again.news, again.id, again.status) == ("continued", run.id, "failed")
+            assert f"{run.id} was completed, but {file} is " in capsys.readouterr().out
+            np.testing.assert_array_equal(generate.work(again).read(), frames)
+            assert (again.status, again.manifest["metrics"]) == ("completed", numbers)
+            assert generate.start(chosen).news == "reused"
+    assert len(generated) == 1
+    assert not run.path(segment_files.SEGMENTS).exists()
+
+
+def test_a_finished_segment_without_its_frames_is_generated_again(outputs: Path, folder: Path) -> None:
+    run = generate.start(settings(folder))
+    frames = generate.work(run).read()
+    again = generate.start(settings(folder, fresh=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(media, "write_video", _failing_at("result.mkv", media.write_video))
+        with pytest.raises(OSError, match="no space"):
+            generate.work(again)
+    assert again.manifest["kept"].endswith("segments")
+    spoil(again.path(segment_files.SEGMENTS) / "001.mkv", "gone")
+    np.testing.assert_array_equal(generate.work(again).read(), frames)
+
+
+def _failing_at(name: str, write):
+    def failing(path: Path, *how: object, **more: object) -> int:
+        if path.name == name:
+            raise OSError("no space")
+        return write(path, *how, **more)
+
+    return failing
+
+
+def test_a_report_makes_a_video_again_from_its_master_or_refuses(outputs: Path, folder: Path) -> None:
+    folder = folder.rename(files.make_folder(outputs) / "inputs")
+    run = generate.start(settings(folder))
+    frames = generate.work(run).read()
+    asked = config.ReportSettings.build({"run": run.id})
+    spoil(run.path("result.mp4"), "half")
+    report.start(asked)
+    np.testing.assert_array_equal(media.read_video(run.path("result.mp4")).frames, frames)
+    spoil(run.path("result.mkv"), "half")
+    report.start(asked)  # a report reads no master
+    spoil(run.path("result.mp4"), "empty")
+    with pytest.raises(FileNotFoundError, match=r"but result.mkv is cut off .*result.mp4 is empty; generate it again"):
+        report.start(asked)
+    assert runs.Run(run.folder).completed

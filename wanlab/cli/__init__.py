@@ -1,0 +1,1 @@
+"""The `wanlab` command."""

@@ -1,0 +1,368 @@
+"""What a ComfyUI workflow gives Wan-Animate, as settings of 10_preprocess: film and picture, frames, size, mask, points."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from wanlab import config, media
+from wanlab.comfyui import points
+from wanlab.comfyui.graph import Graph, Link, Node
+from wanlab.comfyui.nodes import EMBEDS, FILMS, KIJAI_OVERLAP, MASK_STEPS, PICTURES, RESIZERS, SAME_PICTURE
+from wanlab.comfyui.report import Import, params_path, short, where
+from wanlab.mask.prompts import Box, Click, Prompts
+from wanlab.media import resize
+from wanlab.model import checkpoints
+
+
+def take_mode(graph: Graph, embeds: Node, found: Import) -> None:
+    """Take the mode; say which of the material that wanlab always uses is not connected."""
+    names = EMBEDS[embeds.kind]
+    replace = names.mask in embeds.links
+    found.put(
+        "mode", "replace" if replace else "animate", f"{embeds}.{names.mask} = {'' if replace else 'not '}connected"
+    )
+    if not replace and names.background in embeds.links:
+        found.not_mapped.append(
+            f"{embeds}.{names.background}: a background without a mask; wanlab's animate has none, replace needs both"
+        )
+    if replace and names.background not in embeds.links:
+        found.not_mapped.append(
+            f"{embeds}: no {names.background} is connected; wanlab keeps the film around the mask, or what background_video shows"
+        )
+    for name, sentence in (
+        (names.pose, "wanlab always takes the pose over"),
+        (names.face, "wanlab always takes the face over"),
+        (names.clip, "wanlab always gives the model the reference's CLIP features"),
+    ):
+        if name not in embeds.links:
+            found.not_mapped.append(f"{embeds}: no {name} is connected; {sentence}")
+
+
+def take_files(
+    graph: Graph, embeds: Node, folders: Sequence[Path], driving: Path | None, reference: Path | None, found: Import
+) -> media.VideoInfo | None:
+    """Take the film, the character's picture, and finished pose, face and background films; return facts about the film if it is here."""
+    names = EMBEDS[embeds.kind]
+    trail = graph.walk(embeds.links.get(names.reference), SAME_PICTURE)
+    picture = trail[-1] if trail and trail[-1].kind in PICTURES else None
+    if trail and picture is None and reference is None:
+        found.not_mapped.append(
+            f"{trail[-1]}: the reference comes from this node; save its picture and give it as reference_image"
+        )
+    _file(graph, "reference_image", picture, folders, reference, found)
+    for node in trail:
+        if node.kind in RESIZERS:
+            found.not_mapped.append(
+                f"{node}: the reference's size; wanlab fits it by the official rule (replace: letterboxed in the film's size)"
+            )
+    ready: dict[str, Node] = {}
+    film: Node | None = None
+    for setting, name in (
+        ("pose_video", names.pose),
+        ("face_video", names.face),
+        ("mask", names.mask),
+        ("background_video", names.background),
+    ):
+        link = embeds.links.get(name)
+        trail = graph.walk(link, SAME_PICTURE)
+        if setting != "mask" and trail and trail[-1].kind in FILMS:
+            ready[setting] = trail[-1]
+        elif link is not None and film is None:
+            film = _nearest(graph, link, FILMS)
+    film = film or ready.pop("background_video", None)
+    path = _file(graph, "driving_video", film, folders, driving, found)
+    for setting, node in ready.items():
+        if film is not None and node.id == film.id:
+            found.not_mapped.append(
+                f"{embeds}: {setting.removesuffix('_video')} is the driving film itself; wanlab makes its own from the film"
+            )
+        else:
+            _file(graph, setting, node, folders, None, found)
+    try:
+        info = media.probe_video(path) if path else None
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from None
+    if film is not None and film.kind.startswith("VHS"):
+        _stretch(graph, film, info, found)
+    return info
+
+
+def _stretch(graph: Graph, film: Node, info: media.VideoInfo | None, found: Import) -> None:
+    """Take which frames VideoHelperSuite's loader picks."""
+
+    def number(widget: str, setting: str) -> float:
+        value = graph.value(film, widget)
+        if value is None and widget in film.links:
+            found.not_mapped.append(f"{film}.{widget}: it is computed; set {setting} yourself")
+        return value or 0
+
+    forced, nth = number("force_rate", "fps"), int(number("select_every_nth", "fps") or 1)
+    skipped, cap = number("skip_first_frames", "start_s"), int(number("frame_load_cap", "max_frames"))
+    rate = Fraction(str(forced)) if forced else info.fps if info else None
+    unknown = "the film's rate is not known, as the film was not found; run this again with --driving_video"
+    if nth > 1 and rate is None:
+        found.not_mapped.append(f"{film}.select_every_nth = {nth}: {unknown}")
+    elif rate is not None and (nth > 1 or forced):
+        fps, source = rate / nth, f"{film}.force_rate = {short(forced)}"
+        found.put("fps", _plain(fps), source if nth == 1 else f"{source}, select_every_nth = {nth}")
+    if skipped and rate is None:
+        found.not_mapped.append(f"{film}.skip_first_frames = {short(skipped)}: {unknown}")
+    elif skipped:
+        found.put("start_s", round(float(skipped / rate), 6), f"{film}.skip_first_frames = {short(skipped)}")  # type: ignore[operator]
+    start = number("start_time", "start_s")
+    if start:
+        found.put("start_s", start, f"{film}.start_time = {short(start)}")
+    if cap:
+        found.put("max_frames", cap, f"{film}.frame_load_cap = {cap}")
+
+
+def _plain(fps: Fraction) -> int | float | str:
+    """Return a rate as a params file holds it: exact, and as short as that allows."""
+    if fps.denominator == 1:
+        return fps.numerator
+    return float(fps) if Fraction(str(float(fps))) == fps else str(fps)
+
+
+def _file(
+    graph: Graph, setting: str, node: Node | None, folders: Iterable[Path], given: Path | None, found: Import
+) -> Path | None:
+    """Take a file that a node loads, or `given`; return its path if it is there."""
+    if given is not None:
+        found.put(setting, params_path(given), f"--{setting} = {given.name}")
+        return given
+    if node is None:
+        if setting in ("driving_video", "reference_image"):
+            found.put(
+                setting,
+                "film.mp4" if setting == "driving_video" else "character.png",
+                f"the workflow names no file as {setting}",
+            )
+            found.to_fill[setting] = f"the workflow names no file; write its path here, or give --{setting}"
+        return None
+    widget = (FILMS | PICTURES)[node.kind]
+    named = str(graph.value(node, widget) or "")
+    text = re.sub(r" \[(input|output|temp)\]$", "", named)  # ComfyUI's mark of the folder
+    base = PureWindowsPath(text).name if "\\" in text else PurePosixPath(text).name
+    places = (
+        [Path(text), *(folder / part for folder in folders for part in dict.fromkeys((text, base)))] if base else []
+    )
+    path = next((place for place in places if place.is_absolute() and place.is_file()), None)
+    if path is not None:
+        found.put(setting, params_path(path), where(node, widget, named))
+    elif found.put(setting, base or setting, where(node, widget, named)):
+        places_said = " or ".join(dict.fromkeys(folder.name or str(folder) for folder in folders))
+        found.to_fill[setting] = (
+            f"{base or 'the file'} is not in {places_said}; write its path here, or give --{setting}"
+        )
+    return path
+
+
+def _nearest(graph: Graph, link: Link, kinds: Iterable[str]) -> Node | None:
+    """Return the nearest node of these kinds that a link depends on."""
+    ahead, seen = [link.node], set()
+    while ahead:
+        name = ahead.pop(0)
+        node = graph.nodes.get(name)
+        if node is None or name in seen:
+            continue
+        if node.kind in kinds:
+            return node
+        seen.add(name)
+        ahead += [onward.node for onward in node.links.values()]
+    return None
+
+
+def take_size_and_length(graph: Graph, chain: list[Node], film: media.VideoInfo | None, found: Import) -> None:
+    """Take the size, the segments and the number of frames."""
+    first = chain[0]
+    names = EMBEDS[first.kind]
+    width, height = (graph.value(first, name) for name in ("width", "height"))
+    if width and height:
+        found.put("resolution", f"{width} {height}", f"{first}.width, height = {width}, {height}")
+        shape = "film's" if found.values["mode"] == "replace" else "reference's"
+        size = ""
+        if shape == "film's" and film is not None:
+            size = ", {1}x{0}".format(*resize.area_size(film.height, film.width, width * height))
+        found.notes.append(
+            f"resolution is an area in wanlab, the result has the {shape} shape{size}; ComfyUI makes {width}x{height} (width x height)"
+        )
+    else:
+        found.not_mapped.append(f"{first}.width, height: they are computed; set resolution yourself")
+    length, total = graph.value(first, names.window), None
+    cap = found.values.get("max_frames")
+    if names.frames is not None:  # Kijai's: a loop over windows in one node
+        total = graph.value(first, names.frames)
+        total = total and (total - 1) // 4 * 4 + 1  # as the node does
+        length = length and min(length, total or length)
+        found.put(
+            "prev_segment_conditioning_frames", KIJAI_OVERLAP, f"{first}: the overlap of its windows = {KIJAI_OVERLAP}"
+        )
+    elif length is None and cap and names.window in first.links:  # the number of frames that were loaded
+        length = cap
+    source = f"{first}.{names.window} = {length}"
+    if length is None:
+        whole = (
+            ""
+            if names.frames
+            else ", as a rule from the film's number of frames, all of which ComfyUI makes in one piece"
+        )
+        found.not_mapped.append(
+            f"{first}.{names.window}: it is computed{whole}; wanlab works in segments of the checkpoint's length, else set segment_frame_length"
+        )
+    else:
+        segment = (length - 1) // 4 * 4 + 1
+        most = json.loads(checkpoints.SETTINGS_14B.read_text(encoding="utf-8"))["limits"]["segment_frame_length"][1]
+        if segment > most:
+            found.not_mapped.append(
+                f"{source}: Wan2.2-Animate-14B takes segments of {most} frames at most in wanlab; it works in those of the checkpoint"
+            )
+        else:
+            found.put("segment_frame_length", segment, source)
+        if names.frames is None:
+            total = segment
+    if len(chain) > 1 and total:
+        later = chain[1:]
+        overlaps = [graph.value(node, "continue_motion_max_frames") or 0 for node in later]
+        found.put(
+            "prev_segment_conditioning_frames",
+            overlaps[0],
+            where(later[0], "continue_motion_max_frames", overlaps[0]),
+        )
+        lengths = [graph.value(node, names.window) or total for node in later]
+        total += sum(one - overlap for one, overlap in zip(lengths, overlaps, strict=True))
+        source = f"{len(chain)} {first.kind} in a row = {total} frames"
+    elif names.frames is not None:
+        source = f"{first}.{names.frames} = {total}"
+    if total and (not cap or total < cap):
+        found.put("max_frames", total, source)
+
+
+def take_mask(
+    graph: Graph,
+    embeds: Node,
+    film: media.VideoInfo | None,
+    comfyui_dir: Path | None,
+    folders: Sequence[Path],
+    found: Import,
+) -> None:
+    """Take the chain of the mask, what finds the person, and the points."""
+    trail = graph.walk(embeds.links[EMBEDS[embeds.kind].mask], MASK_STEPS)
+    steps = [node for node in reversed(trail) if node.kind in MASK_STEPS]
+    parts, sources = [], []
+    for node in steps:
+        widget = "block_size" if node.kind == "BlockifyMask" else "expand"
+        value = graph.value(node, widget)
+        if value is None:
+            found.not_mapped.append(f"{node}.{widget}: it is computed; add the step to mask_chain yourself")
+            continue
+        sources.append(where(node, widget, value))
+        if node.kind == "BlockifyMask":
+            parts.append(f"blockify:{value}")
+        elif value:
+            parts.append(f"{'grow' if graph.value(node, 'tapered_corners') is not False else 'square'}:{value}")
+        parts += ["fill"] if graph.value(node, "fill_holes") is True else []
+    found.put("mask_chain", ",".join(parts), ", ".join(sources) or f"{embeds}: no node changes the mask = {len(steps)}")
+    maker = trail[-1] if trail and trail[-1].kind not in MASK_STEPS else None
+    if maker is None:
+        found.not_mapped.append(f"{embeds}: nothing makes its mask; wanlab finds the person by itself, see mask_source")
+        return
+    loaded = graph.walk(maker.links.get("image"), SAME_PICTURE) if maker.kind == "ImageToMask" else [maker]
+    if loaded and loaded[-1].kind in FILMS:
+        _file(graph, "mask_source", loaded[-1], folders, None, found)
+        return
+    model = graph.nodes.get(maker.links["sam2_model"].node) if "sam2_model" in maker.links else None
+    if model is not None:
+        _sam2(graph, model, comfyui_dir, found)
+    _points(graph, maker, film, found)
+
+
+def _sam2(graph: Graph, model: Node, comfyui_dir: Path | None, found: Import) -> None:
+    name = str(graph.value(model, "model"))
+    places = [comfyui_dir / "models" / folder / name for folder in ("sam2", "sams")] if comfyui_dir else []
+    path = next((place for place in places if place.is_file()), None)
+    if path is not None:
+        found.put("sam_checkpoint", params_path(path), where(model, "model", name))
+    else:
+        found.not_mapped.append(
+            f"{where(model, 'model', name)}: the file was not found, sam_checkpoint stays auto (full-size SAM2 weights where there are "
+            "any); give --comfyui_dir, or name the file as sam_checkpoint"
+        )
+
+
+def _points(graph: Graph, maker: Node, film: media.VideoInfo | None, found: Import) -> None:
+    """Take the points and boxes that tell `maker` where the person is, into pixels of the working clip."""
+    asked = [maker]
+    if maker.kind == "Sam2VideoSegmentation":  # each of a row of nodes adds the points of one frame and object
+        asked = graph.walk(
+            maker.links.get("inference_state"), {"Sam2VideoSegmentationAddPoints": "prev_inference_state"}
+        )[::-1]
+    pictures = next((node.links[name] for node in asked for name in ("image", "frames") if name in node.links), None)
+    trail = graph.walk(pictures, SAME_PICTURE)
+    geometry = points.follow(graph, trail, film.height, film.width) if film else None
+    size = geometry.size if geometry else points.known_size(graph, trail)
+    clicks: list[Click] = []
+    boxes: list[Box] = []
+    for node in asked:
+        sources = {name: graph.nodes[link.node] for name, link in node.links.items() if link.node in graph.nodes}
+        outputs = {
+            link.slot: sources[name]
+            for name, link in node.links.items()
+            if name in sources and sources[name].kind == "PointsEditor"
+        }
+        for name, link in node.links.items():
+            if name in sources and sources[name].kind == "PoseAndFaceDetection":
+                _detected(node, name, link.slot, found)
+        if not outputs:
+            continue
+        editor = next(iter(outputs.values()))
+        canvas = (int(graph.value(editor, "height") or 512), int(graph.value(editor, "width") or 512))
+        size = size or canvas
+        try:
+            one = points.prompts(editor, set(outputs), size)
+        except ValueError as error:
+            found.not_mapped.append(f"{error}; wanlab finds the person by itself, see mask_source")
+            continue
+        if graph.value(node, "individual_objects") is True:
+            one = points.as_objects(one)
+        frame, number = int(graph.value(node, "frame_index") or 0), int(graph.value(node, "object_index") or 0)
+        clicks += [click._replace(frame=frame, object=click.object + number) for click in one.clicks]
+        boxes += [box._replace(frame=frame, object=box.object + number) for box in one.boxes]
+        found.sources["mask_source"] = f"{editor} = {one.describe()}"
+        found.notes += points.remarks(editor, set(outputs), canvas, size)
+    if not clicks and not boxes:
+        return
+    prompts, lost = Prompts(tuple(clicks), tuple(boxes)), 0
+    assert size is not None
+    if geometry and film is not None:
+        area = found.values.get("resolution")
+        prompts, size, lost = points.place(prompts, geometry, film, area)
+    else:
+        found.notes.append(
+            "how the film became the frames that were clicked on is not known: the points are right if the film has their "
+            "shape; else run this again with --driving_video"
+        )
+    if lost:
+        found.notes.append(
+            f"{lost} of the points and boxes lie outside the film, where ComfyUI had padded it; they are left out"
+        )
+    if prompts.clicks or prompts.boxes:
+        found.prompts, found.canvas = prompts, size
+        found.values["mask_source"] = "points"  # `write` puts the file's name
+
+
+def _detected(node: Node, name: str, slot: int, found: Import) -> None:
+    """Say what SAM2 is told by Kijai's pose detection."""
+    if slot == 2:  # key_frame_body_points
+        found.put("mask_source", "keypoints", f"{node}.{name} = body points of PoseAndFaceDetection")
+        found.notes.append(
+            f"{node}: ComfyUI gives SAM2 the points of the last key frame as those of the first; wanlab gives each key frame its own"
+        )
+    else:
+        found.not_mapped.append(
+            f"{node}.{name}: SAM2 is told the detector's box in the first frame; wanlab has no such source: mask_source stays auto "
+            "(key points where SAM2's weights are), or give a points file with that box"
+        )

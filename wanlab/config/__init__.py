@@ -1,0 +1,27 @@
+"""Settings of every step, and where files live."""
+
+from wanlab.config.base import Settings, SettingsError, digest, parse_text, read_params, unknown_choice, unknown_name
+from wanlab.config.notebook import assigned_names, from_notebook
+from wanlab.config.paths import (
+    ASSETS,
+    CHECKPOINT_FOLDERS,
+    PACKAGE,
+    absolute,
+    headless,
+    lies_outside,
+    outputs_root,
+    placed,
+    project_root,
+    shown,
+)
+from wanlab.config.steps import (
+    NEGATIVE_PROMPT,
+    NO_UPSTREAM_ARGUMENT,
+    NOTEBOOKS,
+    PROMPT,
+    GenerateSettings,
+    InspectSettings,
+    PreprocessSettings,
+    ReportSettings,
+    SweepSettings,
+)

@@ -1,0 +1,60 @@
+"""Where files live: the project, its assets, the outputs; how a path is shown to others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+ASSETS = PACKAGE / "assets"
+
+
+def project_root() -> Path:
+    """Return the folder that relative paths of notebooks and params start at: the checkout that holds `wanlab/`."""
+    return PACKAGE.parent
+
+
+def outputs_root() -> Path:
+    """Return the folder of all runs: `outputs/` of the project, or what WANLAB_OUTPUTS names (a larger disk, say)."""
+    return Path(os.environ.get("WANLAB_OUTPUTS") or project_root() / "outputs").expanduser().resolve()
+
+
+def headless() -> bool:
+    """Return whether a notebook runs without anyone at it: `wanlab` says so to its kernels by WANLAB_HEADLESS."""
+    return bool(os.environ.get("WANLAB_HEADLESS"))
+
+
+def absolute(path: Path | str) -> Path:
+    """Return `path` made absolute from the project root, wherever the kernel was started."""
+    return (project_root() / Path(path).expanduser()).resolve()
+
+
+def shown(path: Path | str) -> str:
+    """Return `path` as it may be published: from the project root if it lies inside, else its name alone.
+
+    Manifests and reports are shared; an absolute path would tell a user's name and disks.
+    """
+    full = absolute(path)
+    return _inside(full) or full.name
+
+
+def lies_outside(path: Path | str) -> bool:
+    """Return whether `shown` gives the name of `path` alone, for it lies neither in the outputs nor in the project."""
+    return _inside(absolute(path)) is None
+
+
+def _inside(full: Path) -> str | None:
+    for root, name in ((outputs_root(), Path("outputs")), (project_root(), Path())):
+        if full.is_relative_to(root):
+            return (name / full.relative_to(root)).as_posix()
+    return None
+
+
+def placed(published: Path | str) -> Path:
+    """Return the path that `shown` was given, as far as it tells: of what lies in the outputs or the project."""
+    path = Path(published)
+    inside = outputs_root().joinpath(*path.parts[1:])
+    return inside if path.parts[:1] == ("outputs",) and inside.exists() else absolute(path)
+
+
+CHECKPOINT_FOLDERS = ("Wan2.2-Animate-14B", "Wan2.2-Animate-14B-Diffusers")

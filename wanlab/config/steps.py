@@ -1,0 +1,404 @@
+"""The five settings models, one per notebook: the only place of defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from wanlab.config.base import Settings
+from wanlab.config.paths import absolute, lies_outside, shown
+
+PROMPT = "视频中的人在做动作"  # the official code's fixed prompt for animate: "the person in the video is moving"
+NEGATIVE_PROMPT = (  # the official one
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
+    "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+
+
+def _convenience(default: Any, description: str, **rules: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"convenience": True}, **rules)
+
+
+def _text_of_target(value: Any) -> Any:
+    text = str(value) if isinstance(value, Path) else value
+    if isinstance(text, str) and (not text.strip() or "\0" in text):
+        raise ValueError(f"must name a place, got {text!r}; use None for no copy")
+    return text
+
+
+_Target = Annotated[str, BeforeValidator(_text_of_target)]
+
+
+def _target(description: str) -> Any:
+    """Return the field of a place to write to, outside the run folders: module targets says which it may be."""
+    extra: dict[str, Any] = {"convenience": True, "target": True}
+    return Field(None, description=description, json_schema_extra=extra)
+
+
+_SAM_CHECKPOINT: Any = Field(
+    "auto",
+    union_mode="left_to_right",
+    description="SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/), nano (bundled, for rendered people), none",
+)
+_COMPILE_SAM: Any = _convenience("auto", "compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more")
+
+
+def _of_wan22(default: Any, description: str, mark: str, **rules: Any) -> Any:
+    """Return a field that only the official scripts take, marked as a convenience or as having come later."""
+    extra: dict[str, Any] = {"wan22": True, mark: True}
+    return Field(default, description=f"wan22: {description}", json_schema_extra=extra, **rules)
+
+
+_BACKEND: Any = Field(
+    "wanlab",
+    description="who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2",
+    json_schema_extra={"later": True},
+)
+_WAN22_DIR: Any = _of_wan22(Path("Wan2.2"), "your clone of Wan2.2", "convenience")
+_WAN22_PYTHON: Any = _of_wan22(
+    None, "the clone's own Python, never wanlab's; None: .venv/bin/python in the clone", "convenience"
+)
+
+
+def _preview(what: str) -> Any:
+    """Return the field that asks for a quick look, which came later than the other settings."""
+    extra: dict[str, Any] = {"later": True}
+    return Field(False, description=f"a quick look: {what}", json_schema_extra=extra)
+
+
+class _Backed(Settings):
+    """What the settings of a step share that the official scripts can do as well."""
+
+    if TYPE_CHECKING:  # each model has it at a place of its own
+        backend: Literal["wanlab", "wan22"]
+
+    @model_validator(mode="after")
+    def _fits_the_backend(self) -> Self:
+        faults = list(self._faults_of_wan22() if self.backend == "wan22" else self._faults_of_wanlab())
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _faults_of_wanlab(self) -> Iterable[str]:
+        for name in self.given(*self._marked("wan22")):
+            yield f"{name} must be left out with backend wanlab, got {getattr(self, name)}: only the official scripts take it; use backend wan22"
+
+    def _faults_of_wan22(self) -> Iterable[str]:
+        raise NotImplementedError
+
+
+class PreprocessSettings(_Backed):
+    """Settings of one preprocessing; field names are those of the `parameters` cell of 10_preprocess."""
+
+    driving_video: Path = Field(
+        Path("wanlab/assets/sample/half.mp4"), description="film whose person's motion is taken over"
+    )
+    reference_image: Path = Field(
+        Path("wanlab/assets/sample/character.png"), description="picture of the character that shall move"
+    )
+    mode: Literal["animate", "replace"] = Field(
+        "animate", description="animate: the character moves as the person does; replace: takes their place in the film"
+    )
+    backend: Literal["wanlab", "wan22"] = _BACKEND
+    start_s: float = Field(0.0, ge=0, description="seconds of the film to skip")
+    max_frames: int | None = Field(None, ge=1, description="frames of the working clip at most; None: all")
+    preview: bool = _preview("the first second only, at the full size")
+    fps: Fraction | None = Field(None, gt=0, description="frames per second of the working clip; None: the film's own")
+    resolution: str | None = Field(
+        None,
+        description='"width height", e.g. "1280 720": an area; shape of the reference, in replace of the film; None: the checkpoint\'s',
+    )
+    retarget: bool | None = Field(
+        None,
+        description="fit the skeleton to the reference's proportions; None: as the backend does (wanlab: off, wan22: on in animate)",
+    )
+    use_flux: bool = _of_wan22(False, "edit reference and first frame with FLUX before retargeting", "later")
+    mask_source: Literal["auto", "segmenter", "keypoints", "official", "centre"] | Path = Field(
+        "auto",
+        union_mode="left_to_right",
+        description="replace: what finds the person: auto (the best that is present, named), segmenter, keypoints, official, centre, a points file, a mask video",
+    )
+    mask_chain: str | None = Field(
+        None,
+        description="replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)",
+    )
+    sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
+    compile_sam: Literal["auto"] | bool = _COMPILE_SAM
+    mask_video: Path | None = Field(
+        None,
+        description="replace: your own finished mask, white is generated anew; None: from mask_source and mask_chain",
+    )
+    background_video: Path | None = Field(
+        None, description="replace: your own background; None: the film, black inside the mask"
+    )
+    pose_video: Path | None = Field(None, description="your own pose drawings; None: drawn from the key points")
+    face_video: Path | None = Field(None, description="your own face crops, 512x512; None: cropped from the film")
+    checkpoint: Path | None = Field(
+        None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
+    )
+    wan22_dir: Path = _WAN22_DIR
+    wan22_python: Path | None = _WAN22_PYTHON
+    save_path: _Target | None = _target(
+        "folder that gets a copy of the finished inputs: new, empty, or inputs of wanlab's"
+    )
+    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+
+    @field_validator("fps", mode="before")
+    @classmethod
+    def _fraction(cls, value: Any) -> Any:
+        if isinstance(value, float):  # 29.97 means 2997/100, not the nearest binary fraction
+            return Fraction(str(value))
+        return value
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _width_height(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        parts = list(value) if isinstance(value, list | tuple) else str(value).lower().replace("x", " ").split()
+        if len(parts) != 2 or not all(str(part).isdigit() and int(part) >= 16 for part in parts):
+            raise ValueError(f'must be "width height" in pixels, each at least 16, got {value!r}; use "1280 720"')
+        return f"{int(parts[0])} {int(parts[1])}"
+
+    def _faults_of_wanlab(self) -> Iterable[str]:
+        yield from super()._faults_of_wanlab()
+        if self.retarget:
+            yield "retarget must be None or False, got True; retargeting is not built into wanlab yet, backend wan22 does it"
+
+    def _faults_of_wan22(self) -> Iterable[str]:
+        for name in self.given(*NO_UPSTREAM_ARGUMENT):
+            yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
+        if self.fps is not None and self.fps.denominator != 1:
+            yield f"fps must be a whole number with backend wan22, got {self.fps}; use {round(self.fps)}, or None: the film's own"
+        if self.retarget and self.mode == "replace":
+            yield "retarget must be None or False in replace, where the official script never retargets, got True; use None"
+        if self.use_flux and (self.mode == "replace" or self.retarget is False):
+            yield "use_flux must be left out without retargeting, which it belongs to (in animate, retarget None or True); use False"
+
+
+NO_UPSTREAM_ARGUMENT = (
+    "start_s", "max_frames", "preview", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+)  # fmt: skip
+
+
+class InspectSettings(Settings):
+    """Settings of one inspection; field names are those of the `parameters` cell of 20_inspect."""
+
+    inputs: Literal["latest"] | Path = Field(
+        "latest", union_mode="left_to_right", description="folder that 10_preprocess wrote, or latest: the newest one"
+    )
+    driving_video: Path | None = Field(
+        None, description="the film, for a folder of other tools; None: driving.mkv of the inputs"
+    )
+    points: Path | None = Field(
+        None,
+        description="clicked points and boxes (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it",
+    )
+    edits: Path | None = Field(
+        None,
+        description="file of decisions to replay: the edits.json that this notebook's editors write beside the inputs; None: none",
+        json_schema_extra={"later": True},
+    )
+    sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
+    compile_sam: Literal["auto"] | bool = _COMPILE_SAM
+    mask_chain: str | None = Field(
+        None,
+        description="the chain that new inputs get; None: that of the edits, with points the one in use, else no new inputs are written",
+    )
+    compare: tuple[str, ...] = Field(
+        ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"), description="mask chains to look at side by side"
+    )
+    auto_keypoint: bool = Field(
+        True, description="look as well at the person that upstream's eight key points give (SAM2, else GrabCut)"
+    )
+    base: str | None = Field(
+        None, description="variant that the others are compared with; None: the person's outline before any chain"
+    )
+    save_path: _Target | None = _target("folder that gets a copy of the new inputs: new, empty, or inputs of wanlab's")
+    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _chains(cls, value: Any) -> Any:
+        return tuple(value.split()) if isinstance(value, str) else value  # the command line's: chains hold no space
+
+
+class _Generation(_Backed):
+    """What decides a video, shared by one generation and a sweep over many."""
+
+    inputs: Literal["latest"] | Path = Field(
+        "latest",
+        union_mode="left_to_right",
+        description="folder that 10_preprocess or 20_inspect wrote, or latest: the newest one",
+    )
+    backend: Literal["wanlab", "wan22"] = _BACKEND
+    checkpoint: Path | None = Field(
+        None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
+    )
+    mode: Literal["animate", "replace"] | None = Field(
+        None, description="None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)"
+    )
+    prompt: str = Field(PROMPT, description="what happens, in words; the official code always uses this one")
+    num_inference_steps: int | None = Field(
+        None, ge=1, le=1000, description="denoising steps per segment; customary 30 to 40; None: the checkpoint's"
+    )
+    guidance_scale: float | None = Field(
+        None, ge=1, le=30, description="classifier-free guidance; customary 2 to 4.5, 1 is off; None: the checkpoint's"
+    )
+    shift: float | None = Field(
+        None, gt=0, le=30, description="shift of the noise schedule; customary 3 to 5; None: the checkpoint's"
+    )
+    solver: Literal["unipc", "dpm++"] = Field(
+        "unipc", description="the sampler: unipc, as the official command line's default, or dpm++ (wan22)"
+    )
+    seed: int = Field(42, ge=0, lt=2**63, description="seed of the noise")
+    segment_frame_length: int | None = Field(
+        None,
+        description="frames per segment, 4n + 1; None: the checkpoint's",  # the VAE packs 4 frames after the first
+    )
+    prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
+        None, description="frames taken over from the segment before: 1 or 5; None: the checkpoint's"
+    )
+    max_frames: int | None = Field(None, ge=1, description="frames of the inputs to make at most; None: all")
+    use_relighting_lora: bool = _of_wan22(
+        False, "fit the character's light to the film's (replace) with relighting_lora.ckpt", "later"
+    )
+    no_offload: bool = _of_wan22(False, "keep the text encoder on the GPU", "convenience")
+    multi_gpu: bool = _of_wan22(False, "one video on several GPUs (FSDP and Ulysses)", "convenience")
+    nproc_per_node: int | None = _of_wan22(
+        None, "how many GPUs with multi_gpu; None: all of this machine", "convenience", ge=2
+    )
+    wan22_dir: Path = _WAN22_DIR
+    wan22_python: Path | None = _WAN22_PYTHON
+    device: Literal["cuda", "cpu"] | None = _convenience(None, "where the model runs; None: a GPU where there is one")
+    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+
+    @field_validator("segment_frame_length")
+    @classmethod
+    def _is_4n_plus_1(cls, n: int | None) -> int | None:
+        if n is not None and (n < 5 or n % 4 != 1):
+            low = max(5, (n - 1) // 4 * 4 + 1)
+            use = f"{low} or {low + 4}" if n > 5 else "5"
+            raise ValueError(f"must be 4n + 1 and at least 5, got {n}; use {use}")
+        return n
+
+    def _faults_of_wanlab(self) -> Iterable[str]:
+        yield from super()._faults_of_wanlab()
+        if self.solver != "unipc":
+            yield f"solver must be unipc with backend wanlab, got {self.solver}; use unipc, or backend wan22"
+
+    def _faults_of_wan22(self) -> Iterable[str]:
+        only_ours = [name for name in ("max_frames", "device", "preview") if name in type(self).model_fields]
+        for name in self.given(*only_ours):
+            yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
+        if self.nproc_per_node is not None and not self.multi_gpu:
+            yield f"nproc_per_node must be left out without multi_gpu, got {self.nproc_per_node}; use multi_gpu true"
+
+
+class GenerateSettings(_Generation):
+    """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
+
+    preview: bool = _preview("the first segment only, smaller and with fewer steps")
+    output_path: _Target | None = _target(
+        "video (.mp4, .mov, .mkv) that gets a copy of the result; in a folder it has the run's name"
+    )
+    overwrite: bool = _convenience(False, "let output_path replace a file that wanlab did not write there")
+
+
+class SweepSettings(_Generation):
+    """Settings of one sweep; field names are those of the `parameters` cell of 40_sweep."""
+
+    grid: dict[str, tuple[Any, ...]] = Field(
+        {"shift": (3.0, 5.0)},
+        description="values by setting, every combination is a point; of 30_generate's settings and mask_chain",
+    )
+    cases: tuple[dict[str, Any], ...] = Field((), description="further points, each with its own settings")
+    preview_steps: int | None = _convenience(
+        None, "for a first look: only so many steps of each point's first segment; None: all", ge=1
+    )
+    finish: tuple[int, ...] = _convenience((), "numbers of the points to take to the end, e.g. 3,7; (): all")
+    workers: int | None = _convenience(
+        None, "points at a time, each in a process of its own, with a GPU of its own; None: one after the other", ge=1
+    )
+    cluster: Annotated[str, Field(pattern=r"^\w+://")] | Path | None = _convenience(
+        None,
+        "where the workers are: a scheduler's address (tcp://…), a YAML file for a batch system; None: this machine",
+        union_mode="left_to_right",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the result; of swept paths the names, for `sweep` adds what lies there."""
+        return {**super().identity(), **self.with_paths(shown)}
+
+    def published(self) -> dict[str, Any]:
+        """Return all settings, ready for JSON and to be shared: swept paths too as `shown` gives them."""
+        return {**super().published(), **self.with_paths(shown)}
+
+    def places(self) -> dict[str, Any]:
+        """Return what `published` leaves out; of swept paths grid and cases whole."""
+        outside: list[bool] = []
+
+        def full(path: str) -> str:
+            outside.append(lies_outside(path))
+            return str(absolute(path))
+
+        swept = self.with_paths(full)
+        return {**super().places(), **(swept if any(outside) else {})}
+
+    def with_paths(self, change: Callable[[str], str]) -> dict[str, Any]:
+        """Return `grid` and `cases`, ready for JSON, with every path in them replaced by what `change` makes of it."""
+
+        def changed(name: str, value: Any) -> Any:
+            takes_paths = name in GenerateSettings.paths() and value not in GenerateSettings.words(name)
+            return change(str(value)) if takes_paths and isinstance(value, str | Path) else value
+
+        return {
+            "grid": {name: [changed(name, value) for value in values] for name, values in self.grid.items()},
+            "cases": [{name: changed(name, value) for name, value in case.items()} for case in self.cases],
+        }
+
+    @field_validator("finish", mode="before")
+    @classmethod
+    def _numbers_of_points(cls, value: Any) -> Any:
+        if isinstance(value, str | int):
+            return tuple(part.strip() for part in str(value).split(",") if part.strip())
+        return value
+
+    @field_validator("grid", "cases", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        if isinstance(value, str):  # the command line's: YAML, e.g. "shift: [3, 5]"
+            import yaml
+
+            try:
+                value = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise ValueError(f"must be YAML, got {value!r}; use 'shift: [3, 5]'") from None
+        return value
+
+
+class ReportSettings(Settings):
+    """Settings of one report; field names are those of the `parameters` cell of 50_report."""
+
+    run: tuple[Annotated[Literal["latest"] | Path, Field(union_mode="left_to_right")], ...] = Field(
+        ("latest",), description="runs of 30_generate or 40_sweep, several with commas between; latest: the newest one"
+    )
+    title: str | None = Field(None, description="heading of the report; None: made from the run")
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
+    "preprocess": ("10_preprocess", PreprocessSettings),
+    "inspect": ("20_inspect", InspectSettings),
+    "generate": ("30_generate", GenerateSettings),
+    "sweep": ("40_sweep", SweepSettings),
+    "report": ("50_report", ReportSettings),
+}

@@ -1,0 +1,28 @@
+"""Files: written whole or not at all, locked, and removed only where wanlab may."""
+
+from wanlab.files.whole import (
+    FULL_DISK,
+    MANIFEST,
+    check_run,
+    copy,
+    explained,
+    host,
+    is_alive,
+    is_part,
+    make_folder,
+    part,
+    part_of,
+    put,
+    remove,
+    remove_dead_parts,
+    remove_run,
+    remove_written,
+    sha256,
+    write_array,
+    write_arrays,
+    write_json,
+    write_private_json,
+    write_text,
+    writing,
+    writing_folder,
+)

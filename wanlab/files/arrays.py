@@ -1,0 +1,31 @@
+"""Whether files of arrays can be read through: nothing is trusted that a header says."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RecursionError)
+
+
+def check_arrays(path: Path) -> None:
+    """Read a `.npz` through.
+
+    Raises:
+        ValueError or one of UNREADABLE: if it is cut off, changed, or says that it holds more than it does.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)  # type: ignore[arg-type]
+                size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                if dtype.hasobject or size != member.file_size - file.tell():
+                    raise ValueError(f"{member.filename} must hold {size} bytes, got {member.file_size}")
+        bad = archive.testzip()
+        if bad is not None:
+            raise ValueError(f"{bad} is damaged")

@@ -1,0 +1,332 @@
+"""Decisions about inputs as a file, `edits.json` beside the inputs that they are about; replayed they make new inputs.
+
+{"schema": 1,
+ "stretch": [12, 40],             frames first to last, inclusive, in which clicked masks are worked on; null: all
+ "points": {…},                   clicked points and boxes, the form of a points file (module points); null: none
+ "strokes": [{"frame": 12, "add": true, "radius": 14.0, "path": [[80.5, 41.0], …], "carried": false}, …],
+ "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of module pose_edits, in order
+ "mask_chain": "snap:16"}         the chosen chain; null: the one in use
+
+Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes every action at once, so
+nothing is lost with a kernel; a section may hold what is not finished, such as a negative point alone. Several kernels may
+write one file: each action is done to what the file holds at that moment, one writer at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wanlab import config, files, mask
+from wanlab.files import locks
+from wanlab.mask import prompts
+from wanlab.mask.strokes import Stroke
+from wanlab.pose import corrections
+
+EDITS = "edits.json"
+SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
+NO_POINTS = prompts.Prompts(())
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Edits:
+    """All decisions about one folder of inputs.
+
+    Attributes:
+        stretch: first and last frame, inclusive, in which clicked masks are worked on; None: all.
+        points: clicked points and boxes.
+        strokes: in the order in which they were painted.
+        pose: corrections of key points, in the order in which they were made.
+        mask_chain: the chosen chain; None: the one in use.
+    """
+
+    stretch: tuple[int, int] | None = None
+    points: prompts.Prompts = NO_POINTS
+    strokes: tuple[Stroke, ...] = ()
+    pose: tuple[corrections.Entry, ...] = ()
+    mask_chain: str | None = None
+
+    @property
+    def of_the_mask(self) -> bool:
+        """Whether anything here changes the mask."""
+        return any(self.points) or bool(self.strokes) or self.mask_chain is not None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was decided; a stretch alone decides nothing."""
+        return not self.of_the_mask and not self.pose
+
+    def digest(self) -> str:
+        """Return a hash of what was decided: equal decisions, equal hash, however a file writes them."""
+        followed = any(self.points) or any(stroke.carried for stroke in self.strokes)
+        return config.digest(
+            {
+                "stretch": self.stretch if followed else None,  # alone it decides nothing
+                "points": self.points,
+                "strokes": self.strokes,
+                "pose": corrections.to_json(self.pose),
+                "mask_chain": self.mask_chain,
+            }
+        )
+
+    def without(self, others: Edits) -> Edits:
+        """Return the decisions that are not in `others` too."""
+        return Edits(
+            self.stretch,
+            prompts.Prompts(
+                _left(self.points.clicks, others.points.clicks), _left(self.points.boxes, others.points.boxes)
+            ),
+            _left(self.strokes, others.strokes),
+            _left(self.pose, others.pose),
+            None if self.mask_chain == others.mask_chain else self.mask_chain,
+        )
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what was decided, a few words each."""
+        said = []
+        if any(self.points):
+            said.append(self.points.describe())
+        for carried, what in ((False, "brush stroke"), (True, "carried brush stroke")):
+            frames = [stroke.frame for stroke in self.strokes if stroke.carried == carried]
+            if frames:
+                said.append(f"{_count(len(frames), what)} on {_count(len(set(frames)), 'frame')}")
+        if self.stretch is not None and said:
+            said.append("frames {} to {} only".format(*self.stretch))
+        said += corrections.describe(self.pose)
+        if self.mask_chain is not None:
+            said.append(f"mask chain {self.mask_chain or 'none'}")
+        return tuple(said)
+
+
+def read(path: Path, num_frames: int, height: int, width: int) -> Edits:
+    """Read and check a file of decisions.
+
+    Args:
+        path: the file.
+        num_frames, height, width: of the working clip.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: not JSON of this form, or a decision outside the clip.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"edits {path.name} does not exist; 20_inspect writes {EDITS} beside the inputs")
+    return parse(_load(path), path.name, num_frames, height, width)
+
+
+def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, width: int) -> Edits:
+    """Return the decisions that the content of a file means; `name` is what messages call it, the rest as `read`."""
+    unknown = [key for key in content if key not in (*SECTIONS, "schema")]
+    if unknown:
+        raise ValueError(f"{name} must hold {', '.join(SECTIONS)} only, got {unknown[0]!r}; take it out")
+    value = {name: empty if content.get(name) is None else content[name] for name, empty in SECTIONS.items()}
+    if value["mask_chain"] is not None:
+        mask.parse_chain(value["mask_chain"])
+    clicked = NO_POINTS
+    if value["points"] is not None:
+        clicked = prompts.parse(value["points"], name, num_frames, height, width, unfinished=True)
+    return Edits(
+        _stretch(value["stretch"], num_frames, name),
+        clicked,
+        tuple(_stroke(stroke, num_frames, name) for stroke in _list(value["strokes"], "strokes", name)),
+        corrections.parse(_list(value["pose"], "pose", name), f"pose of {name}", num_frames, height, width),
+        value["mask_chain"],
+    )
+
+
+def change(
+    path: Path, action: Callable[[Edits], Edits], num_frames: int, height: int, width: int
+) -> tuple[Edits, Edits]:
+    """Do an action to the decisions that the file holds at that moment, while nobody else writes it.
+
+    Args:
+        path: the file; made where there is none.
+        action: takes the decisions and returns what they become; what it raises leaves the file as it is.
+        num_frames, height, width: of the working clip.
+
+    Returns:
+        the decisions before and after it; where they are equal, nothing is written.
+
+    Raises:
+        ValueError: if the file is no file of decisions (it is not written over), or a decision does not fit the clip.
+        OSError: if it cannot be written.
+    """
+    with _alone(path):
+        content = _load(path) if path.is_file() else {}
+        before = parse(content, path.name, num_frames, height, width)
+        now, wanted = (as_content(decided, height, width) for decided in (before, action(before)))
+        after = parse(wanted, path.name, num_frames, height, width)
+        changed = {name: value for name, value in wanted.items() if value != now[name]}
+        if changed:
+            files.write_json(path, {"schema": 1, **SECTIONS, **content, **changed})
+    return before, after
+
+
+def merge(base: Edits, mine: Edits, theirs: Edits) -> Edits:
+    """Return `theirs` after what led from `base` to `mine`: what that took out is taken out, what it put in is put in.
+
+    Where both changed the same thing (the stretch, the chain, a box of one object on one frame), theirs holds.
+    """
+    if theirs == base:
+        return mine
+    boxes = _merged(base.points.boxes, mine.points.boxes, theirs.points.boxes)
+    taken = {(box.frame, box.object) for box in boxes if box in theirs.points.boxes}
+    return Edits(
+        mine.stretch if theirs.stretch == base.stretch else theirs.stretch,
+        prompts.Prompts(
+            _merged(base.points.clicks, mine.points.clicks, theirs.points.clicks),
+            tuple(box for box in boxes if box in theirs.points.boxes or (box.frame, box.object) not in taken),
+        ),
+        _merged(base.strokes, mine.strokes, theirs.strokes),
+        _merged(base.pose, mine.pose, theirs.pose),
+        mine.mask_chain if theirs.mask_chain == base.mask_chain else theirs.mask_chain,
+    )
+
+
+def update(path: Path, **sections: Any) -> None:
+    """Put whole sections into the file of decisions; the others stay as they are. For single decisions: `change`.
+
+    Args:
+        path: the file; made where there is none.
+        sections: by name (SECTIONS), ready for JSON.
+
+    Raises:
+        ValueError: an unknown section, or a file that is no file of decisions: it is not written over.
+        OSError: if it cannot be written.
+    """
+    unknown = [name for name in sections if name not in SECTIONS]
+    if unknown:
+        raise ValueError(config.unknown_choice("section", unknown[0], list(SECTIONS)))
+    with _alone(path):
+        content = _load(path) if path.is_file() else {}
+        files.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
+
+
+def by_hand(folder: Path) -> str:
+    """Return in a few words which decisions lie in a folder, nothing where there are none."""
+    path = folder / EDITS
+    return f"your decisions in {EDITS}" if path.exists() and decides(path) else ""
+
+
+def decides(path: Path) -> bool:
+    """Return whether a file of decisions holds any; one that cannot be read may."""
+    try:
+        content = _load(path)
+    except (OSError, ValueError):
+        return True
+    return any(content.get(name) not in (None, [], {}) for name in SECTIONS if name != "stretch")
+
+
+def as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
+    """Return decisions as the file holds them, for a working clip of `height` x `width` pixels."""
+    return {
+        "stretch": None if decided.stretch is None else list(decided.stretch),
+        "points": prompts.content(decided.points, height, width) if any(decided.points) else None,
+        "strokes": [as_json(stroke) for stroke in decided.strokes],
+        "pose": corrections.to_json(decided.pose),
+        "mask_chain": decided.mask_chain,
+    }
+
+
+def as_json(stroke: Stroke) -> dict[str, Any]:
+    """Return a stroke as the file holds it."""
+    return {**stroke._asdict(), "path": [list(place) for place in stroke.path]}
+
+
+def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
+    """Keep other writers of a file waiting, those of other processes too, while a block runs."""
+    return locks.awaited(files.make_folder(path.parent) / f".{path.name}.lock", path.name)
+
+
+def _merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T]) -> tuple[T, ...]:
+    """Return the items `theirs` after the steps that lead from `base` to `mine`."""
+    merged = list(theirs)
+    for kind, first, end, start, stop in difflib.SequenceMatcher(None, base, mine, autojunk=False).get_opcodes():
+        if kind == "equal":
+            continue
+        known = [item for item in base[first:end] if item in merged]
+        if end - first == stop - start == 1 and not known:
+            continue  # one item that was changed, and that they have taken out
+        place = len(merged)
+        if not known and end < len(base):
+            place = _last(merged, base[end])
+        for item in reversed(known):
+            place = _last(merged, item)
+            del merged[place : place + 1]
+        merged[place:place] = mine[start:stop]
+    return tuple(merged)
+
+
+def _last(items: Sequence[T], item: T) -> int:
+    """Return where `item` comes last among `items`, their number where it does not: of equal ones the last is undone first."""
+    return next((i for i in reversed(range(len(items))) if items[i] == item), len(items))
+
+
+def _left(items: Sequence[T], others: Sequence[T]) -> tuple[T, ...]:
+    """Return `items` without those of `others`, each as often as it is there."""
+    rest, left = list(others), []
+    for item in items:
+        if item in rest:
+            del rest[rest.index(item)]
+        else:
+            left.append(item)
+    return tuple(left)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("schema") != 1:
+        raise ValueError(f'{path.name} must hold decisions with "schema": 1, got other content; move it away')
+    return content
+
+
+def _list(value: Any, section: str, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must have a list as {section}, got {type(value).__name__}")
+    return value
+
+
+def _stretch(value: Any, num_frames: int, name: str) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    try:
+        first, last = (int(frame) for frame in value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must have a stretch in the form [12, 40], got {value!r}") from None
+    if not 0 <= first <= last < num_frames:
+        raise ValueError(
+            f"{name} must have its stretch inside the clip ({num_frames} frames), first to last, got {first} to {last}; "
+            f"use frames 0 to {num_frames - 1}"
+        )
+    return first, last
+
+
+def _stroke(value: Any, num_frames: int, name: str) -> Stroke:
+    try:
+        path = tuple((float(x), float(y)) for x, y in value["path"])
+        stroke = Stroke(
+            int(value["frame"]), bool(value["add"]), float(value["radius"]), path, bool(value.get("carried"))
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f'{name} must have strokes in the form {{"frame": 12, "add": true, "radius": 14, "path": [[80, 41]]}}, got {value!r}'
+        ) from None
+    if not (0 <= stroke.frame < num_frames and stroke.radius > 0 and path):
+        raise ValueError(
+            f"{name} must have its strokes inside the clip ({num_frames} frames), with a radius above 0 and a path, got "
+            f"radius {stroke.radius:g} and {len(path)} places on frame {stroke.frame}"
+        )
+    return stroke
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,131 @@
+"""What of the inputs follows from the key points: the drawn skeletons, the face crops, and the key points themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from wanlab import config, files, media, pose, runs
+from wanlab.inputs import folder
+from wanlab.inputs.write import write_pair
+from wanlab.pose import corrections, face, wholebody
+
+VIDEOS = ("pose_video", "face_video")
+
+
+def face_boxes(points: np.ndarray, height: int, width: int) -> face.Boxes:
+    """Return the box of the face in each frame, and the frames that have none of their own.
+
+    Args:
+        points: [T, 133, 3], float32; x, y in pixels of the working clip, score.
+        height, width: of the working clip in pixels.
+    """
+    return face.boxes(pose.to_meta(points, height, width).face, height, width)
+
+
+def write(
+    run: runs.Run,
+    clip: media.Clip,
+    points: np.ndarray,
+    height: int,
+    width: int,
+    own: Mapping[str, media.Clip],
+    **more: np.ndarray,
+) -> face.Boxes:
+    """Write `keypoints.npz`, the pose video and the face video into a run; return the face boxes that were used.
+
+    Args:
+        run: that gets the files.
+        clip: the working clip.
+        points: [T, 133, 3], float32; x, y in pixels of the working clip, score.
+        height, width: of the pose video in pixels, the result's.
+        own: the user's own videos, which are taken instead of what would be made, by name.
+        more: further arrays of `keypoints.npz` (boxes, reference_keypoints).
+    """
+    boxes = face_boxes(points, clip.height, clip.width)
+    if boxes.filled and "face_video" not in own:
+        run.add_notes(
+            f"no usable face in {media.describe_frames(boxes.filled)}: the nearest good face box was used there"
+        )
+    files.write_arrays(
+        run.path(folder.KEYPOINTS),
+        keypoints=points,
+        size=np.array([clip.height, clip.width]),
+        names=np.array(wholebody.NAMES),
+        face_boxes=boxes.boxes,
+        **more,
+    )
+    with run.stage("pose"):
+        meta = pose.to_meta(points, clip.height, clip.width)
+        placed = pose.letterbox_meta(meta, clip.height, clip.width, height, width)
+        write_pair(run, "pose_video", own.get("pose_video") or pose.draw(placed, height, width), clip.fps)
+    with run.stage("face"):
+        crops = (face.crop(frame, box) for frame, box in zip(clip, boxes.boxes, strict=True))
+        write_pair(run, "face_video", own.get("face_video") or crops, clip.fps)
+    return boxes
+
+
+def own_videos(made: folder.AnimateInputs) -> tuple[str, ...]:
+    """Return which of the pose and the face video are the user's own: given to 10_preprocess, or swapped in the folder."""
+    swapped = {name for name in VIDEOS if made.files[name].suffix == ".mp4"}  # a master would be in use
+    return tuple(name for name in VIDEOS if name in swapped | set(made.facts.get("own", ())))
+
+
+def check_editable(made: folder.AnimateInputs) -> None:
+    """Refuse to change a pose from which nothing is made.
+
+    Raises:
+        ValueError: inputs without key points or working clip, or with a pose and a face video that are both the user's own.
+    """
+    missing = next((name for name in (folder.KEYPOINTS, folder.DRIVING) if not (made.folder / name).is_file()), None)
+    if missing:
+        raise ValueError(
+            f"pose corrections need {missing}, which is missing in {config.shown(made.folder)}, as in folders of other "
+            "tools; make the inputs with wanlab preprocess, or change src_pose.mp4 itself"
+        )
+    if len(own_videos(made)) == len(VIDEOS):
+        raise ValueError(
+            "pose corrections must be left out where pose_video and face_video are your own, which are kept as they are; "
+            "let wanlab preprocess make one of them"
+        )
+
+
+def rewritten(made: folder.AnimateInputs, entries: Iterable[corrections.Entry]) -> np.ndarray:
+    """Return the inputs' key points with corrections, [T, 133, 3], float32; x, y in pixels of the working clip, score.
+
+    Raises:
+        ValueError: as `check_editable` and `pose_edits.apply`.
+    """
+    check_editable(made)
+    found = made.keypoints()
+    assert found is not None  # checked
+    return corrections.apply(found, entries)
+
+
+def rewrite(run: runs.Run, made: folder.AnimateInputs, entries: Iterable[corrections.Entry]) -> dict[str, Any]:
+    """Write key points, pose and face video of inputs anew with corrections; a video of the user's own is kept, and that said.
+
+    Returns:
+        the facts about them for `inputs.json`: no_person, no_face, cuts, own.
+
+    Raises:
+        ValueError: as `check_editable` and `pose_edits.apply`.
+    """
+    points, clip = rewritten(made, entries), made.driving()
+    assert clip is not None  # checked
+    with np.load(made.folder / folder.KEYPOINTS, allow_pickle=False) as saved:
+        arrays = {name: saved[name] for name in saved.files}
+    before = arrays.pop("keypoints")
+    own = own_videos(made)
+    for name in own:
+        run.add_notes(f"{name} is your own and is kept: what was corrected by hand does not show in it")
+    more = {name: array for name, array in arrays.items() if name not in ("size", "names", "face_boxes")}
+    boxes = write(run, clip, points, made.height, made.width, {name: made.video(name) for name in own}, **more)
+    empty, was_empty = (~(each[..., 2] > 0).any(axis=1) for each in (points, before))
+    was_without = np.isin(np.arange(len(points)), made.facts.get("no_person", ()))
+    no_person = np.flatnonzero(empty & (was_without | ~was_empty)).tolist()
+    cuts = list(made.facts.get("cuts", ()))
+    run.add_artefact("keypoints", folder.KEYPOINTS, frames=len(clip), no_person=no_person, cuts=cuts)
+    return {"no_person": no_person, "no_face": list(boxes.filled), "cuts": cuts, "own": list(own)}

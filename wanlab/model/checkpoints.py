@@ -1,0 +1,147 @@
+"""Checkpoints on disk: which is there, whether it is whole, what it recommends and what it cannot do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wanlab import config
+from wanlab.config import CHECKPOINT_FOLDERS
+from wanlab.files import fingerprints
+
+NANO = config.ASSETS / "nano"
+SETTINGS = "wanlab.json"  # beside the weights
+SETTINGS_14B = config.ASSETS / "wan22_animate_14b.json"  # a folder of the real model has none
+INDEX = "model_index.json"
+SUFFIXES = (".safetensors", ".json", ".model", ".txt")  # of what is read: weights, descriptions, tokenizers
+COMPONENTS = {
+    "transformer": True,
+    "vae": True,
+    "text_encoder": True,
+    "image_encoder": True,
+    "image_processor": False,
+    "tokenizer": False,
+}
+DOWNLOAD = "hf download Wan-AI/Wan2.2-Animate-14B-Diffusers --local-dir Wan2.2-Animate-14B"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint in Diffusers layout.
+
+    Attributes:
+        folder: where it is.
+        name: what it is called in messages and reports.
+        recommended: value per setting whose `None` means "as the checkpoint recommends".
+        limits: (least, most) per setting, and of `pixel_area` in pixels; what lies outside it cannot do.
+        notes: what a reader must know, e.g. that another checkpoint was passed over.
+    """
+
+    folder: Path
+    name: str
+    recommended: Mapping[str, Any]
+    limits: Mapping[str, tuple[int, int]]
+    notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Return what tells this checkpoint from others, by the contents of its files; see `fingerprints.of_files`."""
+        found = (path for name in (*COMPONENTS, "scheduler") for path in (self.folder / name).rglob("*"))
+        read = [path for path in found if path.is_file() and path.suffix in SUFFIXES]
+        own = (self.folder / name for name in (INDEX, SETTINGS))
+        return fingerprints.of_files(self.folder, [*read, *(path for path in own if path.is_file())])
+
+    def refuse(self, name: str, value: int) -> str | None:
+        """Return the line that refuses `value` of the setting `name`, None if the checkpoint can do it."""
+        low, high = self.limits[name]
+        if low <= value <= high:
+            return None
+        return f"{name} must be {low} to {high} with {self.name}, got {value}; use {min(max(value, low), high)}"
+
+
+def find(path: Path | str | None) -> Checkpoint:
+    """Return the checkpoint in folder `path`, or for None the best that is here.
+
+    None means `Wan2.2-Animate-14B/` in the project where it is whole and there is a GPU, else the bundled nano.
+
+    Raises:
+        FileNotFoundError: if the named folder is missing or not whole; the message names the file and the remedy.
+        ValueError: if it holds the original layout, which is not read yet.
+    """
+    if path is not None:
+        return _read(config.absolute(path))
+    notes = []
+    for name in CHECKPOINT_FOLDERS:
+        folder = config.project_root() / name
+        if not folder.is_dir():
+            continue
+        try:
+            found = _read(folder)
+        except (FileNotFoundError, ValueError) as error:
+            notes.append(f"{name}/ is passed over, the bundled nano is used instead: {error}")
+            continue
+        if _has_gpu():
+            return found
+        notes.append(f"{name}/ is passed over, the bundled nano is used instead: this machine has no usable GPU")
+    return dataclasses.replace(_read(NANO), notes=tuple(notes))
+
+
+def overview() -> Iterator[tuple[str, str]]:
+    """Yield a row (name, what is known of it) for each checkpoint that wanlab looks for."""
+    yield "nano", f"bundled checkpoint, fingerprint {_read(NANO).fingerprint()}"
+    for name in CHECKPOINT_FOLDERS:
+        folder = config.project_root() / name
+        try:
+            yield name, f"whole, fingerprint {_read(folder).fingerprint()}"
+        except ValueError as error:
+            yield name, str(error)
+        except FileNotFoundError as error:
+            yield name, str(error) if folder.is_dir() else f"not here; get it: {DOWNLOAD}"
+
+
+def _read(folder: Path) -> Checkpoint:
+    shown = config.shown(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"checkpoint {shown} does not exist; get it: {DOWNLOAD}")
+    if not (folder / INDEX).is_file():
+        if any(folder.glob("diffusion_pytorch_model*.safetensors")) or (folder / "Wan2.1_VAE.pth").is_file():
+            raise ValueError(
+                f"checkpoint {shown} is in the original layout, which is not built into wanlab yet; get the Diffusers layout: {DOWNLOAD}"
+            )
+        raise FileNotFoundError(
+            f"checkpoint {shown} must be a folder in Diffusers layout, it has no {INDEX}; get one: {DOWNLOAD}"
+        )
+    for component, has_weights in COMPONENTS.items():
+        for missing in _missing(folder / component, has_weights):
+            raise FileNotFoundError(
+                f"checkpoint {shown} is not whole, {component}/{missing} is missing; run the download again, it goes on: {DOWNLOAD}"
+            )
+    own = folder / SETTINGS
+    facts = json.loads((own if own.is_file() else SETTINGS_14B).read_text(encoding="utf-8"))
+    name = facts["name"] if own.is_file() else folder.name
+    return Checkpoint(folder, name, facts["recommended"], {key: tuple(value) for key, value in facts["limits"].items()})
+
+
+def _missing(folder: Path, has_weights: bool) -> Iterator[str]:
+    """Yield the files that a component lacks."""
+    if not folder.is_dir():
+        yield ""
+    elif has_weights:
+        if not (folder / "config.json").is_file():
+            yield "config.json"
+        shards = {
+            shard
+            for index in folder.glob("*.safetensors.index.json")
+            for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        }
+        yield from (shard for shard in sorted(shards) if not (folder / shard).is_file())
+        if not shards and not any(folder.glob("*.safetensors")):
+            yield "*.safetensors"
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,378 @@
+"""The segment loop: conditions → denoising → frames, one overlapping segment after the other (golden 12).
+
+Both modes go through here; what makes a *replace* is a background and a mask. The networks are handed in, so that
+the loop can be run with others: a test's counting ones, a faster backend.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from diffusers import UniPCMultistepScheduler  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor
+
+from wanlab import config, mask
+from wanlab.model import segments
+
+LATENT_CHANNELS = 16
+
+
+class Networks(Protocol):
+    """What the loop asks of a model; `models.Networks` says what each tensor means."""
+
+    device: torch.device
+
+    @property
+    def face_size(self) -> int: ...
+    @property
+    def vae_stride(self) -> int: ...
+    def encode_text(self, prompts: list[str]) -> list[Tensor]: ...
+    def encode_image(self, reference: Tensor) -> Tensor: ...
+    def encode(self, pixels: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor: ...
+    def denoise(
+        self,
+        latents: Tensor,
+        condition: Tensor,
+        pose: Tensor,
+        face: Tensor,
+        image: Tensor,
+        text: Tensor,
+        timestep: Tensor,
+    ) -> Tensor: ...
+
+
+class Material(Protocol):
+    """What a clip is made from, read segment by segment, so that a long one never has to fit in memory."""
+
+    @property
+    def mode(self) -> str: ...
+    def reference_image(self) -> np.ndarray:
+        """Return [H, W, 3], 0 to 255, uint8 RGB, of the result's size."""
+        ...
+
+    def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Return [n, H, W, 3], 0 to 255, uint8 RGB, of pose_video, face_video or background_video."""
+        ...
+
+    def fingerprint(self, name: str) -> str:
+        """Return what tells one reference_image or pose_video from another: equal contents, equal fingerprint."""
+        ...
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        """Return [n, H, W], bool or float from 0 to 1; True or 1 where the picture is generated."""
+        ...
+
+
+class Segment(NamedTuple):
+    """A finished segment: its number, and the new frames it brings, [n, H, W, 3], 0 to 255, uint8 RGB.
+
+    tail: [3, overlap, H, W], -1 to 1, float32; the unrounded last frames, which the next segment goes on from.
+    """
+
+    number: int
+    frames: np.ndarray
+    tail: np.ndarray
+
+
+class Sampler(NamedTuple):
+    """The settings of the denoising; names and ranges as in `config.GenerateSettings`."""
+
+    prompt: str
+    num_inference_steps: int
+    guidance_scale: float
+    shift: float
+    seed: int
+
+
+class Encodings:
+    """What clips of one model share, computed once: prompts, references, pose drawings, face crops; the oldest go first.
+
+    Attributes:
+        limit: bytes that are kept.
+    """
+
+    def __init__(self, limit: int = 4 * 2**30) -> None:
+        self.limit = limit
+        self._kept: dict[tuple[object, ...], Tensor] = {}
+
+    def text(self, networks: Networks, prompts: list[str]) -> list[Tensor]:
+        """Return `networks.encode_text` of each prompt; the text encoder is loaded once for those not kept."""
+        missing = [prompt for prompt in dict.fromkeys(prompts) if ("text", prompt) not in self._kept]
+        states = dict(zip(missing, networks.encode_text(missing) if missing else (), strict=True))
+        return [self.get(("text", prompt), lambda prompt=prompt: states[prompt]) for prompt in prompts]
+
+    def get(self, key: tuple[object, ...], compute: Callable[[], Tensor]) -> Tensor:
+        """Return what `compute` gave for `key`, or gives now."""
+        value = self._kept.pop(key, None)
+        if value is None:
+            value = compute()
+        self._kept[key] = value  # the newest last
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.limit:
+            del self._kept[next(iter(self._kept))]
+        return value
+
+
+class Begun(NamedTuple):
+    """A first segment that was stopped after some of its steps.
+
+    velocities: [n, 16, t, h, w], float32, what the model said in each step; with them the segment goes on bit for bit.
+    frames: [T, H, W, 3], 0 to 255, uint8 RGB; the picture as the last of these steps foresees it.
+    """
+
+    velocities: np.ndarray
+    frames: np.ndarray
+
+
+def generate_segments(
+    networks: Networks,
+    material: Material,
+    plan: segments.SegmentPlan,
+    sampler: Sampler,
+    *,
+    num_done: int = 0,
+    tail: np.ndarray | None = None,
+    velocities: np.ndarray | None = None,
+    on_step: Callable[[int, int], None] = lambda segment, step: None,
+    encodings: Encodings | None = None,
+) -> Iterator[Segment]:
+    """Generate a clip segment by segment.
+
+    A clip continued after `num_done` segments is bit for bit the one made in one go: noise is drawn on the CPU, for all
+    segments in order, and a segment goes on from the unrounded frames of the one before.
+
+    Args:
+        networks: the model.
+        material: the conditions.
+        plan: the cut into segments.
+        sampler: settings of the denoising.
+        num_done: segments that are finished already.
+        tail: of the last finished segment.
+        velocities: of the first segment's steps that are done already, from `begin`.
+        on_step: called with the numbers of segment and step before each denoising step.
+        encodings: of clips made before with the same networks; what is there is not computed again.
+
+    Yields:
+        the segments that are not done yet, in order.
+
+    Raises:
+        FloatingPointError: if a segment is not a number or all black: broken weights or a broken kernel.
+    """
+    loop = _Loop(networks, material, plan, sampler, encodings or Encodings(), on_step)
+    for number, noise in enumerate(loop.noise()):
+        if number < num_done:
+            continue
+        known = [] if number or velocities is None else list(velocities)
+        last = collections.deque(loop.steps(number, noise, tail, known), maxlen=1)[0]
+        made = loop.decode(number, last.latents)
+        tail = made[:, -plan.overlap :].numpy()
+        start = plan.windows[number][0]
+        shown = max(0, plan.num_frames - start - (plan.overlap if number else 0))
+        yield Segment(number, _to_uint8(made[:, plan.overlap if number else 0 :])[:shown], tail)
+
+
+def begin(
+    networks: Networks,
+    material: Material,
+    plan: segments.SegmentPlan,
+    sampler: Sampler,
+    num_steps: int,
+    *,
+    velocities: np.ndarray | None = None,
+    on_step: Callable[[int, int], None] = lambda segment, step: None,
+    encodings: Encodings | None = None,
+) -> Begun:
+    """Run the first steps of a clip's first segment, for a first look; arguments and errors as `generate_segments`.
+
+    Args:
+        num_steps: how many; at most all of them.
+    """
+    loop = _Loop(networks, material, plan, sampler, encodings or Encodings(), on_step)
+    known = [] if velocities is None else list(velocities)
+    steps = list(itertools.islice(loop.steps(0, next(loop.noise()), None, known), num_steps))
+    said = np.stack([step.velocity.cpu().numpy() for step in steps])
+    return Begun(said, _to_uint8(loop.decode(0, steps[-1].foreseen))[: plan.num_frames])
+
+
+class _Step(NamedTuple):
+    """A step of a segment: the latents after it, what the model said, and the clean latents that it foresees."""
+
+    latents: Tensor
+    velocity: Tensor
+    foreseen: Tensor
+
+
+class _Loop:
+    """What the segments of one clip share, and the work on one of them."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        material: Material,
+        plan: segments.SegmentPlan,
+        sampler: Sampler,
+        encodings: Encodings,
+        on_step: Callable[[int, int], None],
+    ) -> None:
+        self.networks, self.material, self.plan, self.sampler = networks, material, plan, sampler
+        self.encodings, self.on_step = encodings, on_step
+        self.guided = sampler.guidance_scale > 1
+        self.text = encodings.text(networks, [sampler.prompt, *([config.NEGATIVE_PROMPT] if self.guided else [])])
+        self.reference = _pixels(material.reference_image()[None], networks.device)
+        character = material.fingerprint("reference_image")
+        self.image = encodings.get(("image", character), lambda: networks.encode_image(self.reference[:, 0]))
+        latents = encodings.get(("reference", character), lambda: networks.encode(self.reference))
+        self.grid = latents.shape[-2:]
+        self.reference_slot = torch.cat([torch.ones(4, 1, *self.grid, device=networks.device), latents])
+
+    def noise(self) -> Iterator[Tensor]:
+        """Yield each segment's noise; all of it is drawn in order, whatever is done already."""
+        shape = (LATENT_CHANNELS, (self.plan.segment_length - 1) // mask.TEMPORAL_STRIDE + 2, *self.grid)
+        random = torch.Generator("cpu").manual_seed(self.sampler.seed)
+        for _ in self.plan.windows:
+            yield torch.randn(shape, generator=random).to(self.networks.device)
+
+    def steps(self, number: int, latents: Tensor, tail: np.ndarray | None, known: list[np.ndarray]) -> Iterator[_Step]:
+        """Denoise a segment step by step.
+
+        Args:
+            number: of the segment.
+            latents: its noise.
+            tail: of the segment before.
+            known: velocities of the first steps; the model is not asked again for them.
+        """
+        conditions: tuple[Tensor, ...] | None = None
+        solver = make_scheduler(self.sampler.num_inference_steps, self.sampler.shift)
+        for step, timestep in enumerate(solver.timesteps):
+            if step < len(known):
+                velocity = torch.from_numpy(known[step]).to(latents)
+            else:
+                conditions = conditions or self._conditions(number, tail)
+                self.on_step(number, step)
+                velocity = self._velocity(latents, *conditions, timestep)
+            foreseen = latents - solver.sigmas[step].to(latents) * velocity
+            latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+            yield _Step(latents, velocity, foreseen)
+
+    def decode(self, number: int, latents: Tensor) -> Tensor:
+        """Return the picture of a segment, [3, T, H, W], -1 to 1, float32, on the CPU."""
+        made = self.networks.decode(latents[:, 1:]).float().cpu()
+        _check(made, number)
+        return made
+
+    def _velocity(self, latents: Tensor, condition: Tensor, pose: Tensor, face: Tensor, timestep: Tensor) -> Tensor:
+        networks = self.networks
+        velocity = networks.denoise(latents, condition, pose, face, self.image, self.text[0], timestep)
+        if self.guided:  # the unguided pass sees no expression, as upstream
+            blank = torch.full_like(face, -1)
+            unguided = networks.denoise(latents, condition, pose, blank, self.image, self.text[1], timestep)
+            velocity = unguided + self.sampler.guidance_scale * (velocity - unguided)
+        return velocity
+
+    def _conditions(self, number: int, tail: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return condition, pose latents and face crops of a segment."""
+        networks, material, device = self.networks, self.material, self.networks.device
+        start, end = self.plan.windows[number]
+        indices = self.plan.indices[start:end]
+        drawings = ("pose", material.fingerprint("pose_video"), indices.tobytes())
+        pose = self.encodings.get(
+            drawings, lambda: networks.encode(_pixels(material.frames("pose_video", indices), device))
+        )
+        crops = ("face", material.fingerprint("face_video"), indices.tobytes())
+        face = _pixels(self.encodings.get(crops, lambda: _crops(networks, material, indices)).numpy(), device)
+        given = None if number == 0 else tail
+        picture = _condition(networks, material, self.plan, indices, given, self.reference)
+        return torch.cat([self.reference_slot, picture], dim=1), pose, face
+
+
+def _condition(
+    networks: Networks,
+    material: Material,
+    plan: segments.SegmentPlan,
+    indices: np.ndarray,
+    given: np.ndarray | None,
+    like: Tensor,
+) -> Tensor:
+    """Return [20, t, h, w]: what is known of the segment (mask), and the latents of the known picture.
+
+    Where nothing is known, animate shows grey to the VAE, replace the background.
+    """
+    height, width = like.shape[-2:]
+    generated = None
+    if material.mode == "replace":
+        picture = _pixels(material.frames("background_video", indices), like.device)
+        generated = material.mask(indices)
+    else:
+        picture = torch.zeros(3, len(indices), height, width, device=like.device)
+    if given is not None:
+        picture[:, : given.shape[1]] = torch.from_numpy(given).to(picture)
+    stride = networks.vae_stride
+    num_given = 0 if given is None else plan.overlap
+    known = mask.known_pixels(len(indices), num_given, height // stride, width // stride, generated)
+    return torch.cat([torch.from_numpy(mask.pack_mask(known)).to(picture), networks.encode(picture)])
+
+
+def _pixels(frames: np.ndarray, device: Any) -> Tensor:
+    """Turn [T, H, W, 3] uint8 into [3, T, H, W], -1 to 1, float32."""
+    return torch.from_numpy(np.array(frames)).to(device).permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def _to_uint8(made: Tensor) -> np.ndarray:
+    """Turn [3, T, H, W], -1 to 1, into [T, H, W, 3] uint8."""
+    return ((made.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _crops(networks: Networks, material: Material, indices: np.ndarray) -> Tensor:
+    """Return face crops of the side that the motion encoder takes, [T, S, S, 3], uint8, on the CPU.
+
+    The real model takes them as they are.
+    """
+    frames, side = material.frames("face_video", indices), networks.face_size
+    if frames.shape[1] != side:
+        from PIL import Image
+
+        lanczos = Image.Resampling.LANCZOS  # as nano was trained
+        frames = np.stack([np.asarray(Image.fromarray(frame).resize((side, side), lanczos)) for frame in frames])
+    return torch.from_numpy(frames)
+
+
+def _check(made: Tensor, number: int) -> None:
+    if not torch.isfinite(made).all():
+        what = "values that are no numbers (NaN)"
+    elif made.max() < -0.98:  # of -1 to 1
+        what = "black frames only"
+    else:
+        return
+    raise FloatingPointError(
+        f"segment {number + 1} must be a picture, got {what}; check the checkpoint (wanlab models), the inputs, and try another attention kernel"
+    )
+
+
+TRAINING_STEPS = 1000
+FIRST_SIGMA = float(np.float32(0.999))  # before the shift, and not quite 0.999: it decides how a timestep truncates
+
+
+def make_scheduler(num_inference_steps: int, shift: float) -> UniPCMultistepScheduler:
+    """Return a fresh solver for one segment: `.timesteps` are whole numbers, `.sigmas` end with 0.
+
+    Args:
+        num_inference_steps: denoising steps, at least 1.
+        shift: how far steps are moved towards noise; 1 is none.
+
+    Source: `FlowUniPCMultistepScheduler` of Wan2.2.
+    """
+    solver = UniPCMultistepScheduler(
+        num_train_timesteps=TRAINING_STEPS,
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        flow_shift=shift,
+        solver_order=2,
+    )
+    sigmas = np.linspace(FIRST_SIGMA, 0, num_inference_steps + 1)[:-1]
+    solver.set_timesteps(sigmas=sigmas)  # type: ignore[arg-type]
+    return solver

@@ -1,0 +1,93 @@
+"""The temporal plan: which frames each segment of a clip computes, and which of them it was given (golden 08, 12)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wanlab.mask import TEMPORAL_STRIDE
+
+
+class SegmentPlan(NamedTuple):
+    """How a clip is cut into overlapping segments.
+
+    num_frames: of the clip, and of the result. segment_length: frames of each segment, 4n + 1. overlap: frames that a
+    segment takes over from the one before. windows: (start, end) of each segment in the padded clip, end-exclusive.
+    indices: [padded length], int; the clip's frame that each padded frame shows.
+    """
+
+    num_frames: int
+    segment_length: int
+    overlap: int
+    windows: tuple[tuple[int, int], ...]
+    indices: np.ndarray
+
+    @property
+    def seams(self) -> tuple[int, ...]:
+        """Frames of the result at which a new segment begins."""
+        return tuple(start + self.overlap for start, _ in self.windows[1:] if start + self.overlap < self.num_frames)
+
+    @property
+    def num_wasted(self) -> int:
+        """Frames that are computed only to fill the last segment."""
+        return len(self.indices) - self.num_frames
+
+    def describe(self) -> str:
+        """Say the plan in words, with the clip lengths nearby that waste nothing."""
+        step = self.segment_length - self.overlap
+        count = len(self.windows)
+        text = (
+            f"{self.num_frames} frames in {count} segment{'s' * (count > 1)} of {self.segment_length} frames, "
+            f"{self.overlap} frame{'s' * (self.overlap > 1)} taken over at each seam"
+        )
+        if self.num_wasted:
+            lengths = [self.segment_length + n * step for n in range(count)]
+            near = sorted({length for length in lengths[-2:] if length != self.num_frames})
+            text += (
+                f"; {self.num_wasted} frames are computed only to fill the last segment "
+                f"(the clip runs backwards there) and cut off: a clip of {' or '.join(map(str, near))} frames wastes none"
+            )
+        else:
+            text += "; no frame is wasted"
+        return text
+
+
+def make_plan(num_frames: int, segment_length: int, overlap: int) -> SegmentPlan:
+    """Cut a clip into segments; one no longer than the overlap, where upstream fails, becomes one padded segment.
+
+    Args:
+        num_frames: frames of the clip.
+        segment_length: frames of each segment, 4n + 1.
+        overlap: frames that a segment takes over from the one before.
+
+    Raises:
+        ValueError: if there is no frame, or a segment would bring nothing new.
+
+    Source: `get_valid_len` and `generate` of Wan2.2's `wan/animate.py`.
+    """
+    if num_frames < 1:
+        raise ValueError(f"num_frames must be at least 1, got {num_frames}; use a longer clip")
+    if segment_length % TEMPORAL_STRIDE != 1 or segment_length <= overlap:
+        least = max(5, overlap // 4 * 4 + 5)
+        raise ValueError(
+            f"segment_frame_length must be 4n + 1 and more than the {overlap} frames taken over, got {segment_length}; use {least}"
+        )
+    step = segment_length - overlap
+    length = padded_length(num_frames, segment_length, overlap)
+    windows = tuple((start, start + segment_length) for start in range(0, length - overlap, step))
+    return SegmentPlan(num_frames, segment_length, overlap, windows, padding_indices(num_frames, length))
+
+
+def padded_length(num_frames: int, segment_length: int, overlap: int) -> int:
+    """Return the length that whole segments need: segment_length + n (segment_length - overlap)."""
+    step = segment_length - overlap
+    extra = max(0, -(-(num_frames - segment_length) // step))
+    return segment_length + extra * step
+
+
+def padding_indices(num_frames: int, length: int) -> np.ndarray:
+    """Return which frame of a clip each of `length` frames shows: back and forth, the ends not doubled; [length], int."""
+    period = max(1, 2 * (num_frames - 1))
+    position = np.arange(length) % period
+    return np.where(position < num_frames, position, period - position)

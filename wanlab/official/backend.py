@@ -1,0 +1,310 @@
+"""The official scripts as a backend: the user's clone of Wan2.2 does a step, wanlab checks, watches and reads the result.
+
+Stage 1: `preprocess_data.py` → a folder of inputs. Stage 2: `generate.py` → a film of 30 frames per second without sound,
+brought to the clip's own rate and sound without being encoded anew.
+Flags, defaults and log lines are those of Wan2.2 at commit 42bf4cf.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from wanlab import config, files, inputs, mask, media, runs
+from wanlab.media import resize
+from wanlab.model import segments
+from wanlab.official import process
+from wanlab.official.clone import CHECKPOINT, GENERATE, PREPROCESS, Clone
+
+MASK_CHAIN = mask.upstream_chain()  # the script's defaults for k, iterations, w_len, h_len
+FPS = Fraction(30)  # of every film that generate.py writes
+ORIGINAL = "wan22.mp4"  # the film as generate.py wrote it
+HEADS = 40  # of the model's attention: Ulysses gives each GPU the same number
+TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+BLACK = 8  # of 255: a film that is nowhere brighter is black
+
+
+def preprocess_arguments(settings: config.PreprocessSettings, checkpoint: Path, save_path: Path) -> list[str]:
+    """Return the arguments of `preprocess_data.py`.
+
+    Args:
+        settings: resolved.
+        checkpoint: folder of the model.
+        save_path: folder that the script writes to.
+
+    Raises:
+        SettingsError: a mask chain that the script cannot make.
+    """
+    assert settings.resolution is not None  # resolved by start
+    arguments = [
+        "--ckpt_path", str(checkpoint / "process_checkpoint"),
+        "--video_path", str(config.absolute(settings.driving_video)),
+        "--refer_path", str(config.absolute(settings.reference_image)),
+        "--save_path", str(save_path),
+        "--resolution_area", *settings.resolution.split(),
+        "--fps", "-1" if settings.fps is None else str(settings.fps),
+    ]  # fmt: skip
+    if settings.mode == "replace":
+        k, iterations, w_len, h_len = _mask_numbers(MASK_CHAIN if settings.mask_chain is None else settings.mask_chain)
+        numbers = {"--iterations": iterations, "--k": k, "--w_len": w_len, "--h_len": h_len}
+        return [*arguments, "--replace_flag", *(word for name, n in numbers.items() for word in (name, str(n)))]
+    return [
+        *arguments,
+        *(["--retarget_flag"] if settings.retarget else []),
+        *(["--use_flux"] if settings.use_flux else []),
+    ]
+
+
+def generate_arguments(
+    settings: config.GenerateSettings, checkpoint: Path, src_root_path: Path, save_file: Path, num_gpus: int
+) -> list[str]:
+    """Return the arguments of `generate.py`.
+
+    Args:
+        settings: resolved.
+        checkpoint: folder of the model.
+        src_root_path: folder of inputs.
+        save_file: the mp4 that the script writes.
+        num_gpus: processes that share the work.
+    """
+    several = ["--dit_fsdp", "--t5_fsdp", "--ulysses_size", str(num_gpus)] if num_gpus > 1 else []
+    return [
+        "--task", "animate-14B",
+        "--ckpt_dir", str(checkpoint),
+        "--src_root_path", str(src_root_path),
+        "--refert_num", str(settings.prev_segment_conditioning_frames),
+        *(["--replace_flag"] if settings.mode == "replace" else []),
+        *(["--use_relighting_lora"] if settings.use_relighting_lora else []),
+        "--sample_solver", settings.solver,
+        "--sample_steps", str(settings.num_inference_steps),
+        "--sample_guide_scale", str(settings.guidance_scale),
+        "--sample_shift", str(settings.shift),
+        "--base_seed", str(settings.seed),
+        "--frame_num", str(settings.segment_frame_length),
+        "--save_file", str(save_file),
+        "--offload_model", str(not settings.no_offload),
+        *several,
+    ]  # fmt: skip
+
+
+def refuse(settings: config.GenerateSettings, made: inputs.AnimateInputs, clone: Clone) -> list[str]:
+    """Return a line for each thing that `generate.py` would fail on after minutes of loading."""
+    overlap, length = settings.prev_segment_conditioning_frames or 1, settings.segment_frame_length or 5
+    there, count = int(clone.facts.get("gpus") or 0), num_gpus(settings, clone)
+    faults = []
+    if made.num_frames <= overlap:
+        faults.append(
+            f"inputs must have more frames than the {overlap} taken over with backend wan22, got {made.num_frames}; use a longer film"
+        )
+    if length <= overlap:
+        faults.append(
+            f"segment_frame_length must be more than the {overlap} frames taken over, got {length}; use {overlap + 4}"
+        )
+    if not there:
+        faults.append(
+            "backend wan22 needs an NVIDIA GPU, and the clone's torch sees none; use backend wanlab, which runs nano on a CPU"
+        )
+    elif settings.multi_gpu and there < max(2, count):
+        faults.append(
+            f"nproc_per_node must be 2 to the number of GPUs with multi_gpu, which is {there}, got {count}; use multi_gpu false"
+        )
+    elif HEADS % count:
+        near = min((n for n in range(1, there + 1) if HEADS % n == 0), key=lambda n: abs(n - count))
+        faults.append(f"nproc_per_node must divide the model's {HEADS} attention heads, got {count}; use {near}")
+    elif num_tokens(made.height, made.width, length) % count:
+        height, width = nearest_size(made.height, made.width, length, count)
+        faults.append(
+            f"src_pose.mp4 must have a size whose tokens ({num_tokens(made.height, made.width, length)}) the {count} GPUs divide, got "
+            f"{made.height}x{made.width} (height x width); use {height}x{width}, or another nproc_per_node"
+        )
+    return faults
+
+
+def num_tokens(height: int, width: int, segment_frame_length: int) -> int:
+    """Return the tokens of one segment: 16x16 pixels of each latent frame, and of the reference's."""
+    return (segment_frame_length // mask.TEMPORAL_STRIDE + 2) * (height // 16) * (width // 16)
+
+
+def nearest_size(height: int, width: int, segment_frame_length: int, num_gpus: int) -> tuple[int, int]:
+    """Return the size (height, width) nearest to the given one whose tokens `num_gpus` divides."""
+    sizes = [
+        (h, w)
+        for h in range(max(16, height // 16 * 16 - 256), height + 257, 16)
+        for w in range(max(16, width // 16 * 16 - 256), width + 257, 16)
+        if num_tokens(h, w, segment_frame_length) % num_gpus == 0
+    ]
+    return min(sizes, key=lambda size: (abs(size[0] - height) + abs(size[1] - width), size))
+
+
+def num_gpus(settings: config.GenerateSettings, clone: Clone) -> int:
+    """Return how many processes share the work."""
+    if not settings.multi_gpu:
+        return 1
+    return settings.nproc_per_node or int(clone.facts.get("gpus") or 0)
+
+
+def preprocess(run: runs.Run, clone: Clone) -> None:
+    """Run stage 1 into the run folder and describe what it wrote in `inputs.json`; the working clip is written beside it.
+
+    Raises:
+        ScriptFailedError: if the script fails.
+    """
+    settings: config.PreprocessSettings = run.settings
+    assert settings.resolution is not None  # resolved by start
+    area = resize.area_of(settings.resolution)
+    checkpoint = config.absolute(settings.checkpoint or CHECKPOINT)
+    command = [
+        str(clone.python),
+        str(clone.folder / PREPROCESS),
+        *preprocess_arguments(settings, checkpoint, run.folder),
+    ]
+    for path in map(run.folder.joinpath, inputs.FILES):
+        if path.is_symlink():
+            files.remove(path)  # the script would write to where it leads
+    with run.stage("official preprocessing"):
+        _work(
+            run, clone, command, {}, lambda what, done, total: run.tell(what or "official preprocessing", done, total)
+        )
+    made = inputs.read(run.folder)
+    with run.stage("read"):
+        clip = media.open_clip(config.absolute(settings.driving_video), fps=settings.fps)
+        size = clip.height, clip.width
+        if settings.mode == "replace":
+            size = resize.area_size(*size, area)
+        fits = settings.mode == "animate" or size == (made.height, made.width)
+        if fits and 0 <= len(clip) - made.num_frames <= 1:  # 1: the script's arithmetic can round a last frame away
+            clip = media.Clip(clip.info, made.fps, clip.source_indices[: made.num_frames], ())
+            frames = run.progress(clip, "read", len(clip))
+            if settings.mode == "replace":
+                frames = (resize.resize_by_area(frame, area) for frame in frames)
+            length = float(len(clip) / made.fps)
+            sound = media.AudioStretch(clip.info.path, 0.0, length) if clip.info.has_audio else None
+            inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True, audio=sound)
+        else:
+            run.add_notes(
+                f"the script made {made.num_frames} frames of {made.height}x{made.width}, wanlab sees {len(clip)} of "
+                f"{size[0]}x{size[1]} in the film: it is not shown beside the result, and its sound is not carried over"
+            )
+    for name in ("reference_image", *inputs.EXPORTS):
+        if name in made.files:
+            facts = {} if name == "reference_image" else {"frames": made.num_frames, "fps": str(made.fps)}
+            run.add_artefact(name, made.files[name].name, **facts)
+    for name in inputs.EDITED:
+        if run.path(name).is_file():
+            run.add_artefact(Path(name).stem, name)
+    inputs.write_facts(
+        run.folder,
+        mode=settings.mode,
+        clip_height=size[0],
+        clip_width=size[1],
+        run=run.id,
+        parent=None,
+        mask_chain=settings.mask_chain,
+    )
+    run.add_artefact("inputs", inputs.FACTS)
+
+
+def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segments.SegmentPlan) -> media.Clip:
+    """Run stage 2; return the film as the script wrote it, kept as `wan22.mp4`.
+
+    Raises:
+        ScriptFailedError: if the script fails or writes no film.
+        FloatingPointError: if the film is black.
+        ValueError: if it has another length than the inputs.
+    """
+    settings: config.GenerateSettings = run.settings
+    count = num_gpus(settings, clone)
+    checkpoint = config.absolute(settings.checkpoint or CHECKPOINT)
+    arguments = generate_arguments(settings, checkpoint, made.folder, run.path(ORIGINAL), count)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nnodes", "1", "--nproc_per_node", str(count)]
+    command = [str(clone.python), *(launcher if count > 1 else []), str(clone.folder / GENERATE), *arguments]
+    files.remove(run.path(ORIGINAL))
+    steps = settings.num_inference_steps or 0
+    seen = process.Steps(len(plan.windows), steps, count)
+    total = len(plan.windows) * steps
+    with (
+        run.stage("official generation"),
+        tqdm(total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="step") as bar,
+    ):
+
+        def on_progress(what: str, done: int, out_of: int) -> None:
+            if not what and seen.see(done, out_of):
+                run.tell("step", seen.done, total)
+                bar.set_description_str(
+                    f"segment {seen.segment + 1}/{len(plan.windows)} step {seen.step}/{steps}", refresh=False
+                )
+                bar.update(seen.done - bar.n)
+
+        lines = _work(run, clone, command, {TF32: "1"}, on_progress)
+    if not run.path(ORIGINAL).is_file():
+        raise process.ScriptFailedError(process.explain(GENERATE, 0, lines))
+    film = media.open_clip(run.path(ORIGINAL))
+    size = f"{film.height}x{film.width}"
+    if (len(film), film.height, film.width) != (made.num_frames, made.height, made.width):
+        raise ValueError(
+            f"{ORIGINAL} must have {made.num_frames} frames of {made.height}x{made.width}, got {len(film)} of {size}; see {process.LOG}"
+        )
+    if all(frame.max() < BLACK for frame in film):
+        raise FloatingPointError(
+            f"{ORIGINAL} must be a picture, got black frames only: the model made no numbers; see {process.LOG}"
+        )
+    run.add_artefact("original", ORIGINAL, frames=len(film), height=film.height, width=film.width, fps=str(film.fps))
+    return film
+
+
+def notes(settings: config.GenerateSettings, clone: Clone, prompt: str) -> list[str]:
+    """Return what a reader of a run by the official script must know.
+
+    Args:
+        settings: resolved.
+        clone: that will do it.
+        prompt: the one that was given.
+    """
+    found = [
+        f"the official script makes this video: {clone.describe()}",
+        f"{TF32}=1 is set for it: today's upstream does not switch TF32 on by itself",
+    ]
+    if prompt != config.PROMPT:
+        found.append(f"prompt has no effect: the official script uses its own for animate, {config.PROMPT}")
+    if settings.use_relighting_lora and settings.mode != "replace":
+        found.append("use_relighting_lora is made for replace: in animate there is no film whose light it could fit")
+    return found
+
+
+def _work(run: runs.Run, clone: Clone, command: list[str], environment: dict[str, str], on_progress: Any) -> list[str]:
+    """Run a script; return its last lines."""
+    settings = run.settings
+    places = [clone.folder, clone.python.parent, config.absolute(settings.checkpoint or CHECKPOINT)]
+    places += [config.absolute(path) for name in settings.paths() for path in settings.files(name)]
+    own = config.outputs_root(), config.project_root()  # `scrub` has names for these
+    private = [
+        str(path.parent)
+        for path in places
+        if len(path.parent.parts) > 1 and not any(path.is_relative_to(root) for root in own)
+    ]
+    run.add_notes(f"command: {runs.scrub(shlex.join(command), private)}")
+    return process.work(
+        run, command, folder=clone.folder, environment=environment, private=private, on_progress=on_progress
+    )
+
+
+def _mask_numbers(chain: str) -> tuple[int, int, int, int]:
+    """Return k, iterations, w_len and h_len of a chain.
+
+    Raises:
+        SettingsError: if the official script cannot make it.
+    """
+    match mask.parse_chain(chain):
+        case ():
+            return 7, 0, 1, 1  # without iterations the others have no effect
+        case (("dilate", (k, iterations)), ("cells", (w_len, h_len))) if iterations:
+            return k, iterations, w_len, h_len
+    raise config.SettingsError(
+        f"mask_chain must be dilate:KxITERATIONS,cells:WxH or '' with backend wan22, got {chain!r}: the official script makes no "
+        f"other; use {MASK_CHAIN!r}"
+    )

@@ -1,0 +1,272 @@
+"""Corrections of a pose made by hand: a joint moved, a gap filled, hands swapped, a part hidden.
+
+[{"do": "move", "frame": 12, "joint": 9, "x": 400.0, "y": 200.0},          # joint: a row of COCO-WholeBody
+ {"do": "interpolate", "part": "left hand", "first": 20, "last": 24},      # part: a name of keypoints.PARTS or a joint
+ {"do": "swap hands", "first": 30, "last": 30},
+ {"do": "hide", "part": "left hand", "first": 20, "last": 24}]             # frames first to last, inclusive
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+
+from wanlab import config, media
+from wanlab.pose import drawing, face, wholebody
+
+MOVED_SCORE = 1.0  # of a joint placed by hand: it is drawn, and nothing is surer
+WRISTS = (9, 10)  # left, right
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """A joint put at x, y (pixels of the working clip) on one frame."""
+
+    do: ClassVar[str] = "move"
+    frame: int
+    joint: int
+    x: float
+    y: float
+
+    def apply(self, points: np.ndarray) -> None:
+        """Change `points` ([T, 133, 3], float32) in place."""
+        points[self.frame, self.joint] = self.x, self.y, MOVED_SCORE
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpolate:
+    """A part, or one joint, drawn anew in the frames `first` to `last` from the frames beside them.
+
+    Each point goes straight from the frame before to the frame after; where only one of the two shows it, it stays as it
+    is there, and where neither does, it is left alone. A hand hangs on its wrist, where that is seen throughout.
+    """
+
+    do: ClassVar[str] = "interpolate"
+    part: str | int
+    first: int
+    last: int
+
+    def apply(self, points: np.ndarray) -> None:
+        """Change `points` ([T, 133, 3], float32) in place.
+
+        Raises:
+            ValueError: if neither neighbour shows any of the part's points.
+        """
+        ends = [t for t in (self.first - 1, self.last + 1) if 0 <= t < len(points)]
+        rows = np.array(rows_of(self.part))
+        there = np.array([seen(points[t])[rows] for t in ends]).reshape(len(ends), len(rows))
+        if not there.any():
+            beside = " and ".join(map(str, ends)) or "none"
+            raise ValueError(
+                f"{name_of(self.part)} must be seen in a frame beside the stretch to be interpolated in "
+                f"{_frames(self.first, self.last)}, got nothing there (frames beside it: {beside}); use a longer stretch"
+            )
+        frames = np.arange(self.first, self.last + 1)
+        wrist = {"left hand": WRISTS[0], "right hand": WRISTS[1]}.get(str(self.part))
+        base = np.zeros((len(points), 2))
+        if wrist is not None and seen(points[[*ends, *frames]])[:, wrist].all():
+            base = points[:, wrist, :2].astype(np.float64)
+        for row, shown in zip(rows, there.T, strict=True):
+            known = [t for t, here in zip(ends, shown, strict=True) if here]
+            if known:
+                offsets = points[known, row, :2] - base[known]
+                for axis in (0, 1):
+                    points[frames, row, axis] = base[frames, axis] + np.interp(frames, known, offsets[:, axis])
+                points[frames, row, 2] = points[known, row, 2].min()
+
+
+@dataclasses.dataclass(frozen=True)
+class SwapHands:
+    """Left and right hand changed over in the frames `first` to `last`, each with its wrist.
+
+    A detector cuts hands out around the wrists, so a hand on the wrong side hangs on a wrist that is on the wrong side
+    too; both hands are drawn in the same colours, so it is the forearms, drawn to the wrists, that the swap puts right.
+    """
+
+    do: ClassVar[str] = "swap hands"
+    first: int
+    last: int
+
+    def apply(self, points: np.ndarray) -> None:
+        """Change `points` ([T, 133, 3], float32) in place."""
+        left, right = ([wrist, *rows_of(f"{side} hand")] for wrist, side in zip(WRISTS, ("left", "right"), strict=True))
+        stretch = points[self.first : self.last + 1]
+        stretch[:, left + right] = stretch[:, right + left]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hide:
+    """A part, or one joint, taken out of the frames `first` to `last`: its score becomes 0, so it is not drawn.
+
+    Without the face its crop stays at the box of the last frame that has one.
+    """
+
+    do: ClassVar[str] = "hide"
+    part: str | int
+    first: int
+    last: int
+
+    def apply(self, points: np.ndarray) -> None:
+        """Change `points` ([T, 133, 3], float32) in place."""
+        points[self.first : self.last + 1, rows_of(self.part), 2] = 0
+
+
+Entry = Move | Interpolate | SwapHands | Hide
+KINDS: dict[str, type[Entry]] = {kind.do: kind for kind in get_args(Entry)}
+
+
+def rows_of(part: str | int) -> tuple[int, ...]:
+    """Return the rows of COCO-WholeBody that a part's name, or a joint's number, means."""
+    return wholebody.PARTS[part] if isinstance(part, str) else (part,)
+
+
+def name_of(part: str | int) -> str:
+    """Return a part or a joint in words: `left hand`, `left wrist`, `left hand point 4`."""
+    if isinstance(part, str):
+        return part
+    words = wholebody.NAMES[part].split("_")
+    return " ".join([*words[:-1], "point", words[-1]] if words[-1].isdigit() else words)
+
+
+def seen(points: np.ndarray) -> np.ndarray:
+    """Return which points ([..., 133, 3]) count: those that are drawn, and those that a face's box is taken from."""
+    least = np.full(points.shape[-2], drawing.DRAWN_FROM, np.float32)
+    least[wholebody.FACE] = face.MIN_SCORE
+    return points[..., 2] >= least
+
+
+def apply(points: np.ndarray, entries: Iterable[Entry]) -> np.ndarray:
+    """Return the key points with every correction, in the order in which they were made.
+
+    Args:
+        points: [T, 133, 3], float32; x, y in pixels of the working clip, score 0 to 1; not changed.
+        entries: from `parse`, or made here.
+
+    Raises:
+        ValueError: a part is to be interpolated that neither frame beside the stretch shows.
+    """
+    changed = np.array(points, dtype=np.float32)
+    for entry in entries:
+        entry.apply(changed)
+    return changed
+
+
+def hidden(entries: Iterable[Entry], num_frames: int) -> np.ndarray:
+    """Return which joints are hidden by hand once all corrections are made: [num_frames, 133], bool."""
+    return apply(np.ones((num_frames, len(wholebody.NAMES), 3), np.float32), entries)[..., 2] == 0
+
+
+def frames_of(entry: Entry) -> range:
+    """Return the frames that a correction changes."""
+    return range(entry.frame, entry.frame + 1) if isinstance(entry, Move) else range(entry.first, entry.last + 1)
+
+
+def parse(content: Sequence[Any], name: str, num_frames: int, height: int, width: int) -> tuple[Entry, ...]:
+    """Return the corrections that a file means.
+
+    Args:
+        content: the list that JSON gave; the form stands on top of this module.
+        name: what messages call it.
+        num_frames, height, width: of the working clip.
+
+    Raises:
+        ValueError: an unknown correction, part or joint, or a place outside the clip.
+    """
+    return tuple(
+        _entry(one, f"{name}, correction {number}", num_frames, height, width) for number, one in enumerate(content, 1)
+    )
+
+
+def to_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Return corrections as `parse` takes them."""
+    return [{"do": entry.do, **dataclasses.asdict(entry)} for entry in entries]
+
+
+def describe(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Return what was changed by hand, a sentence for each kind of change and part, in the order in which they began."""
+    frames: dict[tuple[str, str | int], set[int]] = {}
+    joints: dict[str, set[int]] = {}
+    for entry in entries:
+        what: str | int = "" if isinstance(entry, SwapHands) else entry.joint if isinstance(entry, Move) else entry.part
+        if isinstance(entry, Move):
+            what = next(part for part, rows in wholebody.PARTS.items() if entry.joint in rows)
+            joints.setdefault(what, set()).add(entry.joint)
+        frames.setdefault((entry.do, what), set()).update(frames_of(entry))
+    sentences = []
+    for (do, what), changed in frames.items():
+        where = _describe_frames(sorted(changed))
+        if do == Move.do:
+            moved = joints[str(what)]
+            one = name_of(min(moved))
+            sentences.append(f"{one if len(moved) == 1 else f'{len(moved)} points of the {what}'} moved in {where}")
+        elif do == SwapHands.do:
+            sentences.append(f"hands swapped in {where}")
+        else:
+            sentences.append(f"{name_of(what)} {'hidden' if do == Hide.do else 'interpolated'} in {where}")
+    return tuple(sentences)
+
+
+def _entry(one: Any, name: str, num_frames: int, height: int, width: int) -> Entry:
+    do = one.get("do") if isinstance(one, dict) else None
+    if not isinstance(do, str) or do not in KINDS:
+        raise ValueError(config.unknown_choice(f"{name}: do", str(do), list(KINDS)))
+    kind = KINDS[do]
+    fields = [field.name for field in dataclasses.fields(kind)]
+    if set(one) != {"do", *fields}:
+        raise ValueError(f"{name} must hold do, {', '.join(fields)}, got {', '.join(map(str, one)) or 'nothing'}")
+    given = {field: one[field] for field in fields}
+    for field in ("frame", "first", "last"):
+        if field in given and not (_is_whole(given[field]) and 0 <= given[field] < num_frames):
+            raise ValueError(
+                f"{name} must have a {field} from 0 to {num_frames - 1}, got {given[field]!r}; use a frame of the working clip"
+            )
+    if "first" in given and given["first"] > given["last"]:
+        raise ValueError(
+            f"{name} must have first up to last, got {given['first']} and {given['last']}; change them over"
+        )
+    for axis, side in (("x", width), ("y", height)):
+        if axis in given:
+            given[axis] = _number(given[axis])
+            if given[axis] is None or not 0 <= given[axis] <= side:
+                raise ValueError(
+                    f"{name} must have {axis} from 0 to {side} (pixels of the working clip), got {one[axis]!r}"
+                )
+    if "joint" in given:
+        given["joint"] = _joint(given["joint"], name)
+    if "part" in given:
+        part = given["part"]
+        if not isinstance(part, str) or part.isdecimal():
+            given["part"] = _joint(int(part) if isinstance(part, str) else part, name)
+        elif part not in wholebody.PARTS:
+            raise ValueError(config.unknown_choice(f"{name}: part", part, list(wholebody.PARTS)))
+    return kind(**given)
+
+
+def _joint(value: Any, name: str) -> int:
+    if not _is_whole(value) or not 0 <= value < len(wholebody.NAMES):
+        raise ValueError(
+            f"{name} must have a joint from 0 to {len(wholebody.NAMES) - 1} (a row of COCO-WholeBody), got {value!r}"
+        )
+    return value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _frames(first: int, last: int) -> str:
+    return f"frame {first}" if first == last else f"frames {first} to {last}"
+
+
+def _describe_frames(frames: Sequence[int]) -> str:
+    """Write frame numbers as `frame 12`, `frames 20 to 24`, and several stretches as `frames 3-7, 12`."""
+    if frames[-1] - frames[0] == len(frames) - 1:
+        return _frames(frames[0], frames[-1])
+    return media.describe_frames(frames)

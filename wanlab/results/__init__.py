@@ -1,0 +1,1 @@
+"""Numbers about results: metrics, the evaluation of one result, the comparison of several."""

@@ -1,0 +1,94 @@
+"""What can be said about a result from its frames alone, in numbers; `metrics.MEANINGS` says what each cannot tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wanlab import inputs, media
+from wanlab.mask import silhouette
+from wanlab.media import resize
+from wanlab.pose import detection
+from wanlab.results import metrics
+
+SAMPLED = 8  # frames whose person is cut out for the colours
+BEST_PSNR = 99.0  # dB that equal pictures are given: infinite is no JSON
+ORDER = (
+    "pose_agreement", "reference_agreement", "psnr", "ssim", "colour_drift", "seam_jump", "flicker", "sharpness",
+)  # fmt: skip
+
+
+class Evaluation(NamedTuple):
+    """Numbers about one result: `overall` by metric, None where it cannot be measured; `over_time`, [T], by metric."""
+
+    overall: dict[str, float | None]
+    over_time: dict[str, list[float | None]]
+
+
+def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int], mode: str) -> Evaluation:
+    """Measure a result against what it was made from.
+
+    Args:
+        made: the inputs; without key points (a folder of other tools) pose and colours are not measured.
+        video: the result, lossless, no longer than the inputs.
+        seams: frames at which a new segment begins.
+        mode: in replace the background outside the mask is compared with the film.
+    """
+    series = {"flicker": metrics.flicker(video), "sharpness": metrics.sharpness(video)}
+    driven, driving = made.keypoints(), made.driving()
+    if driven is not None:
+        found = detection.detect(video, float(video.fps)).keypoints
+        series["pose_agreement"] = metrics.pose_agreement(found, _on_canvas(driven[: len(video)], made))
+        agreement = _colours(made, video, found)
+        if agreement is not None:
+            series["reference_agreement"] = agreement
+    if mode == "replace" and driving is not None:
+        film = driving.at(slice(len(video)))
+        kept = ~made.mask()[: len(video)]
+        series["psnr"], series["ssim"] = metrics.psnr(video, film, kept), metrics.ssim(video, film, kept)
+    overall = {name: _plain(values.overall) for name, values in series.items()}
+    overall["colour_drift"] = _largest(metrics.colour_drift(video, seams)[1:])
+    overall["seam_jump"] = _largest(metrics.seam_jump(video, seams))
+    return Evaluation(
+        {name: overall[name] for name in ORDER if name in overall},
+        {name: [_plain(value) for value in values.per_frame] for name, values in series.items()},
+    )
+
+
+def _on_canvas(points: np.ndarray, made: inputs.AnimateInputs) -> np.ndarray:
+    """Move key points from the working clip to where the result shows them."""
+    height, width = made.facts["clip_height"], made.facts["clip_width"]
+    box = resize.letterbox_geometry(height, width, made.height, made.width)
+    return box.place(points, height, width)
+
+
+def _colours(made: inputs.AnimateInputs, video: media.Clip, found: np.ndarray) -> metrics.Series | None:
+    """Compare the colours of the person in some frames with the reference's; None if no character is seen there."""
+    character = made.reference_keypoints()
+    if character is None or not character[:, 2].any():
+        return None
+    reference = made.reference_image()
+    worn = silhouette.person_probability(reference, character) > 0.5
+    if not worn.any():
+        return None
+    sampled = np.unique(np.linspace(0, len(video) - 1, SAMPLED).round().astype(int))
+    frames = video.at(sampled).read()
+    people = np.stack([silhouette.person_probability(*each) > 0.5 for each in zip(frames, found[sampled], strict=True)])
+    some = metrics.reference_agreement(frames, people, reference, worn)
+    over_time = np.full(len(video), np.nan)
+    over_time[sampled] = some.per_frame
+    return metrics.Series(over_time, some.overall)
+
+
+def _largest(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return _plain(float(known.max())) if len(known) else None
+
+
+def _plain(value: float) -> float | None:
+    if math.isnan(value):
+        return None
+    return round(min(float(value), BEST_PSNR) if math.isinf(value) else float(value), 4)

@@ -1,0 +1,616 @@
+"""Step 20: look at masks, poses and face crops; a chosen mask becomes new inputs, the old ones stay as they are.
+
+run = inspection.start(settings)       # inputs, chains, points, edits; nothing is worked on yet
+seen = inspection.work(run)            # the variants of the mask, numbers about each, the new inputs if one was chosen
+corrected = inspection.replay(seen)    # the new inputs that the decisions beside the inputs lead to
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from wanlab import config, files, inputs, mask, media, runs
+from wanlab.files import targets
+from wanlab.inputs import copies, decisions, edits, pose_videos
+from wanlab.mask import metrics, person, sam2_weights, strokes
+from wanlab.mask.prompts import Prompts, check_finished
+from wanlab.mask.prompts import read as read_prompts
+from wanlab.pose import detection, people
+from wanlab.runs import artefacts, manifests
+from wanlab.steps import preprocess
+
+RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+VARIANTS = "variants.npz"
+NUMBERS = "variants.json"
+REPLAYED = "replayed_edits.json"  # the decisions as they were when the run was begun
+OUTLINE, IN_USE, AUTO_KEYPOINT = "outline", "in use", "auto-keypoint"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What there is to look at.
+
+    Attributes:
+        made: the inputs: the new ones where a mask was chosen, else those that were looked at.
+        new: whether they are new.
+        clip: the working clip; None in animate where a folder of other tools holds none.
+        base: the variant that the others are compared with.
+        chosen: the variant that the new inputs hold, None without.
+        numbers: per variant and metric one value per frame, [T], float64; empty in animate.
+        parent: the inputs that decisions are replayed on; those that were looked at, or where they hold decisions already,
+            the ones without any that they were made from.
+        edits: the file of decisions about the working clip, which editors write and `replay` reads; it may not be there yet.
+        by_hand: what was changed by hand, a few words each.
+        asked: the settings as they were given; inputs are the folder that they meant.
+        opened: the inputs that were looked at; None: parent.
+    """
+
+    folder: Path
+    made: inputs.AnimateInputs
+    new: bool
+    clip: media.Clip | None
+    base: str
+    chosen: str | None
+    numbers: Mapping[str, Mapping[str, np.ndarray]]
+    parent: inputs.AnimateInputs
+    edits: Path
+    by_hand: tuple[str, ...]
+    asked: config.InspectSettings
+    opened: inputs.AnimateInputs | None = None
+
+    @property
+    def looked_at(self) -> inputs.AnimateInputs:
+        """The inputs that were looked at, which may hold decisions."""
+        return self.opened or self.parent
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variants, in the order of a contact sheet."""
+        return tuple(self.numbers)
+
+    def masks(self, name: str) -> np.ndarray:
+        """Return a variant: [T, H, W], bool, True where the picture is generated anew."""
+        return np.unpackbits(self.packed(name), axis=-1, count=self.made.width).astype(bool)
+
+    def packed(self, name: str) -> np.ndarray:
+        """Return a variant as bits: [T, H, ceil(W / 8)], uint8, as np.packbits makes them."""
+        with np.load(self.folder / VARIANTS, allow_pickle=False) as saved:
+            return saved[str(self.names.index(name))]
+
+
+def start(settings: config.InspectSettings, made_for: str | None = None) -> runs.Run:
+    """Find the inputs, check what was asked for, and find or make the run folder.
+
+    Args:
+        settings: what was asked for.
+        made_for: id of the run that makes this one for itself; None: somebody asked for it.
+
+    Raises:
+        SettingsError: a chain, points, edits or a film that do not fit, or a mask setting for inputs of animate.
+        FileNotFoundError: if the inputs, the film, the points or the edits are missing; the message names the option.
+    """
+    opened, _ = whole_inputs(settings.inputs)
+    found = decisions.origin(opened)
+    made = found.start if settings.points or settings.edits else opened
+    if settings.points and settings.edits:
+        raise config.SettingsError(
+            "points must be left out with edits, which hold points themselves; import them in the editor of 20_inspect"
+        )
+    if made.mode == "animate" and (settings.points or settings.mask_chain is not None):
+        raise config.SettingsError(
+            "points and mask_chain must be left out for inputs of animate, which have no mask; preprocess with mode replace"
+        )
+    named = {"points": settings.points, "edits": settings.edits}
+    if made.driving() is None:
+        own = opened.folder / inputs.DRIVING
+        named["driving_video"] = own if settings.driving_video is None and own.is_file() else settings.driving_video
+        if made.mode == "replace" and named["driving_video"] is None:
+            raise FileNotFoundError(
+                f"{inputs.DRIVING} is missing in {config.shown(made.folder)}, as in folders of other tools; name the film "
+                "that the inputs were made from: --driving_video film.mp4"
+            )
+    given = {name: _existing(name, path) for name, path in named.items() if path is not None}
+    if settings.save_path is not None:
+        copies.check(settings.save_path, _kept(settings, found))
+    decided, looks_anew = edits.Edits(), False
+    if "edits" in given:  # a run that makes this one for itself makes an earlier one again, whatever it held
+        decided, looks_anew = _decided(given["edits"], made, opened if made_for is None else None)
+    asked_chain = _asked_chain(settings, decided, found)
+    chain = decided.mask_chain if asked_chain is None else asked_chain
+    if chain is None and (settings.points or decided.of_the_mask):
+        chain = made.facts.get("mask_chain") or mask.DEFAULT_CHAIN
+    weights, passed_over = None, ()
+    if made.mode == "replace" and (settings.points or looks_anew or settings.auto_keypoint):
+        weights, passed_over = sam2_weights.choose(settings.sam_checkpoint)
+    resolved = settings.replaced(
+        inputs=made.folder,
+        mask_chain=chain,
+        driving_video=named.get("driving_video"),
+        sam_checkpoint=weights.file if weights else "none",
+    )
+    try:
+        for text in (*resolved.compare, chain or ""):
+            mask.parse_chain(text)
+        if "driving_video" in given:
+            _open_film(given["driving_video"], made)
+        if "points" in given:
+            read_prompts(given["points"], made.num_frames, made.height, made.width)
+        known = (OUTLINE, IN_USE, AUTO_KEYPOINT, *resolved.compare, chain)
+        if settings.base is not None and settings.base not in known:
+            raise ValueError(config.unknown_choice("base", settings.base, [name for name in known if name]))
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+    run = runs.open_run(
+        "inspect",
+        resolved,
+        inputs={
+            "inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()},
+            **{
+                name: {
+                    "file": config.shown(path),
+                    "sha256": decided.digest() if name == "edits" else files.sha256(path),
+                }
+                for name, path in given.items()
+            },
+        },
+        models=people.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
+        result_version=RESULT_VERSION,
+        parents=(made.facts["run"],) if made.facts.get("run") else (),
+        preview=made.preview,
+        fresh=settings.fresh,
+        made_for=made_for,
+    )
+    run.asked = settings.replaced(inputs=opened.folder)
+    run.add_notes(*made.notes, *passed_over, *found.notes)
+    decisions.record(run, found.trail[found.trail.index(made) :], given.get("edits"))
+    if asked_chain != run.manifest.get("asked_chain"):
+        run.save(asked_chain=asked_chain)
+    if not config.headless() and made_for is None and settings.edits is None:
+        decisions.bring_back(found)
+    if "edits" in given:
+        files.copy(given["edits"], run.path(REPLAYED))
+        run.save(by_hand=list(decided.describe()))
+        run.add_notes(f"changed by hand: {'; '.join(decided.describe()) or 'nothing any more'}")
+        unused = strokes.unused(decided)
+        if unused:
+            run.add_notes(f"{unused} of the points and boxes lie outside the stretch and do not count")
+        if settings.mask_chain is not None and decided.mask_chain not in (None, settings.mask_chain):
+            run.add_notes(
+                f"mask_chain is {settings.mask_chain}: that of the edits, {decided.mask_chain}, does not count"
+            )
+    return run
+
+
+def work(run: runs.Run) -> Inspection:
+    """Make the variants, measure them and write new inputs if a mask was chosen; a completed run is only read.
+
+    Raises:
+        ValueError: if the chosen mask is empty.
+    """
+    settings = run.settings
+    looked_at = inputs.read(config.absolute(settings.inputs))
+    if not run.completed:
+        with run.working() as unfinished:
+            if unfinished:
+                _work(run, looked_at)
+    else:
+        restore(run)
+    new = run.path(inputs.FACTS).is_file()
+    found = decisions.origin(looked_at)
+    if new and settings.save_path is not None:
+        copies.write(run.folder, settings.save_path, _kept(settings, found))
+        print(f"inputs copied to {settings.save_path}")
+    numbers = json.loads(run.path(NUMBERS).read_text(encoding="utf-8"))
+    return Inspection(
+        folder=run.folder,
+        made=inputs.read(run.folder) if new else looked_at,
+        new=new,
+        clip=_clip(run, looked_at),
+        base=run.manifest["artefacts"]["variants"]["base"],
+        chosen=_chosen(settings) if new and looked_at.mode == "replace" else None,
+        numbers={name: {metric: np.array(values) for metric, values in row.items()} for name, row in numbers.items()},
+        parent=found.start,
+        edits=config.absolute(settings.edits) if settings.edits else found.file,
+        by_hand=tuple(run.manifest.get("by_hand", ())),
+        asked=run.asked,
+        opened=looked_at,
+    )
+
+
+def whole_inputs(place: Path | str, *, previews: bool = False) -> tuple[inputs.AnimateInputs, str | None]:
+    """Return inputs as `inputs.find` does, once what is missing or damaged of a run's has been made again.
+
+    Raises:
+        FileNotFoundError: if it cannot be made again; the message names the command for new inputs.
+    """
+    folder = inputs.locate(place, previews=previews)
+    if (folder / runs.MANIFEST).is_file():
+        with contextlib.suppress(manifests.DamagedManifestError):
+            run = runs.Run(folder)
+            if run.completed and run.manifest["step"] == "preprocess":
+                preprocess.restore(run)
+            elif run.completed and run.manifest["step"] == "inspect":
+                restore(run)
+    return inputs.find(folder)
+
+
+def restore(run: runs.Run) -> None:
+    """Make files of a completed run again that are missing or damaged; what somebody else put there stays.
+
+    Raises:
+        FileNotFoundError: if the inputs that it looked at are gone or other ones.
+    """
+    wrong = artefacts.damaged(run)
+    left = inputs.restore_exports(run, wrong)
+    if left:
+        artefacts.restore(run, left, lambda: _again(run, left))
+    if run.path(inputs.FACTS).is_file():
+        inputs.note_restored(run, wrong)
+
+
+def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
+    """Inspect once more with a run's settings, for it."""
+    chosen = run.given()
+    looked_at, _ = whole_inputs(run.settings.inputs if run.settings else config.placed(chosen["inputs"]))
+    if not looked_at.has_hash(run.manifest["inputs"]["inputs"]["sha256"]):
+        raise FileNotFoundError(
+            f"{run.id} must be whole, but {', '.join(map(str, wrong.values()))}, and its inputs have changed; look at "
+            f"them again: wanlab inspect --inputs {config.shown(looked_at.folder)}"
+        )
+    replayed = run.path(REPLAYED) if chosen.get("edits") else None
+    asked = run.settings or config.InspectSettings.build({**chosen, "inputs": looked_at.folder, "edits": replayed})
+    other = start(asked.replaced(edits=replayed, fresh=True, save_path=None), made_for=run.id)
+    work(other)
+    return other
+
+
+def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = None) -> Inspection:
+    """Make new inputs from the decisions in `seen.edits`, as `wanlab inspect --edits` does; `seen` itself without any.
+
+    They are the newest inputs from then on, also where an earlier run made them, and what other decisions led to before is
+    passed over. Where all decisions were taken back, they are those without any. Headless nothing is made beyond what the
+    settings ask for: a replay is asked for by `edits`. The slow variant auto-keypoint is left out, for new inputs do not
+    need it.
+
+    Args:
+        seen: what was looked at.
+        watch: is told what is done, how much of it and of how much; what it raises ends the work. None: a line of text.
+
+    Raises:
+        SettingsError: if what was decided is not finished, e.g. negative points alone.
+    """
+    if seen.asked.edits is not None and config.headless():
+        runs.Run(seen.folder).bring_forward()
+        return seen
+    opened = inputs.read(config.absolute(seen.asked.inputs))
+    where = decisions.shown(seen.edits)
+    if not _is_to_be_applied(seen.edits, opened):
+        print("nothing was changed by hand")
+        return seen
+    if seen.asked.points is not None:
+        print(f"{where} does not count, for points were given")
+        return seen
+    if config.headless():
+        print(decisions.unapplied(opened) or f"the decisions in {where} are applied")
+        return seen
+    slow = seen.asked.auto_keypoint and seen.asked.base == AUTO_KEYPOINT
+    run = start(seen.asked.replaced(edits=seen.edits, auto_keypoint=slow))
+    run.watch = watch
+    made = work(run)
+    runs.Run(run.folder).bring_forward()
+    return made
+
+
+def measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the numbers about a mask by name, [T], float64 each.
+
+    Args:
+        masks, base: [T, H, W], bool; IoU and boundary F compare with the base.
+    """
+    return {
+        "area": metrics.area(masks),
+        "IoU": metrics.iou(masks, base),
+        "boundary F": metrics.boundary_f(masks, base),
+        "change": metrics.change(masks),
+        "leak": metrics.leak_share(masks),
+    }
+
+
+def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
+    """Return the clips that show whether pose and face are right, by name."""
+    clips = seen.made.clips()
+    return {"driving": seen.clip, "pose": clips.get("pose"), "face": clips.get("face")}
+
+
+def videos_before_and_after(seen: Inspection) -> tuple[dict[str, media.Clip], dict[str, media.Clip]]:
+    """Return pose and face video of the inputs that were looked at and of the new ones, by short name."""
+    before, after = (
+        {name.removesuffix("_video"): made.video(name) for name in pose_videos.VIDEOS}
+        for made in (seen.parent, seen.made)
+    )
+    return before, after
+
+
+def before_and_after(seen: Inspection) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the masks in use of the inputs that were looked at and of the new ones, [T, H, W], bool; None without."""
+    if not seen.new or seen.made.mode == "animate":
+        return None, None
+    return seen.parent.mask(), seen.made.mask()
+
+
+def decided(seen: Inspection) -> edits.Edits:
+    """Return the decisions that the inputs were made with, as they were then; none where nothing was changed by hand."""
+    path = seen.folder / REPLAYED
+    if seen.new and path.is_file():
+        return decisions.read(seen.parent, path)
+    return decisions.origin(seen.looked_at).applied or edits.Edits()
+
+
+def reopen(run: runs.Run) -> Inspection:
+    """Return what there is to look at in a completed run of another session, for a report.
+
+    Raises:
+        FileNotFoundError: if the inputs that it looked at are gone.
+    """
+    looked_at = inputs.of_run(run)
+    chosen = {**run.given(), "inputs": looked_at.folder, "save_path": None}
+    return work(runs.Run(run.folder, config.InspectSettings.build(chosen)))
+
+
+def marks(seen: Inspection) -> dict[int, str]:
+    """Return the frames to look at in any case, and why: no person or no usable face was found there."""
+    facts = seen.made.facts
+    return {t: "no face" for t in facts.get("no_face", ())} | {t: "no person" for t in facts.get("no_person", ())}
+
+
+def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
+    settings: config.InspectSettings = run.settings
+    if settings.driving_video is not None:
+        with run.stage("read"):
+            film = _open_film(config.absolute(settings.driving_video), made)
+            run.add_notes(*film.notes)
+            frames = run.progress(_sized(film, made), "read", len(film))
+            inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True)
+    variants: dict[str, np.ndarray] = {}
+    clip = _clip(run, made)
+    if made.mode == "replace" and clip is not None:
+        with run.stage("masks"):
+            variants = _variants(run, made, clip)
+    with run.stage("measure"):
+        base = settings.base or OUTLINE
+        if base == IN_USE and IN_USE not in variants:
+            base = str(made.facts["mask_chain"])
+        numbers = {}
+        for i, (name, masks) in enumerate(variants.items()):
+            run.tell("measure", i, len(variants))
+            numbers[name] = measure(masks, variants[base])
+        packed = {str(i): np.packbits(masks, axis=-1) for i, masks in enumerate(variants.values())}
+        files.write_arrays(run.path(VARIANTS), **packed)
+        files.write_json(
+            run.path(NUMBERS), {n: {m: v.round(5).tolist() for m, v in r.items()} for n, r in numbers.items()}
+        )
+        run.add_artefact("variants", VARIANTS, names=list(variants), base=base)
+        run.add_artefact("numbers", NUMBERS)
+        run.save(metrics={n: {m: round(float(v.mean()), 5) for m, v in row.items()} for n, row in numbers.items()})
+    if _chosen(settings) is not None and clip is not None:
+        with run.stage("inputs"):
+            anew = settings.mask_chain is not None  # resolved: whatever changes the mask comes with a chain
+            masks = (variants[OUTLINE], variants[settings.mask_chain or OUTLINE]) if anew else None
+            _write_inputs(run, made, clip, masks)
+
+
+def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
+    """Return the masks to compare by name, [T, H, W] bool each: outline, the one in use, one per chain, auto-keypoint."""
+    settings: config.InspectSettings = run.settings
+    in_use, outline = made.mask(), outline_of(made)
+    if made.files["mask_video"].suffix == ".mp4":
+        run.add_notes(
+            "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
+        )
+    found = made.keypoints()
+    decided = _replayed(run, made)
+    clicked = settings.points is not None or any(strokes.to_find(decided, outline)[1])
+    if found is None and (clicked or settings.auto_keypoint):
+        found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
+    weights, _ = sam2_weights.choose(settings.sam_checkpoint)
+    chances = None
+    if found is not None and not weights and (clicked or settings.auto_keypoint):
+        chances = list(person.probabilities(run, clip, found))  # both ways through GrabCut begin with them
+    if settings.points and found is not None:
+        outline = person.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
+    outline = strokes.outline(decided, outline, finder(run, clip, found, weights, chances, settings.compile_sam))
+    variants = {OUTLINE: outline, IN_USE: in_use}
+    chains = list(filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))))
+    for i, chain in enumerate(chains):
+        run.tell("mask chains", i, len(chains))
+        variants[chain] = mask.apply_chain(outline, chain)
+    chain = made.facts.get("mask_chain")
+    if chain in variants and np.array_equal(variants[chain], in_use) and _chosen(settings) != IN_USE:
+        del variants[IN_USE]  # it is one of the others
+    if settings.auto_keypoint and found is not None:
+        upstream = person.find(
+            run, "keypoints", clip, found, weights, chances, settings.compile_sam, f"the variant {AUTO_KEYPOINT}"
+        )
+        variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
+    return variants
+
+
+def _write_inputs(
+    run: runs.Run,
+    made: inputs.AnimateInputs,
+    clip: media.Clip,
+    masks: tuple[np.ndarray, np.ndarray] | None,
+) -> None:
+    """Write the inputs anew with outline and mask ([T, H, W], bool) and with corrections; all else is copied as it is in use."""
+    replayed = _replayed(run, made)
+    corrections = replayed.pose
+    anew = (inputs.REPLACE_ONLY if masks else ()) + (pose_videos.VIDEOS if corrections else ())
+    for name, file in made.files.items():
+        if name not in anew:
+            export = inputs.EXPORTS[name][0] if name in inputs.EXPORTS else file.name
+            for path in {file, made.folder / export}:
+                files.copy(path, run.path(path.name))
+    for name in (inputs.DRIVING, *inputs.EDITED, *(() if corrections else (inputs.KEYPOINTS,))):
+        if (made.folder / name).is_file():
+            files.copy(made.folder / name, run.path(name))
+    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "own", "preview") if name in made.facts}
+    if corrections:
+        kept |= pose_videos.rewrite(run, made, corrections)
+    if masks:
+        outline, chosen = masks
+        mask.check("the mask", chosen, made.keypoints())
+        inputs.write_masks(run, outline, chosen, made.fps)
+        inputs.write_pair(run, "background_video", _blanked(run, clip, chosen), made.fps)
+    inputs.write_facts(
+        run.folder,
+        mode=made.mode,
+        clip_height=clip.height,
+        clip_width=clip.width,
+        run=run.id,
+        parent=made.facts.get("run"),
+        mask_chain=made.facts.get("mask_chain") if run.settings.mask_chain is None else run.settings.mask_chain,
+        by_hand=[*made.facts.get("by_hand", ()), *run.manifest.get("by_hand", ())],
+        **decisions.facts(made, replayed if run.settings.edits else None, run.manifest.get("asked_chain")),
+        **kept,
+    )
+    inputs.record(run)
+    run.add_artefact("inputs", inputs.FACTS)
+
+
+def outline_of(made: inputs.AnimateInputs) -> np.ndarray:
+    """Return the person's mask from before the chain, the one in use where there is no other: [T, H, W], bool."""
+    outline = made.person_mask()
+    return made.mask() if outline is None or made.files["mask_video"].suffix == ".mp4" else outline
+
+
+def finder(
+    run: person.Listener,
+    clip: media.Clip,
+    found: np.ndarray | None,
+    weights: sam2_weights.Weights | None,
+    chances: Sequence[np.ndarray] | None,
+    compile_sam: Literal["auto"] | bool,
+) -> strokes.Find:
+    """Return what finds the mask of clicks in a stretch of the clip; arguments as those of `person_masks.find`."""
+
+    def find(frames: range, prompts: Prompts) -> np.ndarray:
+        assert found is not None  # they are looked for wherever something was clicked
+        stretch = slice(frames.start, frames.stop)
+        likely = None if chances is None else chances[stretch]
+        return person.find(run, prompts, clip.at(stretch), found[stretch], weights, likely, compile_sam)
+
+    return find
+
+
+def _chosen(settings: config.InspectSettings) -> str | None:
+    """Return the variant that new inputs hold, None where none are written."""
+    if settings.mask_chain is not None:
+        return settings.mask_chain or OUTLINE
+    return IN_USE if settings.edits is not None else None
+
+
+def _is_to_be_applied(path: Path, opened: inputs.AnimateInputs) -> bool:
+    """Return whether a file holds decisions, or inputs were made of those that it held once."""
+    if not path.is_file():
+        return False
+    if not decisions.read(opened, path).empty:
+        return True
+    return decisions.origin(opened).applied is not None or decisions.last_applied(path) is not None
+
+
+def _asked_chain(settings: config.InspectSettings, decided: edits.Edits, found: decisions.Origin) -> str | None:
+    """Return the chain of the settings, else the one that the inputs were made with, unless another was decided since."""
+    held = found.applied.mask_chain if found.applied else None
+    inherits = settings.mask_chain is None and settings.edits is not None and decided.mask_chain == held
+    return found.asked_chain if inherits else settings.mask_chain
+
+
+def _decided(path: Path, made: inputs.AnimateInputs, opened: inputs.AnimateInputs | None) -> tuple[edits.Edits, bool]:
+    """Return decisions that can be replayed, and whether masks are found anew for them: clicks, or strokes that are carried.
+
+    Raises:
+        SettingsError: decisions that do not fit the inputs, are not finished, or none.
+    """
+    try:
+        decided = decisions.read(made, path)
+        if decided.empty and opened is not None and not _is_to_be_applied(path, opened):
+            raise ValueError(f"edits must hold a decision, got none in {path.name}; make one in 20_inspect")
+        if made.mode == "animate" and decided.of_the_mask:
+            raise ValueError(
+                f"edits must change the pose only for inputs of animate, which have no mask, got {decided.describe()[0]}"
+            )
+        if decided.pose:
+            pose_videos.rewritten(made, decided.pose)
+        prompts = strokes.to_find(decided, outline_of(made))[1] if made.mode == "replace" else edits.NO_POINTS
+        check_finished(prompts, path.name)
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+    return decided, any(prompts)
+
+
+def _replayed(run: runs.Run, made: inputs.AnimateInputs) -> edits.Edits:
+    """Return the decisions that a run replays, none where it replays none."""
+    return decisions.read(made, run.path(REPLAYED)) if run.settings.edits else edits.Edits()
+
+
+def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the background video's frames, [H, W, 3], uint8 RGB."""
+    for t, (frame, hidden) in enumerate(zip(clip, chosen, strict=True)):
+        run.tell("background", t, len(clip))
+        yield mask.blank_out(frame, hidden)
+
+
+def _kept(settings: config.InspectSettings, found: decisions.Origin) -> targets.Kept:
+    """Return what `save_path` may not be: what the settings name, the inputs that were opened and those they come from."""
+    trail = {f"the inputs {config.shown(each.folder)}": each.folder for each in found.trail}
+    return targets.kept(settings, beside=targets.Kept(trail))
+
+
+def _existing(name: str, path: Path) -> Path:
+    full = config.absolute(path)
+    if not full.is_file():
+        raise FileNotFoundError(
+            f"{name} must be a file, got {path}, which does not exist (relative paths start at the project root)"
+        )
+    return full
+
+
+def _clip(run: runs.Run, made: inputs.AnimateInputs) -> media.Clip | None:
+    """Return the working clip: the inputs' own, or the one that this run made of the film."""
+    own = run.path(inputs.DRIVING)
+    return made.driving() or (media.open_clip(own) if own.is_file() else None)
+
+
+def _open_film(path: Path, made: inputs.AnimateInputs) -> media.Clip:
+    """Open the film that a folder of other tools was made from, at the folder's rate.
+
+    Raises:
+        ValueError: another length or shape than the folder's pose video.
+    """
+    film = media.open_clip(path, fps=made.fps)
+    if len(film) != made.num_frames:
+        raise ValueError(
+            f"driving_video must have {made.num_frames} frames at {float(made.fps):.4g} per second, as the inputs have, got "
+            f"{len(film)}; use the film that they were made from"
+        )
+    if made.mode == "replace" and abs(film.width / film.height * made.height / made.width - 1) > 0.05:
+        raise ValueError(
+            f"driving_video must have the shape of the inputs ({made.height}x{made.width}), got {film.height}x{film.width}; "
+            "use the film that they were made from"
+        )
+    return film
+
+
+def _sized(film: media.Clip, made: inputs.AnimateInputs) -> Iterator[np.ndarray]:
+    """Yield the film's frames at the inputs' size in replace, as they are in animate."""
+    for frame in film:
+        replacing = made.mode == "replace" and frame.shape[:2] != (made.height, made.width)
+        yield cv2.resize(frame, (made.width, made.height), interpolation=cv2.INTER_AREA) if replacing else frame

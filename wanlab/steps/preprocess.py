@@ -1,0 +1,375 @@
+"""Step 10: a driving video and a reference image → the folder of inputs that generation reads.
+
+run = preprocess.start(settings)     # sizes, hashes, the run folder; nothing is worked on yet
+inputs = preprocess.work(run)        # keypoints → pose drawings, face crops → files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wanlab import config, inputs, mask, media, official, runs
+from wanlab.files import fingerprints, targets
+from wanlab.inputs import copies, pose_videos
+from wanlab.mask import prompts, sam2_weights
+from wanlab.mask.person import find as find_person
+from wanlab.mask.person import takes_sam2
+from wanlab.media import resize
+from wanlab.model import checkpoints
+from wanlab.official.clone import PREPROCESS, Clone, find_checkpoint, find_clone, fingerprint, read_checkpoint
+from wanlab.pose import detection, people
+from wanlab.runs import artefacts
+from wanlab.steps import preview
+
+RESULT_VERSION = 4  # raise it when the same settings come to mean another result
+MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
+OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
+
+
+def start(settings: config.PreprocessSettings, made_for: str | None = None) -> runs.Run:
+    """Resolve the settings and find or make the run folder; print what size will come out.
+
+    Args:
+        settings: what was asked for.
+        made_for: id of the run that makes this one for itself; None: somebody asked for it.
+
+    Raises:
+        FileNotFoundError, ValueError: if an input is missing or cannot be used, before anything is worked on.
+    """
+    _refuse_contradictions(settings)
+    if settings.save_path is not None:
+        copies.check(settings.save_path, targets.kept(settings))
+    resolved, models, notes = _resolve_official(settings) if settings.backend == "wan22" else _resolve(settings)
+    replacing = settings.mode == "replace"
+    given = {
+        name: _existing(resolved, name)
+        for name in ("driving_video", "reference_image", "mask_source", *OWN_VIDEOS)
+        if isinstance(getattr(resolved, name), Path)
+    }
+    try:  # whatever is wrong with the files is said before a run is made
+        whole, left_out = _open_clip(resolved), ()
+        if settings.preview:
+            resolved, left_out = preview.at_film(resolved, whole)
+        clip = _open_clip(resolved)
+        mask.parse_chain(resolved.mask_chain or "")
+        image = media.open_image(given["reference_image"]).pixels
+        height, width = output_size(resolved, clip, image)
+        _check_own(given, clip, len(whole), height, width)
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+    run = runs.open_run(
+        "preprocess",
+        resolved,
+        inputs={
+            name: {"file": config.shown(path), "sha256": fingerprints.of_file(path)} for name, path in given.items()
+        },
+        models=models,
+        result_version=RESULT_VERSION,
+        preview=left_out,
+        fresh=settings.fresh,
+        made_for=made_for,
+    )
+    run.asked = settings
+    run.add_notes(*notes)
+    if settings.preview and not left_out:
+        run.add_notes(f"preview leaves nothing out: the clip has {len(clip)} frames, no more than a second")
+    run.add_notes(
+        f"resolution {resolved.resolution} is an area: with the shape of the "
+        + (f"film ({clip.height}x{clip.width}) " if replacing else f"reference ({image.shape[0]}x{image.shape[1]}) ")
+        + f"the result is {height}x{width} (height x width)"
+    )
+    return run
+
+
+def output_size(settings: config.PreprocessSettings, clip: media.Clip, reference: np.ndarray) -> tuple[int, int]:
+    """Return (height, width) of the result in pixels, about the area of `resolution`.
+
+    Its shape is the reference's in animate, where the character keeps its own picture, and the film's in replace.
+    """
+    shape = (clip.height, clip.width) if settings.mode == "replace" else reference.shape
+    return resize.area_size(shape[0], shape[1], _area(settings))
+
+
+def work(run: runs.Run) -> inputs.AnimateInputs:
+    """Detect, draw, crop and write everything into the run folder; a completed run is only read.
+
+    Raises:
+        ValueError: if no frame of the driving video shows a person, or the mask is empty or inverted.
+        ScriptFailedError: if the official script fails.
+    """
+    if not run.completed:
+        with run.working() as unfinished:
+            if unfinished and run.settings.backend == "wan22":
+                official.preprocess(run, _clone(run.settings))
+            elif unfinished:
+                _work(run, run.settings)
+    else:
+        restore(run)
+    made = inputs.read(run.folder)
+    if run.settings.save_path is not None and run.preview:
+        print(f"a preview is not copied to save_path; it is {config.shown(run.folder)}")
+    elif run.settings.save_path is not None:
+        copies.write(run.folder, run.settings.save_path, targets.kept(run.settings))
+        print(f"inputs copied to {run.settings.save_path}")
+    return made
+
+
+def restore(run: runs.Run) -> None:
+    """Make files of a completed run again that are missing or damaged; what somebody else put there stays.
+
+    Exports are made from their masters. Masters are made by preprocessing anew, in a folder of its own for a while.
+
+    Raises:
+        FileNotFoundError: if a film or picture that it was made from is gone or another one.
+    """
+    wrong = artefacts.damaged(run)
+    left = inputs.restore_exports(run, wrong)
+    if left:
+        artefacts.restore(run, left, lambda: _again(run, left))
+    inputs.note_restored(run, wrong)
+
+
+def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
+    """Preprocess once more with a run's settings, for it."""
+    given = run.given()
+    for name, facts in run.manifest["inputs"].items() if run.asked is None else ():
+        path = config.placed(given[name])
+        if not path.is_file() or fingerprints.of_file(path) != facts["sha256"]:
+            raise FileNotFoundError(
+                f"{run.id} must be whole, but {', '.join(map(str, wrong.values()))}, and {facts['file']}, from which it was "
+                "made, is gone or changed; make the inputs again: wanlab preprocess --driving_video … --reference_image …"
+            )
+    settings = run.asked or config.PreprocessSettings.build(_asked(given))
+    other = start(settings.replaced(fresh=True, save_path=None), made_for=run.id)
+    work(other)
+    return other
+
+
+def _asked(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that resolve to those of a manifest: what must be left out where it takes no part is."""
+    dropped = set(MASK_SETTINGS) if resolved["mode"] != "replace" else set()
+    if resolved.get("sam_checkpoint") == "none" and (
+        resolved.get("mask_video") or not takes_sam2(resolved["mask_source"])
+    ):
+        dropped.add("sam_checkpoint")
+    paths = {name: config.placed(resolved[name]) for name in config.PreprocessSettings.paths() if resolved.get(name)}
+    found = {name: path for name, path in paths.items() if path.exists()}
+    return {name: found.get(name, value) for name, value in resolved.items() if name not in dropped}
+
+
+def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
+    own = {
+        name: media.open_clip(config.absolute(path), max_frames=settings.max_frames)
+        for name in OWN_VIDEOS
+        if (path := getattr(settings, name))
+    }
+    for name, given in own.items():
+        run.add_notes(f"{name} is your own, {given.info.path.name}")
+    with run.stage("read"):
+        clip = _open_clip(settings)
+        run.add_notes(*clip.notes)
+        opened = media.open_image(config.absolute(settings.reference_image))
+        run.add_notes(*opened.notes)
+        height, width = output_size(settings, clip, opened.pixels)
+        if settings.mode == "replace":
+            reference = resize.letterbox(opened.pixels, height, width)
+        else:
+            reference = resize.resize_by_area(opened.pixels, _area(settings))
+        media.write_image(run.path(inputs.REFERENCE), reference)
+        run.add_artefact("reference_image", inputs.REFERENCE, height=height, width=width)
+        sound = media.AudioStretch(clip.info.path, settings.start_s, float(len(clip) / clip.fps))
+        inputs.write_video(
+            run,
+            "driving_video",
+            inputs.DRIVING,
+            run.progress(_sized(clip, settings), "read", len(clip)),
+            clip.fps,
+            lossless=True,
+            audio=sound if clip.info.has_audio else None,
+        )
+    clip = media.open_clip(run.path(inputs.DRIVING))  # from here on the working clip
+    with run.stage("keypoints"):
+        found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps))
+        if len(found.no_person) == len(clip) and not {"pose_video", "face_video"} <= set(own):
+            raise ValueError(
+                f"driving_video must show a person, got none in its {len(clip)} frames; use a film with one person who is at least a quarter of the picture high"
+            )
+        of_reference = detection.detect_image(reference)
+        if of_reference.no_person:
+            run.add_notes(
+                "no person was found in reference_image: the character is used as it is, without a sketch of its skeleton"
+            )
+        run.add_notes(*found.notes)
+    boxes = pose_videos.write(
+        run,
+        clip,
+        found.keypoints,
+        height,
+        width,
+        {name: own[name] for name in pose_videos.VIDEOS if name in own},
+        boxes=found.boxes,
+        reference_keypoints=of_reference.keypoints[0],
+    )
+    run.add_artefact(
+        "keypoints", inputs.KEYPOINTS, frames=len(clip), no_person=list(found.no_person), cuts=list(found.cuts)
+    )
+    if settings.mode == "replace":
+        with run.stage("mask"):
+            if "mask_video" in own:
+                person = final = mask.read_mask(own["mask_video"].info.path)[: len(clip)]
+            else:
+                weights, _ = sam2_weights.choose(settings.sam_checkpoint)
+                person = find_person(
+                    run, settings.mask_source, clip, found.keypoints, weights, compile_sam=settings.compile_sam
+                )
+                final = mask.apply_chain(person, settings.mask_chain or "")
+            mask.check("mask_video" if "mask_video" in own else "the mask", final, found.keypoints)
+            inputs.write_masks(run, person, final, clip.fps)
+            blank = (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True))
+            inputs.write_pair(run, "background_video", own.get("background_video") or blank, clip.fps)
+    with run.stage("facts"):
+        inputs.write_facts(
+            run.folder,
+            mode=settings.mode,
+            clip_height=clip.height,
+            clip_width=clip.width,
+            run=run.id,
+            parent=None,
+            no_person=list(found.no_person),
+            no_face=list(boxes.filled),
+            cuts=list(found.cuts),
+            **({"preview": list(run.preview)} if run.preview else {}),
+            mask_chain=settings.mask_chain,
+            own=[name for name in pose_videos.VIDEOS if name in own],
+        )
+        run.add_artefact("inputs", inputs.FACTS)
+
+
+def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
+    """Return the settings with every `None` filled in, the fingerprints of what will be used, and what a reader must know."""
+    checkpoint = checkpoints.find(settings.checkpoint)
+    chain = settings.mask_chain
+    source, weights, passed_over = _mask_source(settings, checkpoint.folder)
+    resolved = settings.replaced(
+        resolution=settings.resolution or checkpoint.recommended["resolution"],
+        retarget=bool(settings.retarget),
+        mask_source=source,
+        sam_checkpoint=weights.file if weights else "none",
+        mask_chain=mask.DEFAULT_CHAIN
+        if settings.mode == "replace" and chain is None and settings.mask_video is None
+        else chain,
+        checkpoint=checkpoint.folder,
+    )
+    return resolved, people.fingerprints() | ({weights.name: weights.sha256()} if weights else {}), passed_over
+
+
+def _resolve_official(
+    settings: config.PreprocessSettings,
+) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
+    """Do the same for the official script; check clone, interpreter and checkpoint."""
+    replacing = settings.mode == "replace"
+    checkpoint = read_checkpoint(
+        find_checkpoint(settings.checkpoint, PREPROCESS, replacing=replacing, flux=settings.use_flux)
+    )
+    resolved = settings.replaced(
+        resolution=settings.resolution or checkpoint.recommended["resolution"],
+        retarget=not replacing and settings.retarget is not False,
+        mask_chain=official.MASK_CHAIN if replacing and settings.mask_chain is None else settings.mask_chain,
+        checkpoint=checkpoint.folder,
+    )
+    clone = _clone(resolved)
+    models = {
+        "Wan2.2": clone.commit,
+        "process_checkpoint": fingerprint(checkpoint.folder, PREPROCESS, flux=settings.use_flux),
+    }
+    return resolved, models, (f"the official script makes these inputs: {clone.describe()}",)
+
+
+def _clone(settings: config.PreprocessSettings) -> Clone:
+    arguments = official.preprocess_arguments(
+        settings, config.absolute(settings.checkpoint or ""), config.project_root()
+    )
+    return find_clone(settings, PREPROCESS, arguments)
+
+
+def _mask_source(
+    settings: config.PreprocessSettings, checkpoint: Path
+) -> tuple[str | Path, sam2_weights.Weights | None, tuple[str, ...]]:
+    """Return what finds the person, SAM2's weights if they take part in it, and sentences about files passed over."""
+    source = settings.mask_source
+    if settings.mode != "replace" or settings.mask_video is not None or not takes_sam2(source):
+        return source, None, ()
+    weights, notes = sam2_weights.choose(settings.sam_checkpoint, checkpoint=checkpoint)
+    if source == "official" and weights is None:
+        raise config.SettingsError(
+            f"mask_source official needs SAM2's weights, which are not here; use keypoints, or get them: {sam2_weights.DOWNLOAD}"
+        )
+    return {"auto": "keypoints" if weights else "segmenter"}.get(str(source), source), weights, notes
+
+
+def _refuse_contradictions(settings: config.PreprocessSettings) -> None:
+    defaults = type(settings).model_fields
+    given = [name for name in MASK_SETTINGS if getattr(settings, name) != defaults[name].default]
+    if settings.mode != "replace" and given:
+        raise config.SettingsError(
+            f"{' and '.join(given)} must be left out in animate, which has no mask; use mode replace"
+        )
+    if "mask_video" in given and {"mask_source", "mask_chain"} & set(given):
+        raise config.SettingsError(
+            "mask_video is the finished mask, so mask_source and mask_chain must be left out; to work a chain on a mask "
+            "of your own, name it as mask_source"
+        )
+    if "sam_checkpoint" in given and ("mask_video" in given or not takes_sam2(settings.mask_source)):
+        raise config.SettingsError(
+            "sam_checkpoint must be left out where SAM2 takes no part: with mask_video, a mask video as mask_source, and segmenter"
+        )
+
+
+def _existing(settings: config.PreprocessSettings, name: str) -> Path:
+    path = getattr(settings, name)
+    full = config.absolute(path)
+    if not full.is_file():
+        what = "is a folder" if full.is_dir() else "does not exist"
+        words = "".join(f"{word}, " for word in settings.words(name))
+        raise FileNotFoundError(
+            f"{name} must be {words + 'or ' if words else ''}a file, got {path}, which {what} (relative paths start at the project root)"
+        )
+    return full
+
+
+def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int) -> None:
+    """Refuse files of the user's that do not fit the working clip or the result; videos have the `whole` clip's frames."""
+    for name in ("mask_source", *OWN_VIDEOS):
+        path = given.get(name)
+        if path is None:
+            continue
+        if path.suffix == ".json":
+            prompts.read(path, len(clip), height, width)
+            continue
+        side = inputs.FACE_SIZE
+        size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}
+        inputs.check_video(name, media.probe_video(path), num_frames=whole, fps=clip.fps, **size)
+
+
+def _sized(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:
+    """Yield the working clip's frames: as they are in animate, at the result's size in replace."""
+    for frame in clip:
+        yield resize.resize_by_area(frame, _area(settings)) if settings.mode == "replace" else frame
+
+
+def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
+    return media.open_clip(
+        config.absolute(settings.driving_video),
+        start_s=settings.start_s,
+        max_frames=settings.max_frames,
+        fps=settings.fps,
+    )
+
+
+def _area(settings: config.PreprocessSettings) -> int:
+    assert settings.resolution is not None  # resolved by start
+    return resize.area_of(settings.resolution)

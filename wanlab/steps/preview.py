@@ -1,0 +1,74 @@
+"""Quick looks (`preview`): what they leave out, and inputs made smaller for them.
+
+A preview only ever caps: what lies below stays as it is, so that one command with `--preview` more is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from wanlab import config, inputs, media, runs
+from wanlab.inputs.shrink import FOLDER
+from wanlab.media import resize
+from wanlab.model import checkpoints
+
+STEPS = 8  # of the 20 to 40 that are customary
+RESOLUTION = "832 480"  # the smaller of the two areas that Wan2.2-Animate is made for
+NOT_MEASURED = "no metrics: its numbers would not compare with a result's"
+
+
+class Look(NamedTuple):
+    """How a generation is cut down: its settings, the (height, width) in pixels of the picture, a phrase per thing left out."""
+
+    settings: config.GenerateSettings
+    height: int
+    width: int
+    left_out: tuple[str, ...]
+
+
+def at_film(settings: config.PreprocessSettings, clip: media.Clip) -> tuple[config.PreprocessSettings, tuple[str, ...]]:
+    """Return the settings that work on the first second of a clip only, and what that leaves out; a short clip is whole.
+
+    The size stays: points clicked on a preview and frame numbers hold for the whole clip too.
+    """
+    second = max(1, round(clip.fps))
+    if len(clip) <= second:
+        return settings, ()
+    return settings.replaced(max_frames=second), (f"max_frames {second} instead of {len(clip)} (the first second)",)
+
+
+def at_generation(
+    settings: config.GenerateSettings, made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
+) -> Look:
+    """Return how a generation with these resolved settings is cut down: first segment, a smaller area, fewer steps.
+
+    Neither steps nor area exceed what the checkpoint recommends: a miniature stays as small as it is.
+    """
+    whole = min(made.num_frames, settings.max_frames or made.num_frames)
+    length, overlap = settings.segment_frame_length or 0, settings.prev_segment_conditioning_frames or 0
+    frames = min(whole, length)
+    shortest = max(frames + (1 - frames) % 4, overlap + 4)  # 4n + 1, and more than what a segment takes over
+    caps = {
+        "num_inference_steps": min(STEPS, checkpoint.recommended["num_inference_steps"]),
+        "max_frames": frames,
+        "segment_frame_length": shortest,
+    }
+    reasons = {"max_frames": " (the first segment)", "segment_frame_length": " (as short as these frames)"}
+    now = {**settings.model_dump(include=set(caps)), "max_frames": whole}
+    lower = {name: cap for name, cap in caps.items() if cap < now[name]}
+    left_out = [f"{name} {cap} instead of {now[name]}{reasons.get(name, '')}" for name, cap in lower.items()]
+    area = min(map(resize.area_of, (RESOLUTION, checkpoint.recommended["resolution"])))
+    height, width = made.height, made.width
+    if height * width > area:
+        height, width = resize.area_size(height, width, area)
+        left_out.append(f"{height}x{width} instead of {made.height}x{made.width} (height x width)")
+    return Look(settings.replaced(**lower), height, width, (*left_out, NOT_MEASURED))
+
+
+def inputs_of(run: runs.Run, folder: Path | None = None) -> inputs.AnimateInputs:
+    """Return the inputs that a generation reads: those made smaller for it, else those of `folder`; None: wherever they are."""
+    smaller = run.folder / FOLDER
+    if smaller.is_dir():
+        return inputs.read(smaller)
+    return inputs.of_run(run) if folder is None else inputs.read(folder)

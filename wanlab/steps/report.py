@@ -1,0 +1,344 @@
+"""Step 50: one run of 30_generate, a sweep, or several runs, and what they were made from → one page to share.
+
+run = report.start(settings)
+story = report.gather(run)           # the runs, their inputs, their files
+report.overview(story); report.settings_table(story); …   # each shows one part
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from IPython.display import HTML
+
+from wanlab import config, inputs, media, runs, viz
+from wanlab.results import compare
+from wanlab.results.compare import RESULT
+from wanlab.steps import generate, inspect, preview
+from wanlab.viz import player
+
+RESULT_VERSION = 2  # raise it when the same settings come to mean another result
+
+
+@dataclasses.dataclass(frozen=True)
+class Story:
+    """What a report tells.
+
+    Attributes:
+        title: heading.
+        folder: of the report, where links start.
+        chosen: the runs that were asked for: of 30_generate or 40_sweep.
+        entries: every generation among them, as `comparison.entries`.
+        results: the finished ones by title.
+        before: the runs that the first one's inputs came from, the oldest first; those that are gone are missing.
+        inputs: what the first one was made from.
+    """
+
+    title: str
+    folder: Path
+    chosen: tuple[runs.Run, ...]
+    entries: list[compare.Entry]
+    results: Mapping[str, runs.Run]
+    before: tuple[runs.Run, ...]
+    inputs: inputs.AnimateInputs
+
+    @property
+    def first(self) -> runs.Run:
+        """The first finished generation."""
+        return next(iter(self.results.values()))
+
+    @property
+    def single(self) -> bool:
+        """Whether there is only one generation to tell of."""
+        return len(self.entries) == 1
+
+
+def start(settings: config.ReportSettings) -> runs.Run:
+    """Find the runs to report on and make the report's own folder.
+
+    Raises:
+        FileNotFoundError: if there is no such run, or none of it is finished.
+    """
+    chosen = [_latest() if place == "latest" else runs.find_run(place) for place in settings.run]
+    for run in chosen:
+        if run.manifest["step"] not in ("generate", "sweep") or not compare.finished(compare.entries([run])):
+            raise FileNotFoundError(
+                f"run must be a completed run of 30_generate or 40_sweep, got {run.id} ({run.manifest['step']}, {run.status}); "
+                "finish it: wanlab generate or wanlab sweep"
+            )
+    entries = compare.entries(chosen)
+    for result in compare.finished(entries).values():
+        generate.restore(result)
+    chosen = [runs.Run(run.folder) for run in chosen]
+    first = chosen[0].manifest
+    title = f"{first['settings']['mode'] or first['step']} · {first['hash']}"
+    if len(entries) > 1:
+        title = f"{len(entries)} generations over {', '.join(compare.varied(entries)) or 'nothing'}"
+    previews = compare.previews(entries)
+    title = f"{'preview · ' if previews else ''}{settings.title or title}"
+    return runs.open_run(
+        "report",
+        settings.replaced(run=tuple(run.folder for run in chosen), title=title),
+        inputs={
+            run.id: {
+                "sha256": config.digest({key: run.manifest.get(key) for key in ("id", "ended", "artefacts", "points")})
+            }
+            for run in chosen
+        },
+        models={},
+        result_version=RESULT_VERSION,
+        parents=tuple(run.id for run in chosen),
+        preview=previews,
+    )
+
+
+def gather(run: runs.Run) -> Story:
+    """Collect the runs, their inputs and the runs that made them; the report is begun then, and completed with its page."""
+    with run.working():
+        run.stop_here()
+        chosen = tuple(runs.find_run(folder) for folder in run.settings.run)
+        entries = compare.entries(chosen)
+        results = compare.finished(entries)
+        first = next(iter(results.values()))
+        before = _ancestors(first)
+        made = preview.inputs_of(first)
+        return Story(run.settings.title, run.folder, chosen, entries, results, before, made)
+
+
+def _latest() -> runs.Run:
+    """Return the newest generation or sweep; a sweep stands for its points."""
+    found = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
+    points = {point.get("run") for run in found for point in run.manifest.get("points", ())}
+    found = [run for run in found if "order" in run.manifest or run.id not in points]  # older points do not say so
+    return runs.newest(found[::-1], "generate")
+
+
+def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:
+    """Return the runs whose files a run was made from, the oldest first."""
+    found: tuple[runs.Run, ...] = ()
+    for parent in run.manifest["parents"]:
+        with contextlib.suppress(FileNotFoundError):  # removed since
+            earlier = runs.find_run(parent)
+            found += (*_ancestors(earlier), earlier)
+    return found
+
+
+def overview(story: Story) -> HTML:
+    """Show title and one paragraph: what was made from what, how long it took, where the full files are."""
+    chosen, made = story.first.manifest["settings"], story.first.manifest["artefacts"]["video"]
+    sentence = (
+        f"{made['frames']} frames of {made['height']}x{made['width']} (height x width) at {_rate(made['fps'])} frames per second, "
+        f"mode {chosen['mode']}, checkpoint {chosen['checkpoint']}"
+    )
+    first = story.before[0].manifest["inputs"] if story.before else {}
+    files = {name: facts["file"] for name, facts in first.items() if "file" in facts}
+    if {"driving_video", "reference_image"} <= set(files):
+        sentence += f"; the person of {files['driving_video']} drives {files['reference_image']}"
+    if story.single:
+        link = f'<a href="{escape(_link(story.first, RESULT).as_posix())}">Full video</a> (beside this page in the outputs folder), '
+        end = f"{link}run {escape(story.first.id)}, {story.first.manifest['seconds_total']:.0f} s."
+    else:
+        values = [
+            f"{name}: {', '.join(dict.fromkeys(str(e['values'].get(name)) for e in story.entries))}"
+            for name in compare.varied(story.entries)
+        ]
+        end = f"{len(story.results)} of {len(story.entries)} generations finished. What differs: {escape('; '.join(values))}."
+    return HTML(f"<h1>{escape(story.title)}</h1><p>{escape(sentence)}.</p><p>{end}</p>")
+
+
+def videos(story: Story) -> Any:
+    """Play driver, background (in replace), pose and result side by side; several results in a grid, in step."""
+    if story.single:
+        result, made = media.open_clip(story.first.path(RESULT)), story.inputs
+        kept = made.video("background_video") if story.first.manifest["settings"]["mode"] == "replace" else None
+        shown = {"driving": made.driving(), "background": kept, "pose": made.video("pose_video"), "result": result}
+        viz.show_videos(shown, fps=result.fps)
+        return None
+    return player.grid(player_points(story.entries))
+
+
+def player_points(entries: Sequence[compare.Entry]) -> list[player.Point]:
+    """Return the entries that have a video as the grid player takes them; links start beside a page in a run folder."""
+    numbers = {entry.get("run"): number for number, entry in enumerate(entries, 1)}
+    values = {entry.get("run"): entry["values"] for entry in entries}
+    found = [
+        player.Point(
+            f"{numbers[run.id]} · {title}",
+            values[run.id],
+            media.open_clip(file),
+            run.manifest["artefacts"].get("video", {}).get("seams", ()),
+            _link(run, file.name),
+        )
+        for title, (run, file) in compare.videos(entries).items()
+    ]
+    return sorted(found, key=lambda point: int(point.title.split(" ")[0]))
+
+
+def frames(story: Story) -> Any:
+    """Show the result under its driver, the reference in front, both frames at each seam; of several, each one's frames."""
+    if not story.single:
+        return viz.contact_sheet(compare.clips(story.entries))
+    driving = story.inputs.driving() or story.inputs.video("pose_video")
+    seams = story.first.manifest["artefacts"]["video"]["seams"]
+    return viz.result_beside(driving, story.inputs.reference_image(), media.open_clip(story.first.path(RESULT)), seams)
+
+
+def numbers(story: Story) -> list[Any]:
+    """Show the metrics: of one result with what each cannot tell; of several as a table and plots."""
+    if story.single:
+        return [viz.metric_table(story.first.manifest.get("metrics", {}))]
+    return [viz.number_table(compare.table(story.entries)), *plots(story.entries)]
+
+
+def plots(entries: Sequence[compare.Entry]) -> list[Any]:
+    """Plot the metrics over what varies and against time; none where no entry is finished."""
+    table = compare.table(entries)
+    made = viz.metric_plots(table, compare.varied(entries)), viz.time_against_metrics(table)
+    return [plot for plot in made if plot is not None]
+
+
+def material(story: Story) -> Any:
+    """Show what went in: the film, pose drawings, face crops, in replace background and mask, and the reference."""
+    return viz.contact_sheet(story.inputs.clips(), reference=story.inputs.reference_image())
+
+
+def by_hand(story: Story) -> list[Any]:
+    """Show what was changed by hand in the inputs: in words, then the changed frames before and after; often nothing."""
+    shown: list[Any] = []
+    for run in story.before:
+        said = run.manifest.get("by_hand", ())
+        if not said:
+            continue
+        items = "".join(f"<li>{escape(each)}</li>" for each in said)
+        shown.append(HTML(f"<h3>Changed by hand</h3><ul>{items}</ul>"))
+        try:
+            seen = inspect.reopen(run)
+        except FileNotFoundError:
+            shown.append(HTML("<p>The inputs from before are gone, so there is no picture of the change.</p>"))
+            continue
+        masks = inspect.before_and_after(seen)
+        pictures = (
+            viz.video_changes(seen.clip, *inspect.videos_before_and_after(seen)),
+            viz.mask_changes(seen.clip, *masks, inspect.decided(seen)),
+        )
+        shown += [picture for picture in pictures if picture is not None]
+    return shown
+
+
+def confidence(story: Story) -> Any:
+    """Plot how sure the key points are over time."""
+    facts = story.inputs.facts
+    return viz.keypoint_confidence(
+        story.inputs.keypoints(), story.inputs.fps, facts.get("no_person", ()), facts.get("cuts", ())
+    )
+
+
+def settings_table(story: Story) -> HTML:
+    """Show the settings that differ from the defaults, and all of them folded away."""
+    parts = []
+    for run in (*story.before, *story.chosen):
+        notebook, model = config.NOTEBOOKS[run.manifest["step"]]
+        defaults = model.build({}).model_dump(mode="json")
+        chosen = {key: value for key, value in run.manifest["settings"].items() if key not in model.conveniences()}
+        changed = {key: (value, defaults.get(key)) for key, value in chosen.items() if value != defaults.get(key)}
+        parts.append(f"<h3>{notebook}</h3>")
+        parts.append(
+            viz.table(
+                ("setting", "here", "default"),
+                [(k, v, "as the checkpoint recommends" if d is None else d) for k, (v, d) in changed.items()],
+            ).data
+        )
+        parts.append(
+            f"<details><summary>all {len(chosen)} settings</summary>{viz.table(('setting', 'here'), chosen.items()).data}</details>"
+        )
+    return HTML("".join(parts))
+
+
+def notes(story: Story) -> HTML:
+    """Show what the runs said about their inputs and results."""
+    said = [note for run in (*story.before, *story.results.values()) for note in run.manifest["notes"]]
+    said += story.inputs.notes
+    return HTML(
+        "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(said)) + "</ul>"
+        if said
+        else "<p>Nothing to note.</p>"
+    )
+
+
+def times(story: Story) -> HTML:
+    """Show the seconds per stage and the peak memory of each run."""
+    rows = []
+    for run in (*story.before, *(story.chosen if len(story.chosen) == 1 else story.results.values())):
+        step = run.manifest["step"]
+        rows += [(f"{step}: {stage}", f"{seconds:.1f} s") for stage, seconds in run.manifest["seconds"].items()]
+        rows.append(
+            (
+                f"{step}: in all",
+                f"{run.manifest['seconds_total']:.1f} s, peak memory {run.manifest['peak_memory_bytes'] / 2**30:.1f} GiB",
+            )
+        )
+    return viz.table(("stage", "took"), rows)
+
+
+def provenance(story: Story) -> HTML:
+    """Show hashes of inputs and models, versions and machine: enough to tell whether another run is the same."""
+    rows: list[tuple[str, Any]] = []
+    for run in (*story.before, *story.chosen):
+        rows += [
+            (f"{run.manifest['step']}: {name}", f"{facts.get('file', '')} SHA-256 {facts['sha256']}")
+            for name, facts in run.manifest["inputs"].items()
+        ]
+    rows += [(f"model: {name}", fingerprint) for name, fingerprint in story.first.manifest["models"].items()]
+    about = story.first.manifest["environment"]
+    rows += [
+        ("wanlab", story.first.manifest["wanlab"]),
+        ("git commit", about.get("git_commit", "unknown")),
+        ("system", f"Python {about['python']}, {about['system']}"),
+    ]
+    rows += [
+        ("GPU", about.get("gpu", "none")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in about["versions"].items())),
+    ]
+    return viz.table(("what", "value"), rows)
+
+
+def command(story: Story) -> HTML:
+    """Show the commands that repeat the runs exactly, every setting spelled out."""
+    lines, earlier = [], None
+    for run in story.before:
+        lines.append(_command(run, earlier))
+        earlier = run
+    lines += [_command(run, earlier) for run in story.chosen]
+    return HTML("<pre>" + escape("\n".join(lines)) + "</pre>")
+
+
+def _command(run: runs.Run, earlier: runs.Run | None) -> str:
+    model = config.NOTEBOOKS[run.manifest["step"]][1]
+    words = ["wanlab", run.manifest["step"]]
+    for name, value in {**run.manifest["settings"], **({"inputs": earlier.id} if earlier else {})}.items():
+        if name not in model.conveniences() and value is not None and value != []:
+            words += [f"--{name}", _flag_text(value)]
+    return shlex.join(words)
+
+
+def _flag_text(value: Any) -> str:
+    """Write a setting as the command line reads it: grids as YAML, several words with blanks between."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def _link(run: runs.Run, file: str) -> Path:
+    return Path("..") / run.id / file
+
+
+def _rate(fps: str) -> str:
+    top, _, bottom = fps.partition("/")
+    return f"{int(top) / int(bottom or 1):.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,47 @@
+"""Segments on disk: saved when finished, read when a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from wanlab import files, media
+from wanlab.model import segments
+from wanlab.runs import artefacts
+
+SEGMENTS = "segments"  # folder of finished segments while the run is not
+BEGUN = "begun.npy"  # in it, for a first segment that was stopped: what the model said in its steps
+
+
+def begun_velocities(folder: Path) -> np.ndarray | None:
+    """Return what the model said in the steps of a first segment that was stopped, None if none was."""
+    file = folder / BEGUN
+    return np.load(file, allow_pickle=False) if file.is_file() else None
+
+
+def save_segment(folder: Path, number: int, frames: np.ndarray, tail: np.ndarray, fps: Fraction) -> None:
+    """Save a segment losslessly; its tail comes last, so that where it is the segment is whole."""
+    if len(frames):
+        media.write_video(folder / f"{number:03d}.mkv", frames, fps, lossless=True)
+    files.write_array(folder / f"{number:03d}.npy", tail)
+
+
+def saved_frames(folder: Path, number: int) -> Iterator[np.ndarray]:
+    file = folder / f"{number:03d}.mkv"
+    return iter(media.open_clip(file)) if file.is_file() else iter(())
+
+
+def num_finished(folder: Path, cut: segments.SegmentPlan) -> int:
+    """Return how many segments are finished, from the first on, with all their frames."""
+    for number, (start, end) in enumerate(cut.windows):
+        new = min(end, cut.num_frames) - start - (cut.overlap if number else 0)
+        try:
+            np.load(folder / f"{number:03d}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return number
+        if new > 0 and not artefacts.is_whole_video(folder / f"{number:03d}.mkv", new):
+            return number
+    return len(cut.windows)

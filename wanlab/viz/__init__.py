@@ -1,0 +1,52 @@
+"""Pictures, plots, tables and players for notebooks and reports. Writes no file, prints nothing."""
+
+from wanlab.viz.masks import (
+    MASK_CELL,
+    MASK_NUMBERS,
+    MASK_VIEWS,
+    REGIONS,
+    Layer,
+    View,
+    background,
+    difference,
+    frame_sheet,
+    leak,
+    marked,
+    mask_changes,
+    mask_views,
+    overlay,
+)
+from wanlab.viz.player import show_videos
+from wanlab.viz.plots import (
+    PARTS,
+    keypoint_confidence,
+    mask_curves,
+    metric_plots,
+    pareto,
+    pose_timeline,
+    segment_plan,
+    time_against_metrics,
+)
+from wanlab.viz.sheets import contact_sheet, reference_sketch, result_beside, video_changes
+from wanlab.viz.style import (
+    CELL,
+    COLUMNS,
+    DPI,
+    ERASED_COLOUR,
+    JUMP_COLOUR,
+    LABEL_GAP,
+    LEAK_COLOUR,
+    LESS_COLOUR,
+    LINE_COLOURS,
+    LINE_STYLES,
+    MASK_COLOUR,
+    MISSING_COLOUR,
+    MORE_COLOUR,
+    OBJECT_COLOURS,
+    PAGE,
+    PART_COLOURS,
+    SEAM_COLOUR,
+    SURE_COLOUR,
+    UNSURE_COLOUR,
+)
+from wanlab.viz.tables import COMPACT, RUN_LINE, mask_table, metric_table, number_table, pose_faults, table

@@ -1,0 +1,134 @@
+"""The results of a sweep side by side in one page, playing in step.
+
+player.grid([player.Point("seed 1", {"seed": 1}, clip, seams=[33]), …])   # a notebook and a report show it
+
+Every video is a small preview inside the page; `assets/player.js` drives them by one clock that counts frames.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from IPython.display import HTML
+
+from wanlab import media
+
+INLINE_HEIGHT = 320  # pixels, the height of an inline video; the full files lie in the run folder
+
+
+def show_videos(videos: Mapping[str, media.Clip | None], fps: Fraction) -> None:
+    """Play videos side by side, made smaller: the notebook holds them, so it can be sent around.
+
+    Args:
+        videos: clips by name; None is left out.
+        fps: frames per second.
+    """
+    import imageio_ffmpeg
+    import mediapy
+
+    mediapy.set_ffmpeg(imageio_ffmpeg.get_ffmpeg_exe())
+    small = {name: [_inline_video(frame) for frame in clip] for name, clip in videos.items() if clip is not None}
+    mediapy.show_videos(small, fps=float(fps), height=INLINE_HEIGHT, columns=len(small), qp=26)
+
+
+def _inline_video(frame: np.ndarray) -> np.ndarray:
+    height = min(INLINE_HEIGHT, frame.shape[0] // 2 * 2)
+    width = max(2, round(frame.shape[1] * height / frame.shape[0] / 2) * 2)
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+
+
+HEIGHT = 480  # pixels, of a preview at most; the full files lie in the run folders
+ROOM = 240  # pixels, the side of a square as large as a cell of the grid: upright and wide videos get the same room
+
+
+class Point(NamedTuple):
+    """One result of a sweep.
+
+    title: what stands under the video. parameters: the settings in which results differ, by name.
+    video: a clip, or the file of one. seams: frames at which a segment begins.
+    link: the full file, relative to the page; None shows no link.
+    """
+
+    title: str
+    parameters: Mapping[str, Any]
+    video: media.Clip | Path
+    seams: Sequence[int] = ()
+    link: Path | None = None
+
+
+def grid(points: Sequence[Point]) -> HTML:
+    """Show results side by side, playing in step: scrub, loop over a seam, filter by setting, wipe between two.
+
+    All previews run at the first video's rate, so that frame n of one stands beside frame n of every other.
+
+    Args:
+        points: the results, in the order of the cells.
+
+    Returns:
+        one fragment with videos, style and script inside, which asks for nothing else.
+
+    Raises:
+        ValueError: no point, or a seam outside its video.
+        FileNotFoundError: if there is no such file.
+    """
+    if not points:
+        raise ValueError("points must hold at least one result, got none; run the sweep first")
+    clips = [p.video if isinstance(p.video, media.Clip) else media.open_clip(p.video) for p in points]
+    fps = clips[0].fps
+    results = "".join(_result(point, clip, fps) for point, clip in zip(points, clips, strict=True))
+    width = round(ROOM * max(clip.width / clip.height for clip in clips) ** 0.5)
+    return HTML(
+        f'<div class="wanlab-player" role="group" aria-label="{len(points)} results, playing in step" tabindex="0" '
+        f'data-fps="{float(fps)}" data-lm-suppress-shortcuts="true">\n'  # JupyterLab leaves the keys to the player
+        f"<style>\n{_asset('player.css')}</style>\n"
+        f'<div class="results" style="--room: {width}px">\n{results}</div>\n'
+        f"<script>\n{_asset('player.js')}</script>\n</div>"
+    )
+
+
+def _result(point: Point, clip: media.Clip, fps: Fraction) -> str:
+    outside = [seam for seam in point.seams if not 0 < seam < len(clip)]
+    if outside:
+        raise ValueError(
+            f"seams must lie inside the video of {len(clip)} frames, got {outside[0]} in {point.title}; "
+            f"use 1 to {len(clip) - 1}"
+        )
+    values = {name: str(value) for name, value in point.parameters.items()}
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in values.items())
+    link = f'<a href="{escape(quote(point.link.as_posix()))}">full size</a>' if point.link else ""
+    return (
+        f'<figure class="result" data-frames="{len(clip)}" data-seams="{[int(seam) for seam in point.seams]}" '
+        f'data-parameters="{escape(json.dumps(values))}">\n'
+        f'<video src="data:video/mp4;base64,{_preview(clip, fps)}" aria-label="{escape(point.title)}" '
+        "preload=auto muted playsinline controls></video>\n"
+        f'<figcaption><b class="title">{escape(point.title)}</b>{link}<dl>{listed}</dl></figcaption>\n</figure>\n'
+    )
+
+
+def _preview(clip: media.Clip, fps: Fraction) -> str:
+    """Encode a clip made smaller, in base64."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "preview.mp4"
+        media.write_video(path, _smaller(clip), fps, preview=True)
+        return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _smaller(clip: media.Clip) -> Iterator[np.ndarray]:
+    height = max(2, min(HEIGHT, clip.height) // 2 * 2)  # H.264 needs even sides
+    width = max(2, round(clip.width * height / clip.height / 2) * 2)
+    for frame in clip:
+        yield cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

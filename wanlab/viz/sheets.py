@@ -1,0 +1,172 @@
+"""Pictures to judge by: contact sheets, curves, plans, players. Each returns something that a notebook shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from IPython.display import Image
+from matplotlib.figure import Figure
+
+from wanlab import media, pose
+from wanlab.viz.style import CELL, COLUMNS, DPI, PAGE, SEAM_COLOUR, as_image, show_picture
+
+
+def contact_sheet(
+    videos: Mapping[str, media.Clip | None],
+    columns: int = COLUMNS,
+    marks: Mapping[int, str] | None = None,
+    reference: np.ndarray | None = None,
+) -> Image:
+    """Show frames spread over the clip, a row per video, frame numbers on top.
+
+    Args:
+        videos: clips of equal length by name; None is left out.
+        columns: frames to show.
+        marks: frames that are shown in any case (as many as `columns` of them), and the word beside their number.
+        reference: [H, W, 3], 0 to 255, uint8 RGB; shown in front.
+    """
+    shown = {name: clip for name, clip in videos.items() if clip is not None}
+    length = min(len(clip) for clip in shown.values())
+    marks = marks or {}
+    marked = [sorted(marks)[i] for i in spread(len(marks), columns)]
+    frames = sorted({*spread(length, columns), *marked})
+    return draw_sheet(
+        {name: count_frames_(clip, frames) for name, clip in shown.items()}, frames, reference, marks=marks
+    )
+
+
+def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip, seams: Sequence[int] = ()) -> Image:
+    """Show the result under its driver, the reference in front; both frames at each seam, a dashed line between them.
+
+    Args:
+        driving: the clip whose motion was taken over.
+        reference: [H, W, 3], 0 to 255, uint8 RGB.
+        video: the result, as long as `driving`.
+        seams: frames at which a segment begins; three at most are shown.
+    """
+    shown_seams = (
+        [seams[i] for i in np.unique(np.linspace(0, len(seams) - 1, min(3, len(seams))).astype(int))] if seams else []
+    )
+    frames = sorted({*spread(len(video), 6), *(t for seam in shown_seams for t in (seam - 1, seam))})
+    rows = {"driving": count_frames_(driving, frames), "result": count_frames_(video, frames)}
+    return draw_sheet(rows, frames, reference, shown_seams)
+
+
+def reference_sketch(
+    image: np.ndarray, keypoints: np.ndarray | None, edited: Mapping[str, np.ndarray] | None = None
+) -> Image:
+    """Show the reference, its skeleton over a dimmed copy, and what FLUX made of it and of the film's first frame.
+
+    Args:
+        image: [H, W, 3], 0 to 255, uint8 RGB.
+        keypoints: [133, 3], float32, x, y in pixels of the image, score; None in a folder of other tools.
+        edited: [H', W', 3], 0 to 255, uint8 RGB each, by name.
+    """
+    pictures = {"reference": image}
+    if keypoints is not None and keypoints[:, 2].any():
+        height, width = image.shape[:2]
+        scale = max(1, round(512 / height))  # a small picture would have a skeleton of one pixel
+        large = cv2.resize(image, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
+        meta = pose.to_meta(keypoints[None] * (scale, scale, 1), height * scale, width * scale)
+        pictures["its skeleton"] = pose.draw_frame(
+            meta.body[0], meta.left_hand[0], meta.right_hand[0], height * scale, width * scale, canvas=large // 3
+        )
+    pictures |= edited or {}
+    ratios = [picture.shape[1] / picture.shape[0] for picture in pictures.values()]
+    figure = Figure(figsize=(sum(ratios) * 3.2, 3.5), dpi=DPI, layout="constrained")
+    axes = figure.subplots(1, len(pictures), squeeze=False, width_ratios=ratios)[0]
+    for axis, (name, picture) in zip(axes, pictures.items(), strict=True):
+        show_picture(axis, picture)
+        axis.set_title(name, fontsize=9)
+    return as_image(figure, "The reference and its skeleton", "jpeg")
+
+
+def video_changes(
+    clip: media.Clip | None,
+    before: Mapping[str, media.Clip],
+    after: Mapping[str, media.Clip],
+    columns: int = COLUMNS,
+) -> Image | None:
+    """Show the frames in which videos changed most, before and after; None without a change.
+
+    Args:
+        clip: the working clip, shown above them.
+        before, after: clips of equal length, by the same names.
+        columns: frames to show.
+    """
+    shares = {
+        name: np.array([(a != b).mean() for a, b in zip(film, after[name], strict=True)])
+        for name, film in before.items()
+    }
+    changed = {name: share for name, share in shares.items() if share.any()}
+    if not changed:
+        return None
+    total = np.sum(
+        [share / share.max() for share in changed.values()], axis=0
+    )  # a skeleton has fewer pixels than a face
+    frames = sorted(t for t in np.argsort(-total, kind="stable")[:columns].tolist() if total[t])
+    rows = {"driving": count_frames_(clip, frames)} if clip is not None else {}
+    for name in changed:
+        rows |= {
+            f"{name} before": count_frames_(before[name], frames),
+            f"{name} after": count_frames_(after[name], frames),
+        }
+    return draw_sheet(rows, frames)
+
+
+def draw_sheet(
+    rows: Mapping[str, np.ndarray],
+    frames: Sequence[int],
+    reference: np.ndarray | None = None,
+    seams: Sequence[int] = (),
+    marks: Mapping[int, str] | None = None,
+    cell: float = CELL,
+) -> Image:
+    """Lay pictures out in bands as wide as a page, a line per row in each, the reference in front of the first.
+
+    Args:
+        rows: [n, H, W, 3], uint8 RGB, by name: the pictures of `frames`.
+        frames: their numbers.
+        reference: [H, W, 3], uint8 RGB.
+        seams: frames before which a dashed line is drawn.
+        marks: a word beside the number of a frame.
+        cell: inches, the height of a picture.
+    """
+    lead = 0 if reference is None else 1
+    widest = max(pictures.shape[2] / pictures.shape[1] for pictures in rows.values())
+    across = max(2, int(PAGE / (cell * widest)) - lead)
+    across = -(-len(frames) // -(-len(frames) // across))  # bands of equal length
+    bands = [range(i, min(i + across, len(frames))) for i in range(0, len(frames), across)]
+    size = (0.4 + (lead + across) * cell * widest * 1.04, len(bands) * (len(rows) * cell * 1.05 + 0.25) + 0.2)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    axes = figure.subplots(len(bands) * len(rows), lead + across, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for band, shown in enumerate(bands):
+        for row, (name, pictures) in enumerate(rows.items()):
+            line = axes[band * len(rows) + row, lead:]
+            for axis, i in zip(line, shown, strict=False):
+                t = frames[i]
+                show_picture(axis, pictures[i])
+                if row == 0:
+                    title = f"{t} {marks[t]}" if marks and t in marks else f"{t}"
+                    axis.set_title(title, fontsize=8, color=SEAM_COLOUR if t in seams or title != f"{t}" else "#333333")
+                if t in seams:
+                    axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
+            line[0].set_ylabel(name.replace(", ", "\n"), fontsize=8 if len(name) < 16 else 6)
+    if reference is not None:
+        axis = axes[len(rows) - 1, 0]
+        show_picture(axis, reference)
+        axis.set_title("reference", fontsize=8)
+    return as_image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(rows), "jpeg")
+
+
+def count_frames_(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
+    return clip.at(frames).read()
+
+
+def spread(length: int, count: int) -> list[int]:
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist() if length else []
