@@ -153,7 +153,9 @@ def _per_step(given: Mapping[str, Any], steps: Iterable[str]) -> dict[str, dict[
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="wanlab", description=wanlab.__doc__, epilog="exit status: 0 done, 1 the run failed, 2 bad parameters"
+        prog="wanlab",
+        description=(wanlab.__doc__ or "").splitlines()[0],
+        epilog="exit status: 0 done, 1 the run failed, 2 bad parameters",
     )
     parser.add_argument("--version", action="version", version=wanlab.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-TEMPORAL_STRIDE = 4  # frames of a latent, after the first
+TEMPORAL_STRIDE = 4  # frames that the VAE packs into a latent, after the first frame
 
 
 def snap(mask: np.ndarray, size: int = 16, *, hold: bool = False) -> np.ndarray:
@@ -28,9 +28,6 @@ def snap(mask: np.ndarray, size: int = 16, *, hold: bool = False) -> np.ndarray:
             group = slice(start, 1 if start == 0 else start + TEMPORAL_STRIDE)
             coarse[group] = coarse[group].any(axis=0)
     return coarse.repeat(size, axis=1).repeat(size, axis=2)[:, :height, :width]
-
-
-TEMPORAL_STRIDE = 4  # frames that the VAE packs into a latent, after the first frame
 
 
 def pack_mask(known: np.ndarray) -> np.ndarray:

@@ -491,8 +491,9 @@ def _seconds_per_call(point: Point) -> float | None:
             and run.manifest["settings"]["segment_frame_length"] == chosen.segment_frame_length
             and run.manifest["settings"]["checkpoint"] == config.shown(chosen.checkpoint or "")
         )
-        if alike and run.manifest.get("denoise_calls"):
-            return run.manifest["seconds"]["generate"] / run.manifest["denoise_calls"]
+        calls, seconds = run.manifest.get("denoise_calls"), run.manifest["seconds"].get("generate")
+        if alike and calls and seconds:  # a process that was killed leaves calls without their seconds
+            return seconds / calls
     return None
 
 

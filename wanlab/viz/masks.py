@@ -12,7 +12,7 @@ from IPython.display import Image
 from wanlab import media
 from wanlab.inputs import edits
 from wanlab.mask import metrics
-from wanlab.viz.sheets import count_frames_, draw_sheet, spread
+from wanlab.viz.sheets import draw_sheet, frames_at, spread
 from wanlab.viz.style import ERASED_COLOUR, LEAK_COLOUR, LESS_COLOUR, MASK_COLOUR, MORE_COLOUR, OBJECT_COLOURS
 
 MASK_CELL = 2.0  # inches, the height of a picture where masks are judged
@@ -38,7 +38,7 @@ def mask_views(
         print("these inputs hold no mask")
         return None
     frames = spread(len(clip), columns)
-    pictures = count_frames_(clip, frames)
+    pictures = frames_at(clip, frames)
     rows = {
         name: np.stack([view(*each) for each in zip(pictures, mask[frames], masks[base][frames], strict=True)])
         for name, mask in masks.items()
@@ -69,7 +69,7 @@ def mask_changes(
     share = (before != after).mean(axis=(1, 2))
     order = sorted(range(len(clip)), key=lambda t: (t not in edited, -share[t]))
     frames = sorted(t for t in order[:columns] if share[t] or t in edited)
-    pictures = count_frames_(clip, frames)
+    pictures = frames_at(clip, frames)
     rows = {
         "before": (overlay, before, before),
         "after": (overlay, after, after),

@@ -32,9 +32,7 @@ def contact_sheet(
     marks = marks or {}
     marked = [sorted(marks)[i] for i in spread(len(marks), columns)]
     frames = sorted({*spread(length, columns), *marked})
-    return draw_sheet(
-        {name: count_frames_(clip, frames) for name, clip in shown.items()}, frames, reference, marks=marks
-    )
+    return draw_sheet({name: frames_at(clip, frames) for name, clip in shown.items()}, frames, reference, marks=marks)
 
 
 def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip, seams: Sequence[int] = ()) -> Image:
@@ -50,7 +48,7 @@ def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip,
         [seams[i] for i in np.unique(np.linspace(0, len(seams) - 1, min(3, len(seams))).astype(int))] if seams else []
     )
     frames = sorted({*spread(len(video), 6), *(t for seam in shown_seams for t in (seam - 1, seam))})
-    rows = {"driving": count_frames_(driving, frames), "result": count_frames_(video, frames)}
+    rows = {"driving": frames_at(driving, frames), "result": frames_at(video, frames)}
     return draw_sheet(rows, frames, reference, shown_seams)
 
 
@@ -107,11 +105,11 @@ def video_changes(
         [share / share.max() for share in changed.values()], axis=0
     )  # a skeleton has fewer pixels than a face
     frames = sorted(t for t in np.argsort(-total, kind="stable")[:columns].tolist() if total[t])
-    rows = {"driving": count_frames_(clip, frames)} if clip is not None else {}
+    rows = {"driving": frames_at(clip, frames)} if clip is not None else {}
     for name in changed:
         rows |= {
-            f"{name} before": count_frames_(before[name], frames),
-            f"{name} after": count_frames_(after[name], frames),
+            f"{name} before": frames_at(before[name], frames),
+            f"{name} after": frames_at(after[name], frames),
         }
     return draw_sheet(rows, frames)
 
@@ -164,7 +162,7 @@ def draw_sheet(
     return as_image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(rows), "jpeg")
 
 
-def count_frames_(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
+def frames_at(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
     return clip.at(frames).read()
 
 
