@@ -27,7 +27,7 @@ def main(num_frames: int) -> None:
     time_calls(media, ("write_video", "_probe"), "video files", spent)
     sample = config.ASSETS / "sample"
     made = preprocess.work(
-        preprocess.start(
+        preprocess.prepare(
             config.PreprocessSettings.build(
                 {
                     "driving_video": sample / "half.mp4",
@@ -37,7 +37,7 @@ def main(num_frames: int) -> None:
             )
         )
     )
-    run = sweep.start(
+    run = sweep.prepare(
         config.SweepSettings.build(
             {"inputs": made.folder, "checkpoint": checkpoints.NANO, "grid": {"shift": [2.0, 3.0, 4.0, 5.0]}}
         )

@@ -57,7 +57,7 @@ from wanlab import config, viz
 from wanlab.steps import preprocess
 
 settings = config.from_notebook(config.PreprocessSettings)
-run = preprocess.start(settings)
+run = preprocess.prepare(settings)
 display(run.settings, run)
 
 # %% [markdown]

@@ -47,7 +47,7 @@ from wanlab.widgets.mask_editor import mask_editor
 from wanlab.widgets.pose_review import pose_review
 
 settings = config.from_notebook(config.InspectSettings)
-run = inspect.start(settings)
+run = inspect.prepare(settings)
 display(run.settings, run)
 seen = inspect.work(run)
 

@@ -56,7 +56,7 @@ from wanlab import config, viz
 from wanlab.steps import generate
 
 settings = config.from_notebook(config.GenerateSettings)
-run = generate.start(settings)
+run = generate.prepare(settings)
 display(run.settings, run)
 
 # %% [markdown]

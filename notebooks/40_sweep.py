@@ -62,7 +62,7 @@ from wanlab.steps import report, sweep
 from wanlab.viz import player
 
 settings = config.from_notebook(config.SweepSettings)
-run = sweep.start(settings)
+run = sweep.prepare(settings)
 display(run.settings, run)
 
 # %% [markdown]

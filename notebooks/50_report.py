@@ -29,7 +29,7 @@ from wanlab import config
 from wanlab.steps import report
 
 settings = config.from_notebook(config.ReportSettings)
-page = report.start(settings)
+page = report.prepare(settings)
 display(page)
 story = report.gather(page)
 report.overview(story)

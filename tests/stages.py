@@ -31,13 +31,13 @@ def work(stage: str, values: Mapping[str, Any]) -> None:
     """Do what a step's notebook does; a report through its notebook, which is what it makes."""
     settings = config.NOTEBOOKS[stage][1].build(values)
     if stage == "preprocess":
-        preprocess.work(preprocess.start(settings))
+        preprocess.work(preprocess.prepare(settings))
     elif stage == "inspect":
-        inspect.work(inspect.start(settings))
+        inspect.work(inspect.prepare(settings))
     elif stage == "generate":
-        generate.work(generate.start(settings))
+        generate.work(generate.prepare(settings))
     elif stage == "sweep":
-        run = sweep.start(settings)
+        run = sweep.prepare(settings)
         sweep.work(run)
         sweep.finish(run)
     elif notebook.execute(stage, NAMES[stage], values)[0]:

@@ -298,7 +298,7 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "outputs"))
     replayed = {"inputs": given, "edits": given / edits.EDITS, "auto_keypoint": False, "sam_checkpoint": "none"}
-    there = inspect.work(inspect.start(config.InspectSettings.build(replayed))).made
+    there = inspect.work(inspect.prepare(config.InspectSettings.build(replayed))).made
     assert here.folder != there.folder
     assert here.sha256() == there.sha256()
     assert here.mask().any()
@@ -322,7 +322,7 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     now = json.loads((given / edits.EDITS).read_text())
     edits.update(tmp_path / "never.json", points={"positive": [clicks[0]._asdict()]}, strokes=now["strokes"])
     replayed["edits"] = tmp_path / "never.json"  # the second click was never made
-    there = inspect.work(inspect.start(config.InspectSettings.build(replayed))).made
+    there = inspect.work(inspect.prepare(config.InspectSettings.build(replayed))).made
     assert here.sha256() == there.sha256()
 
 

@@ -364,12 +364,14 @@ def test_real_footage_goes_through(outputs: Path, shared_media: Path, film: str)
     """The real clip, and a driver with a reference of another aspect."""
     picture = shared_media / "animate_reference.jpeg"
     given = {"driving_video": shared_media / film, "reference_image": picture, "max_frames": FRAMES}
-    made = preprocess.start(config.PreprocessSettings.build(given))
+    made = preprocess.prepare(config.PreprocessSettings.build(given))
     preprocess.work(made)
     assert made.manifest["artefacts"]["keypoints"]["no_person"] == []
     quick = {"segment_frame_length": FRAMES, "num_inference_steps": 1, "guidance_scale": 1}
     video = generate.work(
-        generate.start(config.GenerateSettings.build({"inputs": made.folder, "checkpoint": checkpoints.NANO, **quick}))
+        generate.prepare(
+            config.GenerateSettings.build({"inputs": made.folder, "checkpoint": checkpoints.NANO, **quick})
+        )
     )
     reference = media.read_image(picture).shape
     assert len(video) == FRAMES

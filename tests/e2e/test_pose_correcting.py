@@ -65,7 +65,7 @@ def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inspect.Insp
     inputs.write_facts(
         place, mode="animate", clip_height=HEIGHT, clip_width=WIDTH, run="none", parent=None, no_face=[20]
     )
-    yield inspect.work(inspect.start(config.InspectSettings.build({"inputs": place})))
+    yield inspect.work(inspect.prepare(config.InspectSettings.build({"inputs": place})))
     patch.undo()
 
 
@@ -321,6 +321,6 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "outputs"))
     replayed = {"inputs": seen.parent.folder, "edits": seen.edits}
-    there = inspect.work(inspect.start(config.InspectSettings.build(replayed))).made
+    there = inspect.work(inspect.prepare(config.InspectSettings.build(replayed))).made
     assert here.sha256() == there.sha256() != seen.parent.sha256()
     np.testing.assert_array_equal(here.keypoints(), there.keypoints())

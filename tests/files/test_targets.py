@@ -163,7 +163,7 @@ def test_no_output_path_touches_what_is_the_users(with_results: Path) -> None:
         for text, said in cases.items():
             text = text.format(nano=checkpoints.NANO)
             error = outcome(
-                lambda text=text, over=overwrite: generate.start(
+                lambda text=text, over=overwrite: generate.prepare(
                     settings(with_results, output_path=typed(text), overwrite=over)
                 )
             )
@@ -174,7 +174,7 @@ def test_no_output_path_touches_what_is_the_users(with_results: Path) -> None:
 
 
 def finished(box: Path, **more: object) -> runs.Run:
-    run = generate.start(settings(box, **more))
+    run = generate.prepare(settings(box, **more))
     if not run.completed:
         with run.working():
             media.write_video(run.path(generate.MASTER), FRAMES, Fraction(8), lossless=True)
@@ -251,7 +251,7 @@ def test_what_came_to_lie_there_meanwhile_stays(box: Path) -> None:
 def test_a_folder_that_may_not_be_written_is_refused_at_once(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets.os, "access", lambda path, _: Path(path).name != "keep")  # root may write anywhere
     before = digest(box)
-    assert "that you may write to" in outcome(lambda: generate.start(settings(box, output_path=typed("keep/a.mp4"))))
+    assert "that you may write to" in outcome(lambda: generate.prepare(settings(box, output_path=typed("keep/a.mp4"))))
     keep = targets.Kept()
     assert "that you may write to" in outcome(lambda: copies.check(typed("keep/new/deep"), keep))
     assert digest(box) == before
@@ -316,11 +316,11 @@ def test_no_save_path_touches_what_is_the_users(with_inputs: Path) -> None:
     before |= digest(with_inputs)
     for text, said in FOLDERS.items():
         chosen = {"driving_video": with_inputs / "work/mine.mp4", "save_path": typed(text)}
-        error = outcome(lambda chosen=chosen: preprocess.start(config.PreprocessSettings.build(chosen)))
+        error = outcome(lambda chosen=chosen: preprocess.prepare(config.PreprocessSettings.build(chosen)))
         assert error, text
         assert said in error, (text, error)
         error = outcome(
-            lambda text=text: inspect.start(
+            lambda text=text: inspect.prepare(
                 config.InspectSettings.build({"inputs": new.folder, "save_path": typed(text)})
             )
         )
@@ -328,7 +328,7 @@ def test_no_save_path_touches_what_is_the_users(with_inputs: Path) -> None:
         assert error, text
         assert outcome(lambda text=text: copies.write(new.folder, typed(text), targets.Kept())), text
     reading = {"inputs": with_inputs / "work/in", "save_path": typed("in")}
-    assert "inputs" in outcome(lambda: inspect.start(config.InspectSettings.build(reading)))
+    assert "inputs" in outcome(lambda: inspect.prepare(config.InspectSettings.build(reading)))
     assert digest(with_inputs) == before
 
 

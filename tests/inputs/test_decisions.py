@@ -54,7 +54,7 @@ def base(outputs: Path) -> inputs.AnimateInputs:
 
 def look(place: Path | str = "latest", **more: Any) -> inspect.Inspection:
     chosen = {"inputs": str(place), "auto_keypoint": False, "compare": [], "sam_checkpoint": "none", **more}
-    return inspect.work(inspect.start(config.InspectSettings.build(chosen)))
+    return inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
 
 
 def decide(seen: inspect.Inspection, **changes: Any) -> inputs.AnimateInputs:
@@ -81,7 +81,7 @@ def test_apply_run_all_and_apply_again(base: inputs.AnimateInputs) -> None:
     assert third.person_mask()[2, 100, [5, 80]].tolist() == [False, True]
     again = decide(look(), strokes=(stroke(5.0),))
     assert again.folder == first.folder  # the same decisions are the same run, and it is the latest once more
-    assert generate.start(config.GenerateSettings.build({})).manifest["parents"] == [first.folder.name]
+    assert generate.prepare(config.GenerateSettings.build({})).manifest["parents"] == [first.folder.name]
     unmarked = decide(look(), strokes=())
     assert unmarked.sha256() == base.sha256()
     assert len([run for run in runs.list_runs("inspect") if run.path(inputs.FACTS).is_file()]) == 4
@@ -200,16 +200,16 @@ def test_what_is_not_applied_is_said_with_the_command(base: inputs.AnimateInputs
 
 def test_a_generation_says_what_is_not_applied(folder: Path, outputs: Path, capsys: pytest.CaptureFixture) -> None:
     chosen = config.GenerateSettings.build({"inputs": folder, "num_inference_steps": 1})
-    begun = generate.start(chosen)
+    begun = generate.prepare(chosen)
     assert not [note for note in begun.manifest["notes"] if "edits.json" in note]
     (folder / edits.EDITS).write_text(json.dumps({"schema": 1, "pose": [HIDE]}))
-    run = generate.start(chosen)
+    run = generate.prepare(chosen)
     (note,) = [note for note in run.manifest["notes"] if "edits.json" in note]
     assert "as process_results/edits.json says (not applied: face hidden in frames 1 to 2)" in note
     assert str(folder) not in note
     assert f"note: {note}" in capsys.readouterr().out
     run.save(status="completed", notes=[])
-    assert note not in generate.start(chosen).manifest["notes"]  # the video is there already, and was made before
+    assert note not in generate.prepare(chosen).manifest["notes"]  # the video is there already, and was made before
     assert note in capsys.readouterr().out
 
 

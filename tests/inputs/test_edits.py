@@ -254,7 +254,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateI
     sample = config.ASSETS / "sample"
     chosen = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png", "mode": "replace"}
     yield preprocess.work(
-        preprocess.start(config.PreprocessSettings.build({**chosen, "start_s": 1.0, "max_frames": 4}))
+        preprocess.prepare(config.PreprocessSettings.build({**chosen, "start_s": 1.0, "max_frames": 4}))
     )
     patch.undo()
 
@@ -277,7 +277,7 @@ def build(parent: inputs.AnimateInputs, **more: object) -> config.InspectSetting
 def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
     parent: inputs.AnimateInputs, decided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = inspect.work(inspect.start(build(parent)))
+    seen = inspect.work(inspect.prepare(build(parent)))
     assert not seen.new
     here = inspect.replay(seen)
     assert here.new
@@ -295,7 +295,7 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
     assert runs.find_run(here.folder).manifest["by_hand"] == list(said)
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "elsewhere"))
-    there = inspect.work(inspect.start(build(parent, edits=decided)))
+    there = inspect.work(inspect.prepare(build(parent, edits=decided)))
     assert there.folder != here.folder
     assert there.made.sha256() == here.made.sha256()
     assert inspect.replay(there) is there
@@ -306,9 +306,9 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
 
 def test_a_chosen_chain_is_replayed_and_gives_way_to_the_setting(parent: inputs.AnimateInputs, decided: Path) -> None:
     edits.update(decided, points=None, strokes=[], mask_chain="")
-    made = inspect.work(inspect.start(build(parent, edits=decided))).made
+    made = inspect.work(inspect.prepare(build(parent, edits=decided))).made
     np.testing.assert_array_equal(made.mask(), parent.person_mask())
-    seen = inspect.work(inspect.start(build(parent, edits=decided, mask_chain="snap:16")))
+    seen = inspect.work(inspect.prepare(build(parent, edits=decided, mask_chain="snap:16")))
     np.testing.assert_array_equal(seen.made.mask(), mask.snap(parent.person_mask(), 16))
 
 
@@ -316,7 +316,7 @@ def test_without_a_decision_nothing_is_made(
     parent: inputs.AnimateInputs, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = shutil.copytree(parent.folder, tmp_path / "copied", ignore=shutil.ignore_patterns("manifest.json"))
-    seen = inspect.work(inspect.start(build(parent, inputs=copied)))
+    seen = inspect.work(inspect.prepare(build(parent, inputs=copied)))
     edits.update(seen.edits, stretch=[0, 1])
     assert inspect.replay(seen) is seen
     assert "nothing was changed by hand" in capsys.readouterr().out
@@ -328,12 +328,12 @@ def test_without_a_decision_nothing_is_made(
 
 def test_refusals_name_the_remedy(parent: inputs.AnimateInputs, decided: Path, tmp_path: Path) -> None:
     with pytest.raises(config.SettingsError, match="points must be left out with edits"):
-        inspect.start(build(parent, edits=decided, points=decided))
+        inspect.prepare(build(parent, edits=decided, points=decided))
     edits.update(decided, points={"negative": [{"x": 5, "y": 5}]}, stretch=None)
     with pytest.raises(config.SettingsError, match="positive point or a box for object 1"):
-        inspect.start(build(parent, edits=decided))
+        inspect.prepare(build(parent, edits=decided))
     edits.update(tmp_path / "none.json", stretch=[0, 1])
     with pytest.raises(config.SettingsError, match="edits must hold a decision, got none"):
-        inspect.start(build(parent, edits=tmp_path / "none.json"))
+        inspect.prepare(build(parent, edits=tmp_path / "none.json"))
     with pytest.raises(FileNotFoundError, match="edits must be a file, got nowhere.json"):
-        inspect.start(build(parent, edits="nowhere.json"))
+        inspect.prepare(build(parent, edits="nowhere.json"))

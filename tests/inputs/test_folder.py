@@ -76,10 +76,10 @@ def test_a_folder_is_known_by_its_hash_of_before(made: Path) -> None:
 
 def test_after_a_swap_of_the_key_points_an_inspection_looks_anew(outputs: Path, made: Path) -> None:
     chosen = {"inputs": made, "auto_keypoint": False, "compare": ()}
-    first = inspect.start(config.InspectSettings.build(chosen))
-    assert inspect.start(config.InspectSettings.build(chosen)).id == first.id
+    first = inspect.prepare(config.InspectSettings.build(chosen))
+    assert inspect.prepare(config.InspectSettings.build(chosen)).id == first.id
     _rewrite(made / "keypoints.npz", keypoints=np.ones((9, 133, 3), np.float32))
-    assert inspect.start(config.InspectSettings.build(chosen)).news == "new"
+    assert inspect.prepare(config.InspectSettings.build(chosen)).news == "new"
     assert len(runs.list_runs()) == 2
 
 
@@ -95,7 +95,7 @@ def elsewhere(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def generation(folder: Path, **more: object) -> runs.Run:
-    return generate.start(config.GenerateSettings.build({"inputs": folder, "checkpoint": checkpoints.NANO, **more}))
+    return generate.prepare(config.GenerateSettings.build({"inputs": folder, "checkpoint": checkpoints.NANO, **more}))
 
 
 def test_a_run_finds_its_inputs_outside_the_project_and_tells_nobody(outputs: Path, elsewhere: Path) -> None:
@@ -135,7 +135,7 @@ def test_of_a_copied_run_no_others_of_the_same_name_are_taken(
 
 def test_an_inspection_of_inputs_outside_the_project_is_opened_again(outputs: Path, elsewhere: Path) -> None:
     chosen = {"inputs": elsewhere, "mask_chain": "grow:2", "auto_keypoint": False, "compare": ()}
-    seen = inspect.work(inspect.start(config.InspectSettings.build(chosen)))
+    seen = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
     again = inspect.reopen(runs.Run(seen.folder))
     assert again.parent.folder == elsewhere
     assert again.chosen == "grow:2"
@@ -145,7 +145,7 @@ def test_a_report_shows_the_inputs_outside_the_project(outputs: Path, elsewhere:
     run = generation(elsewhere)
     with run.working():
         pass
-    told = report.start(config.ReportSettings.build({"run": run.id}))
+    told = report.prepare(config.ReportSettings.build({"run": run.id}))
     assert report.gather(told).inputs.folder == elsewhere
     assert str(elsewhere.parent) not in (told.folder / "manifest.json").read_text()
 

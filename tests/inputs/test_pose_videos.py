@@ -36,7 +36,7 @@ def preprocessed(**more: object) -> inputs.AnimateInputs:
         "max_frames": FRAMES,
         **more,
     }
-    return preprocess.work(preprocess.start(config.PreprocessSettings.build(chosen)))
+    return preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
 
 
 def rewritten(made: inputs.AnimateInputs, *entries: corrections.Entry) -> tuple[runs.Run, dict]:
@@ -135,7 +135,7 @@ def decided(made: inputs.AnimateInputs) -> Iterator[Path]:
 
 def look(made: inputs.AnimateInputs, **more: object) -> inspect.Inspection:
     chosen = {"inputs": made.folder, "auto_keypoint": False, "compare": [], **more}
-    return inspect.work(inspect.start(config.InspectSettings.build(chosen)))
+    return inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
 
 
 def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(

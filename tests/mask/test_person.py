@@ -31,13 +31,13 @@ def preprocessed(sample: Path, **more: object) -> tuple[inputs.AnimateInputs, ru
         "mask_chain": "square:300",  # random weights may cover next to nothing, and an empty mask is refused
         **more,
     }
-    run = preprocess.start(config.PreprocessSettings.build(chosen))
+    run = preprocess.prepare(config.PreprocessSettings.build(chosen))
     return preprocess.work(run), run
 
 
 def inspected(folder: Path, **more: object) -> tuple[inspect.Inspection, runs.Run]:
     chosen = {"inputs": folder, "compare": ["square:300"], "mask_chain": "square:300", "auto_keypoint": False, **more}
-    run = inspect.start(config.InspectSettings.build(chosen))
+    run = inspect.prepare(config.InspectSettings.build(chosen))
     return inspect.work(run), run
 
 

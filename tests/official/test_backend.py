@@ -54,7 +54,7 @@ def film(tmp_path: Path, sample: Path) -> Path:
 
 def prepared(wan22: Wan22, film: Path, sample: Path, **more: object) -> runs.Run:
     chosen = {"driving_video": film, "reference_image": sample / "character.png", "resolution": "160 128", **more}
-    run = preprocess.start(config.PreprocessSettings.build({**wan22.settings, **chosen}))
+    run = preprocess.prepare(config.PreprocessSettings.build({**wan22.settings, **chosen}))
     preprocess.work(run)
     return run
 
@@ -134,7 +134,7 @@ def test_generate_gets_exactly_upstream_s_arguments(
     wan22: Wan22, film: Path, sample: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = prepared(wan22, film, sample).folder
-    run = generate.start(chosen(wan22, made, prompt="a dance", solver="dpm++", guidance_scale=2.5))
+    run = generate.prepare(chosen(wan22, made, prompt="a dance", solver="dpm++", guidance_scale=2.5))
     clip = generate.work(run)
     printed = capsys.readouterr().out
     seen = wan22.seen()
@@ -166,7 +166,7 @@ def test_generate_gets_exactly_upstream_s_arguments(
     ):
         assert said in printed
     assert run.manifest["settings"]["prompt"] == config.PROMPT
-    assert generate.start(chosen(wan22, made, solver="dpm++", guidance_scale=2.5)).id == run.id
+    assert generate.prepare(chosen(wan22, made, solver="dpm++", guidance_scale=2.5)).id == run.id
     original = media.open_clip(run.path(official.ORIGINAL))
     assert (original.fps, original.info.has_audio) == (30, False)
     assert (clip.fps, clip.info.has_audio, len(clip)) == (16, True, 9)
@@ -180,7 +180,7 @@ def test_generate_gets_exactly_upstream_s_arguments(
 
 def test_replace_switches_and_offloading(wan22: Wan22, film: Path, sample: Path, outputs: Path) -> None:
     made = prepared(wan22, film, sample, mode="replace").folder
-    generate.work(generate.start(chosen(wan22, made, use_relighting_lora=True, no_offload=True)))
+    generate.work(generate.prepare(chosen(wan22, made, use_relighting_lora=True, no_offload=True)))
     args = wan22.seen()["args"]
     assert (args["replace_flag"], args["use_relighting_lora"], args["offload_model"]) == (True, True, False)
 
@@ -190,13 +190,13 @@ def test_several_gpus_run_under_torchrun(
 ) -> None:
     monkeypatch.setenv("WAN22_STUB_GPUS", "4")
     made = prepared(wan22, film, sample).folder
-    run = generate.start(chosen(wan22, made, multi_gpu=True, segment_frame_length=9))
+    run = generate.prepare(chosen(wan22, made, multi_gpu=True, segment_frame_length=9))
     generate.work(run)
     seen = wan22.seen()
     assert (seen["env"]["WORLD_SIZE"], seen["args"]["ulysses_size"]) == ("4", 4)
     assert seen["args"]["dit_fsdp"]
     assert seen["args"]["t5_fsdp"]
-    alone = generate.start(chosen(wan22, made, segment_frame_length=9))
+    alone = generate.prepare(chosen(wan22, made, segment_frame_length=9))
     assert alone.id == run.id  # how many GPUs is no matter of the result
 
 
@@ -217,7 +217,7 @@ def test_what_the_script_would_fail_on_is_refused_before_a_start(
     made = prepared(wan22, film, sample).folder
     before = len(runs.list_runs("generate"))
     with pytest.raises(config.SettingsError, match=message):
-        generate.start(chosen(wan22, made, **more))
+        generate.prepare(chosen(wan22, made, **more))
     assert len(runs.list_runs("generate")) == before
 
 
@@ -232,7 +232,7 @@ def test_a_size_whose_tokens_the_gpus_do_not_divide_is_answered_with_the_nearest
     made = prepared(wan22, film, sample).folder
     line = r"tokens \(243\) the 2 GPUs divide, got 144x144 \(height x width\); use 128x144, or another nproc_per_node"
     with pytest.raises(config.SettingsError, match=line):
-        generate.start(chosen(wan22, made, multi_gpu=True))
+        generate.prepare(chosen(wan22, made, multi_gpu=True))
 
 
 def test_a_clip_no_longer_than_the_overlap_is_refused(wan22: Wan22, film: Path, sample: Path, outputs: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_clip_no_longer_than_the_overlap_is_refused(wan22: Wan22, film: Path, 
     made = prepared(wan22, film, sample).folder
     assert inputs.read(made).driving() is None  # its count is not the film's
     with pytest.raises(config.SettingsError, match="more frames than the 5 taken over with backend wan22, got 5"):
-        generate.start(chosen(wan22, made, prev_segment_conditioning_frames=5, segment_frame_length=9))
+        generate.prepare(chosen(wan22, made, prev_segment_conditioning_frames=5, segment_frame_length=9))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_run_without_a_film_fails(
 ) -> None:  # fmt: skip
     made = prepared(wan22, film, sample).folder
     monkeypatch.setenv("WAN22_STUB", mode)
-    run = generate.start(chosen(wan22, made))
+    run = generate.prepare(chosen(wan22, made))
     with pytest.raises(error, match=message):
         generate.work(run)
     assert run.status == "failed"
@@ -306,7 +306,7 @@ def test_cancelling_ends_every_process(
     made = prepared(wan22, film, sample).folder
     monkeypatch.setenv("WAN22_STUB", "hang")
     monkeypatch.setenv("WAN22_STUB_GPUS", str(num_gpus))
-    run = generate.start(chosen(wan22, made, multi_gpu=num_gpus > 1))
+    run = generate.prepare(chosen(wan22, made, multi_gpu=num_gpus > 1))
     files = [wan22.folder / f"pids_{n}" for n in range(num_gpus)]
 
     def interrupt() -> None:
@@ -340,7 +340,7 @@ def test_inputs_of_an_earlier_pipeline_make_a_video_without_sound(
     for name in ("src_pose.mp4", "src_face.mp4"):
         shutil.copy(wan22.folder / "canned" / name, folder)
     shutil.copy(sample / "character.png", folder / "src_ref.png")
-    run = generate.start(chosen(wan22, folder))
+    run = generate.prepare(chosen(wan22, folder))
     clip = generate.work(run)
     assert (len(clip), clip.fps, clip.info.has_audio) == (9, 16, False)
     assert any("without sound: the inputs hold no film that has any" in note for note in run.manifest["notes"])
@@ -353,14 +353,14 @@ def test_a_sweep_over_the_official_script_makes_each_point(
     made = prepared(wan22, film, sample).folder
     given = {**wan22.settings, "inputs": str(made), "num_inference_steps": 2, "segment_frame_length": 5}
     settings = config.SweepSettings.build({**given, "grid": {"solver": ["unipc", "dpm++"]}})
-    entries = sweep.work(sweep.start(settings))
+    entries = sweep.work(sweep.prepare(settings))
     assert [entry["status"] for entry in entries] == ["completed", "completed"]
     for more, message in (
         ({"preview_steps": 1}, "preview_steps must be None"),
         ({"workers": 2, "multi_gpu": True}, "multi_gpu must"),
     ):
         with pytest.raises(config.SettingsError, match=message):
-            sweep.start(settings.replaced(**more))
+            sweep.prepare(settings.replaced(**more))
 
 
 def test_the_official_mask_can_be_worked_on_and_given_back_to_the_script(
@@ -368,8 +368,8 @@ def test_the_official_mask_can_be_worked_on_and_given_back_to_the_script(
 ) -> None:
     made = prepared(wan22, film, sample, mode="replace").folder
     more = {"inputs": str(made), "mask_chain": "snap:16", "compare": (), "auto_keypoint": False}
-    changed = inspect.work(inspect.start(config.InspectSettings.build(more))).made
+    changed = inspect.work(inspect.prepare(config.InspectSettings.build(more))).made
     assert changed.mask().sum() >= inputs.read(made).mask().sum()
-    generate.work(generate.start(chosen(wan22, changed.folder)))
+    generate.work(generate.prepare(chosen(wan22, changed.folder)))
     seen = wan22.seen()["args"]
     assert (seen["src_root_path"], seen["replace_flag"]) == (str(changed.folder), True)

@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateInp
     film = config.ASSETS / "sample" / "half.mp4"
     media.write_image(place / "first.png", media.open_clip(film, max_frames=1).read()[0])
     chosen = {"driving_video": film, "reference_image": place / "first.png", "mode": "replace", "max_frames": FRAMES}
-    yield preprocess.work(preprocess.start(config.PreprocessSettings.build(chosen)))
+    yield preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
     patch.undo()
 
 

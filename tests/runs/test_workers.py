@@ -64,7 +64,7 @@ def frames_of(entries: list) -> list[np.ndarray]:
 
 
 def swept(settings_: config.SweepSettings) -> tuple[runs.Run, list]:
-    run = sweep.start(settings_)
+    run = sweep.prepare(settings_)
     return run, sweep.work(run)
 
 
@@ -87,7 +87,7 @@ def test_one_of_two_workers_is_killed(
     expected = frames_of(entries)
     monkeypatch.setattr(generate, "work", lambda *_: pytest.fail("the sweep's own process must not generate"))
     monkeypatch.setenv("WANLAB_OUTPUTS", str(outputs))
-    run = sweep.start(settings(folder, workers=2))
+    run = sweep.prepare(settings(folder, workers=2))
     killed: list[str] = []
 
     def kill() -> None:
@@ -141,7 +141,7 @@ def test_a_worker_leaves_a_point_to_the_process_that_works_on_it(
     outputs: Path, folder: Path, deaths: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = settings(folder, workers=1, grid={"seed": [1, 4]})
-    first = generate.start(sweep.points(chosen)[0].settings)
+    first = generate.prepare(sweep.points(chosen)[0].settings)
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom wanlab import runs\nfrom wanlab.files import locks\n"
         "with locks.held(Path(sys.argv[1]) / runs.LOCK, 'it'):\n    print(flush=True)\n"
@@ -166,7 +166,7 @@ def test_a_swept_mask_chain_reaches_the_worker(outputs: Path, replacing: Path, d
 
 
 def test_a_worker_of_another_source_or_disk_refuses(outputs: Path, folder: Path) -> None:
-    run = sweep.start(settings(folder))
+    run = sweep.prepare(settings(folder))
     point = sweep.points(run.settings)[0].settings
     said = sweep._work_there((str(outputs), "other", 1), "x", point, None)
     assert "wanlab must be the same on all workers" in said["error"]
@@ -177,7 +177,7 @@ def test_a_worker_of_another_source_or_disk_refuses(outputs: Path, folder: Path)
 def test_workers_end_with_the_one_who_asked(outputs: Path, folder: Path) -> None:
     code = (
         "import json, sys\nfrom wanlab import config\nfrom wanlab.steps import sweep\n"
-        "sweep.work(sweep.start(config.SweepSettings.build(json.loads(sys.argv[1]))))"
+        "sweep.work(sweep.prepare(config.SweepSettings.build(json.loads(sys.argv[1]))))"
     )
     values = json.loads(settings(folder, workers=1, num_inference_steps=200).model_dump_json())
     with subprocess.Popen([sys.executable, "-c", code, json.dumps(values)], stdout=subprocess.DEVNULL) as process:
@@ -221,7 +221,7 @@ def test_an_interrupt_cancels_the_sweep_and_the_points_in_work(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(config.project_root())]))
     code = (
         "import json, sys\nfrom wanlab import config\nfrom wanlab.steps import sweep\n"
-        "sweep.work(sweep.start(config.SweepSettings.build(json.loads(sys.argv[1]))))"
+        "sweep.work(sweep.prepare(config.SweepSettings.build(json.loads(sys.argv[1]))))"
     )
     values = settings(folder, workers=count, grid={"seed": [1, 2, 3]}).model_dump_json()
     command = [sys.executable, "-c", code, values]
@@ -333,7 +333,7 @@ def test_an_interrupt_is_still_one_after_a_cluster_file_was_read() -> None:
 
 def test_a_misspelt_cluster_file_stops_before_a_run_is_made(outputs: Path, folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"cluster must be an address or a file that exists, got slrum\.yaml"):
-        sweep.start(settings(folder, cluster="slrum.yaml", workers=2))
+        sweep.prepare(settings(folder, cluster="slrum.yaml", workers=2))
     assert not list(outputs.glob("*"))
 
 

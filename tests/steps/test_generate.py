@@ -38,7 +38,7 @@ def settings(folder: Path, **more: object) -> config.GenerateSettings:
 
 
 def test_none_means_as_the_checkpoint_recommends(outputs: Path, folder: Path) -> None:
-    run = generate.start(config.GenerateSettings.build({"inputs": str(folder), "checkpoint": checkpoints.NANO}))
+    run = generate.prepare(config.GenerateSettings.build({"inputs": str(folder), "checkpoint": checkpoints.NANO}))
     chosen = run.manifest["settings"]
     assert {name: chosen[name] for name in generate.FROM_CHECKPOINT} == {
         "num_inference_steps": 4, "guidance_scale": 1.6, "shift": 5.0, "segment_frame_length": 17, "prev_segment_conditioning_frames": 1,
@@ -47,12 +47,12 @@ def test_none_means_as_the_checkpoint_recommends(outputs: Path, folder: Path) ->
     same = config.GenerateSettings.build(
         {"inputs": str(folder), "checkpoint": checkpoints.NANO, "num_inference_steps": 4}
     )
-    assert generate.start(same).id == run.id
+    assert generate.prepare(same).id == run.id
 
 
 def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: Path, tmp_path: Path) -> None:
     _driving_with_sound(folder / "driving.mkv")
-    run = generate.start(settings(folder, output_path=tmp_path / "copy.mp4"))
+    run = generate.prepare(settings(folder, output_path=tmp_path / "copy.mp4"))
     clip = generate.work(run)
     assert (len(clip), clip.height, clip.width, clip.fps) == (FRAMES, 128, 96, Fraction(24))
     assert clip.info.has_audio
@@ -68,7 +68,7 @@ def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: P
 
 
 def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = generate.start(settings(folder))
+    whole = generate.prepare(settings(folder))
     generate.work(whole)
     expected = media.read_video(whole.path(generate.MASTER)).frames
     calls = {"denoise": 0}
@@ -81,7 +81,7 @@ def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, mon
         return original(self, *args)
 
     monkeypatch.setattr(networks.Networks, "denoise", dying)
-    run = generate.start(settings(folder, fresh=True))
+    run = generate.prepare(settings(folder, fresh=True))
     with pytest.raises(KeyboardInterrupt):
         generate.work(run)
     assert run.status == "cancelled"
@@ -97,13 +97,13 @@ def test_clips_no_longer_than_the_overlap_are_one_segment(outputs: Path, folder:
     pose = media.read_video(folder / "src_pose.mp4").frames[:num_frames]
     media.write_video(folder / "src_pose.mp4", pose, Fraction(24))
     media.write_video(folder / "src_face.mp4", np.full((num_frames, 512, 512, 3), 127, np.uint8), Fraction(24))
-    clip = generate.work(generate.start(settings(folder, prev_segment_conditioning_frames=5, segment_frame_length=9)))
+    clip = generate.work(generate.prepare(settings(folder, prev_segment_conditioning_frames=5, segment_frame_length=9)))
     assert len(clip) == num_frames
 
 
 def test_a_black_result_is_a_failed_run(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks.Networks, "decode", lambda self, latents: latents.new_zeros(3, 5, 128, 96) - 1)
-    run = generate.start(settings(folder))
+    run = generate.prepare(settings(folder))
     with pytest.raises(FloatingPointError, match="segment 1 must be a picture, got black frames only"):
         generate.work(run)
     assert run.status == "failed"
@@ -124,7 +124,7 @@ def test_what_cannot_be_done_is_refused_before_a_run_is_made(
     outputs: Path, folder: Path, more: dict, message: str
 ) -> None:
     with pytest.raises(config.SettingsError, match=message):
-        generate.start(settings(folder, **more))
+        generate.prepare(settings(folder, **more))
     assert not list(outputs.glob("*"))
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_is_finished(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    run = generate.start(settings(folder))
+    run = generate.prepare(settings(folder))
     monkeypatch.setattr(media, "write_video", limited)
     said = "disk full while writing result.mkv; free space and run again, finished work is kept"
     with pytest.raises(OSError, match=said):
@@ -154,7 +154,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_is_finished(
     assert runs.Run(run.folder).status == "failed"
     assert len(list((run.folder / "segments").glob("*.npy"))) == 2
     assert not run.path(generate.MASTER).exists()
-    again = generate.start(settings(folder))
+    again = generate.prepare(settings(folder))
     assert (again.news, again.id) == ("continued", run.id)
     assert len(generate.work(again)) == FRAMES
 
@@ -170,8 +170,8 @@ def test_the_prompt_reaches_the_text_encoder_and_the_negative_one_with_guidance(
         return original(self, prompts)
 
     monkeypatch.setattr(networks.Networks, "encode_text", watched)
-    generate.work(generate.start(settings(folder)))
-    generate.work(generate.start(settings(folder, guidance_scale=2, prompt="a dance")))
+    generate.work(generate.prepare(settings(folder)))
+    generate.work(generate.prepare(settings(folder, guidance_scale=2, prompt="a dance")))
     assert seen == [[config.PROMPT], ["a dance", config.NEGATIVE_PROMPT]]
 
 
@@ -204,10 +204,10 @@ def test_a_swapped_mask_that_cannot_be_meant_is_refused(outputs: Path, folder: P
     for mask_video, message in ((grey * 0, "got black in all"), (inverted, "on 0% of the person; invert it")):
         media.write_video(folder / "src_mask.mp4", mask_video, Fraction(24))
         with pytest.raises(config.SettingsError, match=f"src_mask.mp4 must be white .*{message}"):
-            generate.start(settings(folder))
+            generate.prepare(settings(folder))
     assert not list(outputs.glob("*"))
     media.write_video(folder / "src_mask.mp4", 255 - inverted, Fraction(24))
-    assert generate.start(settings(folder)).manifest["settings"]["mode"] == "replace"
+    assert generate.prepare(settings(folder)).manifest["settings"]["mode"] == "replace"
 
 
 def spoil(path: Path, how: str) -> None:
@@ -224,7 +224,7 @@ def test_a_completed_run_is_looked_at_before_it_is_used(
 ) -> None:
     """What can be made from the master is, without the model; a master is generated again."""
     chosen = settings(folder)
-    run = generate.start(chosen)
+    run = generate.prepare(chosen)
     frames = generate.work(run).read()
     numbers = run.manifest["metrics"]
     assert generate.is_finished(generate.resolve(chosen))
@@ -234,20 +234,20 @@ def test_a_completed_run_is_looked_at_before_it_is_used(
         for how in ("half", "empty", "gone") if file != "result.mkv" else ("half",):
             spoil(run.path(file), how)
             assert not generate.is_finished(generate.resolve(chosen))
-            again = generate.start(chosen)
+            again = generate.prepare(chosen)
             assert (again.news, again.id, again.status) == ("continued", run.id, "failed")
             assert f"{run.id} was completed, but {file} is " in capsys.readouterr().out
             np.testing.assert_array_equal(generate.work(again).read(), frames)
             assert (again.status, again.manifest["metrics"]) == ("completed", numbers)
-            assert generate.start(chosen).news == "reused"
+            assert generate.prepare(chosen).news == "reused"
     assert len(generated) == 1
     assert not run.path(segment_files.SEGMENTS).exists()
 
 
 def test_a_finished_segment_without_its_frames_is_generated_again(outputs: Path, folder: Path) -> None:
-    run = generate.start(settings(folder))
+    run = generate.prepare(settings(folder))
     frames = generate.work(run).read()
-    again = generate.start(settings(folder, fresh=True))
+    again = generate.prepare(settings(folder, fresh=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(media, "write_video", _failing_at("result.mkv", media.write_video))
         with pytest.raises(OSError, match="no space"):
@@ -268,15 +268,15 @@ def _failing_at(name: str, write):
 
 def test_a_report_makes_a_video_again_from_its_master_or_refuses(outputs: Path, folder: Path) -> None:
     folder = folder.rename(files.make_folder(outputs) / "inputs")
-    run = generate.start(settings(folder))
+    run = generate.prepare(settings(folder))
     frames = generate.work(run).read()
     asked = config.ReportSettings.build({"run": run.id})
     spoil(run.path("result.mp4"), "half")
-    report.start(asked)
+    report.prepare(asked)
     np.testing.assert_array_equal(media.read_video(run.path("result.mp4")).frames, frames)
     spoil(run.path("result.mkv"), "half")
-    report.start(asked)  # a report reads no master
+    report.prepare(asked)  # a report reads no master
     spoil(run.path("result.mp4"), "empty")
     with pytest.raises(FileNotFoundError, match=r"but result.mkv is cut off .*result.mp4 is empty; generate it again"):
-        report.start(asked)
+        report.prepare(asked)
     assert runs.Run(run.folder).completed

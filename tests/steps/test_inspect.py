@@ -31,13 +31,13 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateI
         "start_s": 1.0,
         "max_frames": FRAMES,
     }
-    yield preprocess.work(preprocess.start(config.PreprocessSettings.build(chosen)))
+    yield preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
     patch.undo()
 
 
 def look(place: Path | str, **more: object) -> inspect.Inspection:
     chosen = {"inputs": str(place), "auto_keypoint": False, **more}
-    return inspect.work(inspect.start(config.InspectSettings.build(chosen)))
+    return inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
 
 
 def test_variants_are_chains_of_the_outline(parent: inputs.AnimateInputs) -> None:
@@ -90,7 +90,7 @@ def test_a_chosen_chain_writes_new_inputs_that_name_their_parent(parent: inputs.
     assert runs.find_run(seen.folder).manifest["parents"] == [parent.folder.name]
     latest, run_id = inputs.find("latest")
     assert (latest.folder, run_id) == (seen.folder, seen.folder.name)
-    assert generate.start(config.GenerateSettings.build({})).manifest["parents"] == [seen.folder.name]
+    assert generate.prepare(config.GenerateSettings.build({})).manifest["parents"] == [seen.folder.name]
 
 
 def test_points_cut_the_person_out_anew_with_the_chain_in_use(parent: inputs.AnimateInputs, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_film_of_another_length_is_refused(parent: inputs.AnimateInputs, tmp_p
 
 def test_inputs_of_animate_have_no_mask_to_choose(outputs: Path, sample: Path, capsys: pytest.CaptureFixture) -> None:
     chosen = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png", "max_frames": 2}
-    made = preprocess.work(preprocess.start(config.PreprocessSettings.build(chosen)))
+    made = preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
     with pytest.raises(config.SettingsError, match="must be left out for inputs of animate"):
         look(made.folder, mask_chain="fill")
     seen = look(made.folder)

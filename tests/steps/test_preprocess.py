@@ -30,7 +30,7 @@ def settings(sample: Path, **more: object) -> config.PreprocessSettings:
 
 
 def made(sample: Path, **more: object) -> inputs.AnimateInputs:
-    return preprocess.work(preprocess.start(settings(sample, **more)))
+    return preprocess.work(preprocess.prepare(settings(sample, **more)))
 
 
 def test_writes_upstream_s_files_and_the_masters(outputs: Path, sample: Path) -> None:
@@ -95,13 +95,13 @@ def test_a_finished_run_is_reused_and_a_copy_is_whole(
 ) -> None:
     first = made(sample)
     monkeypatch.setattr(detection, "detect", lambda *_: pytest.fail("detected again"))
-    again = preprocess.start(settings(sample, save_path=tmp_path / "copy"))
+    again = preprocess.prepare(settings(sample, save_path=tmp_path / "copy"))
     assert again.news == "reused"
     assert preprocess.work(again).folder == first.folder
     copy = inputs.read(tmp_path / "copy")
     assert copy.sha256() == first.sha256()
     assert not (tmp_path / "copy" / "manifest.json").exists()
-    other = preprocess.start(settings(sample, max_frames=FRAMES - 1))
+    other = preprocess.prepare(settings(sample, max_frames=FRAMES - 1))
     assert other.news == "new"
 
 
@@ -135,7 +135,7 @@ def test_inputs_that_do_not_fit_each_other_are_refused(outputs: Path, sample: Pa
 
 def test_nobody_anywhere_is_refused_with_a_remedy(outputs: Path, sample: Path, tmp_path: Path) -> None:
     media.write_video(tmp_path / "empty.mp4", np.full((3, 128, 96, 3), 120, np.uint8), Fraction(16))
-    run = preprocess.start(settings(sample, driving_video=tmp_path / "empty.mp4"))
+    run = preprocess.prepare(settings(sample, driving_video=tmp_path / "empty.mp4"))
     with pytest.raises(ValueError, match="driving_video must show a person, got none in its 3 frames; use a film"):
         preprocess.work(run)
     manifest = json.loads((run.folder / "manifest.json").read_text())
@@ -154,7 +154,7 @@ def test_frames_without_a_person_do_not_end_the_run(outputs: Path, sample: Path)
 
 def test_two_people_are_said_and_a_reference_without_a_person_too(outputs: Path, sample: Path, tmp_path: Path) -> None:
     media.write_image(tmp_path / "vase.png", np.full((256, 192, 3), 150, np.uint8))
-    run = preprocess.start(
+    run = preprocess.prepare(
         settings(sample, driving_video=sample / "two_people.mp4", reference_image=tmp_path / "vase.png", max_frames=2)
     )
     preprocess.work(run)
@@ -178,7 +178,7 @@ def test_bad_files_are_refused_before_a_run_is_made(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((FileNotFoundError, ValueError), match=message):
-        preprocess.start(settings(sample, **{field: path}))
+        preprocess.prepare(settings(sample, **{field: path}))
     assert not list(outputs.glob("*"))
 
 
@@ -194,7 +194,7 @@ def test_a_long_way_below_a_file_is_refused(sample: Path, tmp_path: Path, monkey
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "file" / "outputs"))
     with pytest.raises(NotADirectoryError, match="must be a folder, but .*file is a file"):
-        preprocess.start(settings(sample))
+        preprocess.prepare(settings(sample))
 
 
 def test_replace_has_the_film_s_shape_a_mask_and_a_background(outputs: Path, sample: Path) -> None:
@@ -240,7 +240,7 @@ def test_replace_keeps_the_film_where_nobody_is(outputs: Path, sample: Path) -> 
 def test_mask_settings_belong_to_replace(outputs: Path, sample: Path, name: str) -> None:
     value = {"mask_source": "centre", "mask_chain": "fill"}.get(name, str(sample / "half.mp4"))
     with pytest.raises(config.SettingsError, match=f"{name} must be left out in animate"):
-        preprocess.start(settings(sample, **{name: value}))
+        preprocess.prepare(settings(sample, **{name: value}))
     assert not list(outputs.glob("*"))
 
 
@@ -269,7 +269,7 @@ def test_what_does_not_fit_is_refused_before_a_run_is_made(
     (tmp_path / "half.mp4").write_bytes((sample / "half.mp4").read_bytes())
     files = {n: tmp_path / v if (tmp_path / v).is_file() else v for n, v in more.items()}
     with pytest.raises((config.SettingsError, FileNotFoundError), match=message):
-        preprocess.start(settings(sample, mode="replace", **files))
+        preprocess.prepare(settings(sample, mode="replace", **files))
     assert not list(outputs.glob("*"))
 
 
@@ -298,7 +298,7 @@ def test_the_source_of_the_mask_is_named_and_counts(outputs: Path, sample: Path)
     more = {"mode": "replace", "max_frames": 2, "mask_chain": ""}
     ids = set()
     for source, words in {"auto": "segmenter", "segmenter": "segmenter", "centre": "GrabCut with 2 points"}.items():
-        run = preprocess.start(settings(sample, mask_source=source, **more))
+        run = preprocess.prepare(settings(sample, mask_source=source, **more))
         preprocess.work(run)
         ids.add(run.id)
         assert any(words in note and "not from SAM2" in note for note in run.manifest["notes"])

@@ -23,7 +23,7 @@ SMALL = "96 128"  # an area that the bundled 192x256 lies above
 
 def prepared(sample: Path, **more: object) -> inputs.AnimateInputs:
     files = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png"}
-    return preprocess.work(preprocess.start(config.PreprocessSettings.build({**files, **more})))
+    return preprocess.work(preprocess.prepare(config.PreprocessSettings.build({**files, **more})))
 
 
 def generation(**more: object) -> config.GenerateSettings:
@@ -99,13 +99,13 @@ def test_the_first_second_at_the_full_size(
     same_frames = config.PreprocessSettings.build(
         {"reference_image": sample / "character.png", "max_frames": 16, **chosen, "pose_video": None}
     )
-    assert preprocess.start(same_frames).manifest["hash"] != run.manifest["hash"]
+    assert preprocess.prepare(same_frames).manifest["hash"] != run.manifest["hash"]
 
 
 def test_a_film_of_no_more_than_a_second_is_whole(outputs: Path, sample: Path, tmp_path: Path) -> None:
     film = media.open_clip(sample / "half.mp4", max_frames=3)
     media.write_video(tmp_path / "film.mp4", film, Fraction(16))
-    run = preprocess.start(config.PreprocessSettings.build({"driving_video": tmp_path / "film.mp4", "preview": True}))
+    run = preprocess.prepare(config.PreprocessSettings.build({"driving_video": tmp_path / "film.mp4", "preview": True}))
     assert run.preview == ()
     assert "preview leaves nothing out: the clip has 3 frames, no more than a second" in run.manifest["notes"]
 
@@ -116,31 +116,31 @@ def test_only_a_preview_takes_a_preview_for_the_latest(
     small = {"resolution": SMALL}
     preview = prepared(sample, fps=3, preview=True, **small)  # a second of 3 frames
     with pytest.raises(FileNotFoundError, match=f"but the preview {preview.folder.name}: name it to take it, or make"):
-        generate.start(generation())
+        generate.prepare(generation())
     whole = prepared(sample, max_frames=5, **small)
     newer = prepared(sample, fps=2, preview=True, **small)
     capsys.readouterr()
     assert inputs.find("latest")[0].folder == whole.folder
     said = f"note: latest is {whole.folder.name}; {newer.folder.name} is newer, but a preview: name it to take it"
     assert said in capsys.readouterr().out
-    looking = inspect.start(config.InspectSettings.build({"auto_keypoint": False}))
-    swept = sweep.start(config.SweepSettings.build({"checkpoint": checkpoints.NANO}))
+    looking = inspect.prepare(config.InspectSettings.build({"auto_keypoint": False}))
+    swept = sweep.prepare(config.SweepSettings.build({"checkpoint": checkpoints.NANO}))
     assert looking.manifest["parents"] == swept.manifest["parents"] == [whole.folder.name]
-    assert generate.start(generation()).manifest["parents"] == [whole.folder.name]
-    assert generate.start(generation(preview=True)).manifest["parents"] == [newer.folder.name]
+    assert generate.prepare(generation()).manifest["parents"] == [whole.folder.name]
+    assert generate.prepare(generation(preview=True)).manifest["parents"] == [newer.folder.name]
     whole_again = prepared(sample, max_frames=4, **small)
-    assert generate.start(generation(preview=True)).manifest["parents"] == [whole_again.folder.name]
+    assert generate.prepare(generation(preview=True)).manifest["parents"] == [whole_again.folder.name]
 
 
 def test_what_is_made_from_a_preview_says_so(outputs: Path, sample: Path) -> None:
     preview = prepared(sample, fps=3, preview=True, mode="replace", resolution=SMALL)
     named = {"inputs": preview.folder, "mask_chain": "snap:16", "compare": (), "auto_keypoint": False}
-    looking = inspect.start(config.InspectSettings.build(named))
+    looking = inspect.prepare(config.InspectSettings.build(named))
     chosen = inspect.work(looking).made
     assert looking.preview == chosen.preview == preview.preview
-    full = generate.start(generation(inputs=chosen.folder, num_inference_steps=1))
+    full = generate.prepare(generation(inputs=chosen.folder, num_inference_steps=1))
     assert full.preview == preview.preview
-    points = sweep.start(config.SweepSettings.build({"checkpoint": checkpoints.NANO, "inputs": chosen.folder}))
+    points = sweep.prepare(config.SweepSettings.build({"checkpoint": checkpoints.NANO, "inputs": chosen.folder}))
     assert points.preview == preview.preview
 
 
@@ -149,7 +149,7 @@ def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: 
     made = prepared(sample, max_frames=10)
     more = {"inputs": made.folder, "segment_frame_length": 5, "num_inference_steps": 6, "guidance_scale": 1}
     settings = generation(preview=True, output_path=tmp_path / "video.mp4", **more)
-    run = generate.start(settings)
+    run = generate.prepare(settings)
     clip = generate.work(run)
     assert (len(clip), clip.height, clip.width) == (5, 256, 192)
     assert run.preview == (
@@ -163,9 +163,9 @@ def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: 
     assert not (tmp_path / "video.mp4").exists()
     assert "a preview is not copied to output_path" in capsys.readouterr().out
     assert json.loads(media.read_comment(run.path(generate.RESULT)))["preview"] == list(run.preview)
-    assert generate.start(settings).news == "reused"
+    assert generate.prepare(settings).news == "reused"
     capped = {**more, "num_inference_steps": 4, "max_frames": 5}
-    whole = generate.start(generation(**capped))
+    whole = generate.prepare(generation(**capped))
     assert (whole.news, whole.preview) == ("new", ())
     generate.work(whole)
     assert set(whole.manifest["metrics"]) >= {"flicker", "pose_agreement"}
@@ -177,10 +177,10 @@ def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: 
 
 def _never_taken_for_a_result(run: runs.Run, whole: runs.Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.save(order=9999)  # the newest
-    latest = report.start(config.ReportSettings.build({}))
+    latest = report.prepare(config.ReportSettings.build({}))
     assert latest.manifest["parents"] == [whole.id]
     assert f"{run.id} is newer, but a preview" in capsys.readouterr().out
-    alone = report.start(config.ReportSettings.build({"run": run.id, "title": "Mine"}))
+    alone = report.prepare(config.ReportSettings.build({"run": run.id, "title": "Mine"}))
     assert alone.settings.title == "preview · Mine"
     assert alone.preview == run.preview
     both = compare.entries([whole, run])
@@ -189,7 +189,7 @@ def _never_taken_for_a_result(run: runs.Run, whole: runs.Run, capsys: pytest.Cap
     assert np.isnan(compare.table(both)["flicker"].tolist()).tolist() == [False, True]
     assert [name.endswith("(preview)") for name in compare.finished(both)] == [False, True]
     assert compare.previews(both) == [f"{run.id}: {phrase}" for phrase in run.preview]
-    story = report.gather(report.start(config.ReportSettings.build({"run": f"{whole.id},{run.id}"})))
+    story = report.gather(report.prepare(config.ReportSettings.build({"run": f"{whole.id},{run.id}"})))
     assert story.title.startswith("preview · 2 generations")
     assert "not measured" in report.numbers(report.gather(alone))[0].data
 
@@ -198,7 +198,7 @@ def test_larger_inputs_are_made_smaller(outputs: Path, sample: Path, monkeypatch
     """As 10_preprocess makes them at that size: skeletons are drawn there, not shrunk."""
     monkeypatch.setattr(preview_module, "RESOLUTION", SMALL)
     made = prepared(sample, max_frames=10)
-    run = generate.start(generation(inputs=made.folder, preview=True, num_inference_steps=1, segment_frame_length=5))
+    run = generate.prepare(generation(inputs=made.folder, preview=True, num_inference_steps=1, segment_frame_length=5))
     clip = generate.work(run)
     assert (len(clip), clip.height, clip.width) == (5, 128, 96)
     assert "128x96 instead of 256x192 (height x width)" in run.preview
@@ -215,7 +215,7 @@ def test_larger_inputs_are_made_smaller(outputs: Path, sample: Path, monkeypatch
     assert np.abs(small.reference_keypoints() * (2, 2, 1) - made.reference_keypoints()).max() < 0.01
     assert small.facts["run"] == made.folder.name
     assert any("drawn anew" in note for note in run.manifest["notes"])
-    assert report.gather(report.start(config.ReportSettings.build({"run": run.id}))).inputs.height == 128
+    assert report.gather(report.prepare(config.ReportSettings.build({"run": run.id}))).inputs.height == 128
 
 
 def test_masks_of_larger_inputs_lie_where_they_lay(

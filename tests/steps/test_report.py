@@ -19,25 +19,25 @@ STROKE = {"frame": 1, "add": True, "radius": 8.0, "path": [[20.0, 30.0], [60.0, 
 
 def generated(made: inputs.AnimateInputs) -> runs.Run:
     """Return a run of these inputs that reads as completed; nothing is generated."""
-    run = generate.start(config.GenerateSettings.build({"inputs": made.folder, "checkpoint": checkpoints.NANO}))
+    run = generate.prepare(config.GenerateSettings.build({"inputs": made.folder, "checkpoint": checkpoints.NANO}))
     with run.working():
         pass
     return run
 
 
 def told(run: runs.Run) -> list:
-    return report.by_hand(report.gather(report.start(config.ReportSettings.build({"run": run.id}))))
+    return report.by_hand(report.gather(report.prepare(config.ReportSettings.build({"run": run.id}))))
 
 
 def test_what_was_changed_by_hand_is_told_of_a_generation(outputs: Path, sample: Path) -> None:
     files = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png"}
     settings = config.PreprocessSettings.build({**files, "mode": "replace", "max_frames": 3})
-    made = preprocess.work(preprocess.start(settings))
+    made = preprocess.work(preprocess.prepare(settings))
     assert told(generated(made)) == []
     path = made.folder / edits.EDITS
     edits.update(path, strokes=[STROKE], pose=[{"do": "hide", "part": "head", "first": 2, "last": 2}])
     chosen = {"inputs": made.folder, "edits": path, "auto_keypoint": False, "compare": []}
-    seen = inspect.work(inspect.start(config.InspectSettings.build(chosen)))
+    seen = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
     words = edits.read(path, 3, made.height, made.width).describe()
     edits.update(path, strokes=[], pose=[])  # what is told is what was replayed
     run = generated(seen.made)

@@ -80,7 +80,7 @@ def test_what_no_point_can_do_is_said_before_a_run_is_made(
     outputs: Path, folder: Path, more: dict, message: str
 ) -> None:
     with pytest.raises(config.SettingsError) as raised:
-        sweep.start(settings(folder, **more))
+        sweep.prepare(settings(folder, **more))
     assert message in str(raised.value)
     assert not list(outputs.glob("*"))
 
@@ -88,7 +88,7 @@ def test_what_no_point_can_do_is_said_before_a_run_is_made(
 def test_one_load_and_shared_encodings(
     outputs: Path, folder: Path, calls: collections.Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = sweep.start(settings(folder))
+    run = sweep.prepare(settings(folder))
     entries = sweep.work(run)
     sweep.finish(run)
     # encode: the reference, two pose segments, and for each of four points the condition of two segments
@@ -99,18 +99,18 @@ def test_one_load_and_shared_encodings(
     assert "point 2 of 4, num_inference_steps 1, shift 5: " in said
     assert "  1 left: 4 denoising calls, about " in said
     last = sweep.points(settings(folder))[3].settings
-    alone = generate.start(last.replaced(fresh=True))
+    alone = generate.prepare(last.replaced(fresh=True))
     generate.work(alone)
     np.testing.assert_array_equal(frames_of(alone.id), frames_of(entries[3]["run"]))
 
 
 def test_finished_points_are_skipped(outputs: Path, folder: Path, calls: collections.Counter[str]) -> None:
-    first = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 5]})))
+    first = sweep.work(sweep.prepare(settings(folder, grid={"shift": [3, 5]})))
     before = calls.copy()
-    again = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 5]}, fresh=False)))
+    again = sweep.work(sweep.prepare(settings(folder, grid={"shift": [3, 5]}, fresh=False)))
     assert calls == before
     assert ids(again) == ids(first)
-    wider = sweep.work(sweep.start(settings(folder, grid={"shift": [3, 4, 5]})))
+    wider = sweep.work(sweep.prepare(settings(folder, grid={"shift": [3, 4, 5]})))
     assert calls["denoise"] == before["denoise"] + 2
     assert ids(wider)[::2] == ids(first)
 
@@ -125,7 +125,7 @@ def test_a_failing_point_is_recorded_and_the_rest_runs(
 
     calls_of_decode = [False, False, True, False, False]
     monkeypatch.setattr(networks.Networks, "decode", broken)
-    run = sweep.start(settings(folder, grid={"shift": [3, 4, 5]}))
+    run = sweep.prepare(settings(folder, grid={"shift": [3, 4, 5]}))
     entries = sweep.work(run)
     assert [entry["status"] for entry in entries] == ["completed", "failed", "completed"]
     assert run.status == "failed"
@@ -140,7 +140,7 @@ def test_a_failing_point_is_recorded_and_the_rest_runs(
     assert table.loc[2, "run"] == entry["error"]
     assert set(compare.clips(entries)) == {"shift 3", "shift 5"}
     monkeypatch.setattr(networks.Networks, "decode", original)
-    again = sweep.start(settings(folder, grid={"shift": [3, 4, 5]}))
+    again = sweep.prepare(settings(folder, grid={"shift": [3, 4, 5]}))
     assert again.id == run.id
     assert ids(sweep.work(again)) == ids(entries)  # the failed one goes on in its folder
     sweep.finish(again)
@@ -152,7 +152,7 @@ from wanlab import config, runs
 from wanlab.steps import generate
 from wanlab.steps import sweep
 first, _, third = sweep.points(config.SweepSettings.build(json.loads(sys.argv[1])))
-first, third = generate.start(first.settings), generate.start(third.settings)
+first, third = generate.prepare(first.settings), generate.prepare(third.settings)
 said = []
 def wait(*_):
     if not said:
@@ -175,7 +175,7 @@ def test_points_that_another_process_works_on_are_left_to_it_until_it_ends_or_di
         assert other.stdout is not None
         assert "works\n" in iter(other.stdout.readline, "")
         assert [run.status for run in runs.list_runs("generate")] == ["running"] * 2
-        run = sweep.start(chosen)
+        run = sweep.prepare(chosen)
         entries = sweep.work(run)
     sweep.finish(run)
     assert [entry["status"] for entry in entries] == ["completed"] * 3
@@ -193,7 +193,7 @@ def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
 ) -> None:
     for module, name in ((detection, "detect"), (grabcut, "person_probability")):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("was run"))
-    run = sweep.start(settings(replacing, grid={"mask_chain": ["grow:4", "snap:16"]}))
+    run = sweep.prepare(settings(replacing, grid={"mask_chain": ["grow:4", "snap:16"]}))
     entries = sweep.work(run)
     sweep.finish(run)
     person = inputs.read(replacing).mask()
@@ -204,16 +204,16 @@ def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
     assert [each.manifest["made_for"] for each in made] == [run.id] * 4  # two inspections, two generations
     with pytest.raises(FileNotFoundError, match=rf"no completed preprocess run .*, made for {run.id}: name it"):
         inputs.find("latest")
-    assert report.start(config.ReportSettings.build({})).manifest["parents"] == [run.id]
+    assert report.prepare(config.ReportSettings.build({})).manifest["parents"] == [run.id]
     chosen = {"inputs": replacing, "mask_chain": "grow:4", "compare": (), "auto_keypoint": False}
-    own = inspect.start(config.InspectSettings.build(chosen))
+    own = inspect.prepare(config.InspectSettings.build(chosen))
     assert own.news == "reused"
     assert inputs.find("latest")[1] == own.id  # whoever asks for it has it
 
 
 def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.Counter[str]) -> None:
     chosen = {"grid": {"shift": [3, 4, 5]}, "num_inference_steps": 3}
-    run = sweep.start(settings(folder, **chosen, preview_steps=2))
+    run = sweep.prepare(settings(folder, **chosen, preview_steps=2))
     looked = sweep.work(run)
     sweep.finish(run)
     assert calls["denoise"] == 3 * 2
@@ -222,10 +222,10 @@ def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.
         frames = media.read_video(file).frames
         assert frames.shape == (5, 128, 96, 3)  # the first segment
         assert frames.std() > 5
-    again = sweep.work(sweep.start(settings(folder, **chosen, preview_steps=1)))  # less than there is
+    again = sweep.work(sweep.prepare(settings(folder, **chosen, preview_steps=1)))  # less than there is
     assert (calls["denoise"], ids(again)) == (3 * 2, ids(looked))
 
-    some = sweep.start(settings(folder, **chosen, finish="1,3"))
+    some = sweep.prepare(settings(folder, **chosen, finish="1,3"))
     assert some.id == run.id
     entries = sweep.work(some)
     assert [entry["status"] for entry in entries] == ["completed", "begun", "completed"]
@@ -236,23 +236,23 @@ def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.
         made = runs.find_run(entries[number]["run"])
         assert not made.path(generate.PREVIEW).exists()
         assert made.manifest["denoise_calls"] == 2 * 3
-        alone = generate.start(sweep.points(settings(folder, **chosen))[number].settings.replaced(fresh=True))
+        alone = generate.prepare(sweep.points(settings(folder, **chosen))[number].settings.replaced(fresh=True))
         generate.work(alone)
         np.testing.assert_array_equal(frames_of(alone.id), frames_of(made.id))
 
-    whole = sweep.start(settings(folder, **chosen))
+    whole = sweep.prepare(settings(folder, **chosen))
     assert [entry["status"] for entry in sweep.work(whole)] == ["completed"] * 3
     assert whole.status == "completed"
 
 
 def test_a_preview_in_replace_mode_with_guidance_goes_on_bit_for_bit(outputs: Path, replacing: Path) -> None:
     (point,) = sweep.points(settings(replacing, grid={"seed": [3]}, num_inference_steps=3, guidance_scale=2))
-    begun = generate.start(point.settings)
+    begun = generate.prepare(point.settings)
     generate.preview(begun, 1)
     generate.preview(begun, 2)  # a further look goes on from the first
     assert begun.manifest["denoise_calls"] == 2 * 2
     generate.work(begun)
-    alone = generate.start(point.settings.replaced(fresh=True))
+    alone = generate.prepare(point.settings.replaced(fresh=True))
     generate.work(alone)
     np.testing.assert_array_equal(frames_of(alone.id), frames_of(begun.id))
 
@@ -275,17 +275,17 @@ def test_checkpoints_are_swept_and_told_apart_by_their_contents(outputs: Path, f
     found = sweep.points(chosen)
     assert [point.settings.checkpoint for point in found] == [tuned, checkpoints.NANO]  # the third is the second
     assert [point.values["checkpoint"] for point in found] == ["nano (1)", "wanlab/assets/nano"]
-    run = sweep.start(chosen)
+    run = sweep.prepare(chosen)
     text = (run.folder / "manifest.json").read_text()
     assert str(tmp_path) not in text
     assert "secret" not in text
     assert (run.folder / runs.PLACES).stat().st_mode & 0o777 == 0o600
     again = sweep.newest_settings()
     assert again["grid"]["checkpoint"] == [str(tuned), str(checkpoints.NANO), str(same)]
-    assert sweep.start(config.SweepSettings.build({**again, "inputs": str(folder)})).id == run.id
+    assert sweep.prepare(config.SweepSettings.build({**again, "inputs": str(folder)})).id == run.id
     shutil.rmtree(tuned)
     copy_of_nano(tuned)
-    assert sweep.start(chosen).id != run.id  # another checkpoint at the same place
+    assert sweep.prepare(chosen).id != run.id  # another checkpoint at the same place
 
 
 def test_inputs_are_swept(outputs: Path, folder: Path, replacing: Path, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_inputs_are_swept(outputs: Path, folder: Path, replacing: Path, tmp_path
     shutil.copytree(folder, other)
     media.write_image(other / "src_ref.png", np.full((128, 96, 3), 9, np.uint8))
     grid = {"inputs": [str(folder), str(other)], "mode": ["animate"]}
-    run = sweep.start(settings(folder, inputs="latest", grid=grid))  # there is no latest, and none is needed
+    run = sweep.prepare(settings(folder, inputs="latest", grid=grid))  # there is no latest, and none is needed
     assert [point.settings.inputs for point in sweep.points(run.settings)] == [folder, other]
     entries = [{"values": dict(point.values), "status": "pending"} for point in sweep.points(run.settings)]
     assert [compare.title(entry) for entry in entries] == [
@@ -303,10 +303,10 @@ def test_inputs_are_swept(outputs: Path, folder: Path, replacing: Path, tmp_path
 
 def test_finish_names_points_that_there_are(outputs: Path, folder: Path) -> None:
     with pytest.raises(config.SettingsError, match="finish must name points from 1 to 4, got 5"):
-        sweep.start(settings(folder, finish=[5]))
+        sweep.prepare(settings(folder, finish=[5]))
     with pytest.raises(FileNotFoundError, match="finish must follow a sweep, and there is none yet"):
         sweep.newest_settings()
-    sweep.start(settings(folder, preview_steps=1, seed=9))
-    again = sweep.start(config.SweepSettings.build({**sweep.newest_settings(), "inputs": folder, "finish": [2]}))
+    sweep.prepare(settings(folder, preview_steps=1, seed=9))
+    again = sweep.prepare(config.SweepSettings.build({**sweep.newest_settings(), "inputs": folder, "finish": [2]}))
     assert len(runs.list_runs("sweep")) == 1
     assert again.settings.seed == 9

@@ -249,14 +249,14 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateI
         "mode": "replace",
         "max_frames": 3,
     }
-    yield preprocess.work(preprocess.start(config.PreprocessSettings.build(chosen)))
+    yield preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
     patch.undo()
 
 
 @pytest.mark.parametrize(("name", "chain"), [("grow:2,snap:16", "grow:2,snap:16"), ("outline", "")])
 def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: Told, name: str, chain: str) -> None:
     chosen = {"inputs": str(parent.folder), "auto_keypoint": False, "compare": ["snap:16"]}
-    looked = inspect.work(inspect.start(config.InspectSettings.build(chosen)))
+    looked = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
     assert looked.clip is not None
     asked = looked.asked.replaced(auto_keypoint=True)  # which new inputs do not need
     looked = dataclasses.replace(looked, asked=asked)
@@ -285,7 +285,7 @@ def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: Told, n
 
 def test_new_inputs_can_be_cancelled(parent: inputs.AnimateInputs, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {"inputs": str(parent.folder), "auto_keypoint": False, "compare": []}
-    looked = inspect.work(inspect.start(config.InspectSettings.build(chosen)))
+    looked = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
     assert looked.clip is not None
     widget = MaskComparison(looked, media.open_clip(parent.folder / inputs.DRIVING))
     widget.attempt("grow:7")

@@ -40,7 +40,7 @@ def preprocess_arguments(settings: config.PreprocessSettings, checkpoint: Path, 
     Raises:
         SettingsError: a mask chain that the script cannot make.
     """
-    assert settings.resolution is not None  # resolved by start
+    assert settings.resolution is not None  # resolved by prepare
     arguments = [
         "--ckpt_path", str(checkpoint / "process_checkpoint"),
         "--video_path", str(config.absolute(settings.driving_video)),
@@ -155,7 +155,7 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         ScriptFailedError: if the script fails.
     """
     settings: config.PreprocessSettings = run.settings
-    assert settings.resolution is not None  # resolved by start
+    assert settings.resolution is not None  # resolved by prepare
     area = resize.area_of(settings.resolution)
     checkpoint = config.absolute(settings.checkpoint or CHECKPOINT)
     command = [

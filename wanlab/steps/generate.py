@@ -1,6 +1,6 @@
 """Step 30: a folder of inputs → the video of the moving character.
 
-run = generate.start(settings)     # checkpoint, sizes, hashes, the run folder; no weight is loaded yet
+run = generate.prepare(settings)   # checkpoint, sizes, hashes, the run folder; no weight is loaded yet
 plan = generate.plan(run)          # how the clip is cut into segments
 video = generate.work(run)         # segments, each saved when it is finished → result.mp4
 """
@@ -119,7 +119,7 @@ def _resolve(settings: config.GenerateSettings) -> tuple[config.GenerateSettings
     return resolved, left_out
 
 
-def start(settings: config.GenerateSettings, made_for: str | None = None) -> runs.Run:
+def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> runs.Run:
     """Resolve the settings and find or make the run folder.
 
     Args:
@@ -261,7 +261,7 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
     """Generate what is not finished yet and write `result.mp4`; a completed run is only read.
 
     Args:
-        run: from `start`.
+        run: from `prepare`.
         loaded: networks of earlier runs.
 
     Raises:
@@ -304,7 +304,7 @@ def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> medi
     """Run the first steps of the first segment and write `preview.mp4`; `work` goes on from there, bit for bit.
 
     Args:
-        run: from `start`; a completed one is only read.
+        run: from `prepare`; a completed one is only read.
         num_steps: how many; all of the segment's where it has fewer.
         loaded: networks of earlier runs.
 

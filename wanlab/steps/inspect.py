@@ -1,8 +1,8 @@
 """Step 20: look at masks, poses and face crops; a chosen mask becomes new inputs, the old ones stay as they are.
 
-run = inspection.start(settings)       # inputs, chains, points, edits; nothing is worked on yet
-seen = inspection.work(run)            # the variants of the mask, numbers about each, the new inputs if one was chosen
-corrected = inspection.replay(seen)    # the new inputs that the decisions beside the inputs lead to
+run = inspect.prepare(settings)       # inputs, chains, points, edits; nothing is worked on yet
+seen = inspect.work(run)              # the variants of the mask, numbers about each, the new inputs if one was chosen
+corrected = inspect.replay(seen)      # the new inputs that the decisions beside the inputs lead to
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Inspection:
             return saved[str(self.names.index(name))]
 
 
-def start(settings: config.InspectSettings, made_for: str | None = None) -> runs.Run:
+def prepare(settings: config.InspectSettings, made_for: str | None = None) -> runs.Run:
     """Find the inputs, check what was asked for, and find or make the run folder.
 
     Args:
@@ -267,7 +267,7 @@ def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
         )
     replayed = run.path(REPLAYED) if chosen.get("edits") else None
     asked = run.settings or config.InspectSettings.build({**chosen, "inputs": looked_at.folder, "edits": replayed})
-    other = start(asked.replaced(edits=replayed, fresh=True, save_path=None), made_for=run.id)
+    other = prepare(asked.replaced(edits=replayed, fresh=True, save_path=None), made_for=run.id)
     work(other)
     return other
 
@@ -302,7 +302,7 @@ def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = Non
         print(decisions.unapplied(opened) or f"the decisions in {where} are applied")
         return seen
     slow = seen.asked.auto_keypoint and seen.asked.base == AUTO_KEYPOINT
-    run = start(seen.asked.replaced(edits=seen.edits, auto_keypoint=slow))
+    run = prepare(seen.asked.replaced(edits=seen.edits, auto_keypoint=slow))
     run.watch = watch
     made = work(run)
     runs.Run(run.folder).bring_forward()

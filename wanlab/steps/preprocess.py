@@ -1,6 +1,6 @@
 """Step 10: a driving video and a reference image → the folder of inputs that generation reads.
 
-run = preprocess.start(settings)     # sizes, hashes, the run folder; nothing is worked on yet
+run = preprocess.prepare(settings)   # sizes, hashes, the run folder; nothing is worked on yet
 inputs = preprocess.work(run)        # keypoints → pose drawings, face crops → files
 """
 
@@ -30,7 +30,7 @@ MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "b
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
 
-def start(settings: config.PreprocessSettings, made_for: str | None = None) -> runs.Run:
+def prepare(settings: config.PreprocessSettings, made_for: str | None = None) -> runs.Run:
     """Resolve the settings and find or make the run folder; print what size will come out.
 
     Args:
@@ -144,7 +144,7 @@ def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
                 "made, is gone or changed; make the inputs again: wanlab preprocess --driving_video … --reference_image …"
             )
     settings = run.asked or config.PreprocessSettings.build(_asked(given))
-    other = start(settings.replaced(fresh=True, save_path=None), made_for=run.id)
+    other = prepare(settings.replaced(fresh=True, save_path=None), made_for=run.id)
     work(other)
     return other
 
@@ -371,5 +371,5 @@ def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
 
 
 def _area(settings: config.PreprocessSettings) -> int:
-    assert settings.resolution is not None  # resolved by start
+    assert settings.resolution is not None  # resolved by prepare
     return resize.area_of(settings.resolution)

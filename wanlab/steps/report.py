@@ -1,6 +1,6 @@
 """Step 50: one run of 30_generate, a sweep, or several runs, and what they were made from → one page to share.
 
-run = report.start(settings)
+run = report.prepare(settings)
 story = report.gather(run)           # the runs, their inputs, their files
 report.overview(story); report.settings_table(story); …   # each shows one part
 """
@@ -60,7 +60,7 @@ class Story:
         return len(self.entries) == 1
 
 
-def start(settings: config.ReportSettings) -> runs.Run:
+def prepare(settings: config.ReportSettings) -> runs.Run:
     """Find the runs to report on and make the report's own folder.
 
     Raises:

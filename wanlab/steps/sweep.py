@@ -1,6 +1,6 @@
 """Step 40: many generations that differ in a few settings, one run folder each, with a model that is loaded once.
 
-run = sweep.start(settings)       # the points, checked one by one; nothing is worked on yet
+run = sweep.prepare(settings)     # the points, checked one by one; nothing is worked on yet
 entries = sweep.work(run)         # every point that is not finished; a failed one is recorded, the rest goes on
 sweep.finish(run)                 # raises if a point failed
 """
@@ -135,7 +135,7 @@ def _contents(resolved: config.GenerateSettings) -> list[Any]:
     return [{name: facts["sha256"] for name, facts in made["inputs"].items()}, made["models"]]
 
 
-def start(settings: config.SweepSettings) -> runs.Run:
+def prepare(settings: config.SweepSettings) -> runs.Run:
     """Check every point and find or make the sweep's own run folder.
 
     Raises:
@@ -298,7 +298,7 @@ def _outcomes(
     settings: config.SweepSettings = run.settings
 
     def start_point(point: Point) -> runs.Run:
-        result = generate.start(_settings(point, run), made_for=run.id)
+        result = generate.prepare(_settings(point, run), made_for=run.id)
         table[point.number - 1]["run"] = result.id
         run.save(points=table)
         return result
@@ -452,7 +452,7 @@ def _settings(point: Point, run: runs.Run) -> config.GenerateSettings:
     if point.mask_chain is None:
         return point.settings
     chosen = {"inputs": point.settings.inputs, MASK_CHAIN: point.mask_chain, "compare": (), "auto_keypoint": False}
-    masked = inspect.work(inspect.start(config.InspectSettings.build(chosen), made_for=run.id))
+    masked = inspect.work(inspect.prepare(config.InspectSettings.build(chosen), made_for=run.id))
     return point.settings.replaced(inputs=masked.made.folder)
 
 
