@@ -7,6 +7,7 @@ from wanlab.official.backend import (
     MASK_CHAIN,
     ORIGINAL,
     TF32,
+    Preprocessing,
     generate,
     generate_arguments,
     nearest_size,

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from wanlab import config, files, inputs, mask, media, runs
 from wanlab.media import resize
 from wanlab.model import segments
+from wanlab.official import clone as clones
 from wanlab.official import process
 from wanlab.official.clone import CHECKPOINT, GENERATE, PREPROCESS, Clone
 
@@ -27,6 +28,45 @@ ORIGINAL = "wan22.mp4"  # the film as generate.py wrote it
 HEADS = 40  # of the model's attention: Ulysses gives each GPU the same number
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 BLACK = 8  # of 255: a film that is nowhere brighter is black
+
+
+class Preprocessing:
+    """The official scripts as the backend of 10_preprocess."""
+
+    def resolve(
+        self, settings: config.PreprocessSettings
+    ) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
+        """Return the settings with every `None` filled in, the fingerprints of what will be used, and what a reader must know.
+
+        Raises:
+            SettingsError, FileNotFoundError: what clone, interpreter or checkpoint lack, with the commands that bring it.
+        """
+        replacing = settings.mode == "replace"
+        folder = clones.find_checkpoint(settings.checkpoint, PREPROCESS, replacing=replacing, flux=settings.use_flux)
+        checkpoint = clones.read_checkpoint(folder)
+        resolved = settings.replaced(
+            resolution=settings.resolution or checkpoint.recommended["resolution"],
+            retarget=not replacing and settings.retarget is not False,
+            mask_chain=MASK_CHAIN if replacing and settings.mask_chain is None else settings.mask_chain,
+            checkpoint=checkpoint.folder,
+        )
+        clone = _clone_for_preprocessing(resolved)
+        models = {
+            "Wan2.2": clone.commit,
+            "process_checkpoint": clones.fingerprint(checkpoint.folder, PREPROCESS, flux=settings.use_flux),
+        }
+        return resolved, models, (f"the official script makes these inputs: {clone.describe()}",)
+
+    def work(self, run: runs.Run) -> None:
+        """Run stage 1 in the run's folder; errors as those of `preprocess`."""
+        preprocess(run, _clone_for_preprocessing(run.settings))
+
+
+def _clone_for_preprocessing(settings: config.PreprocessSettings) -> Clone:
+    arguments = preprocess_arguments(
+        settings, config.absolute(settings.checkpoint or CHECKPOINT), config.project_root()
+    )
+    return clones.find_clone(settings, PREPROCESS, arguments)
 
 
 def preprocess_arguments(settings: config.PreprocessSettings, checkpoint: Path, save_path: Path) -> list[str]:

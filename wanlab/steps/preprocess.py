@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from wanlab.mask.person import find as find_person
 from wanlab.mask.person import takes_sam2
 from wanlab.media import resize
 from wanlab.model import checkpoints
-from wanlab.official.clone import PREPROCESS, Clone, find_checkpoint, find_clone, fingerprint, read_checkpoint
 from wanlab.pose import detection, people
 from wanlab.runs import artefacts
 from wanlab.steps import preview
@@ -28,6 +27,24 @@ from wanlab.steps import preview
 RESULT_VERSION = 4  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
+
+
+class Backend(Protocol):
+    """Who preprocesses: one object per value of the setting `backend`, in BACKENDS."""
+
+    def resolve(
+        self, settings: config.PreprocessSettings
+    ) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
+        """Return the settings with every `None` filled in, the fingerprints of what will be used, and what a reader must know.
+
+        Raises:
+            SettingsError, FileNotFoundError: what it cannot do, or lacks.
+        """
+        ...
+
+    def work(self, run: runs.Run) -> None:
+        """Write all files of the inputs into the folder of a run that is being worked on."""
+        ...
 
 
 def prepare(settings: config.PreprocessSettings, made_for: str | None = None) -> runs.Run:
@@ -43,7 +60,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
     _refuse_contradictions(settings)
     if settings.save_path is not None:
         copies.check(settings.save_path, targets.kept(settings))
-    resolved, models, notes = _resolve_official(settings) if settings.backend == "wan22" else _resolve(settings)
+    resolved, models, notes = BACKENDS[settings.backend].resolve(settings)
     replacing = settings.mode == "replace"
     given = {
         name: _existing(resolved, name)
@@ -103,10 +120,8 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
     """
     if not run.completed:
         with run.working() as unfinished:
-            if unfinished and run.settings.backend == "wan22":
-                official.preprocess(run, _clone(run.settings))
-            elif unfinished:
-                _work(run, run.settings)
+            if unfinished:
+                BACKENDS[run.settings.backend].work(run)
     else:
         restore(run)
     made = inputs.read(run.folder)
@@ -267,35 +282,6 @@ def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSett
     return resolved, people.fingerprints() | ({weights.name: weights.sha256()} if weights else {}), passed_over
 
 
-def _resolve_official(
-    settings: config.PreprocessSettings,
-) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
-    """Do the same for the official script; check clone, interpreter and checkpoint."""
-    replacing = settings.mode == "replace"
-    checkpoint = read_checkpoint(
-        find_checkpoint(settings.checkpoint, PREPROCESS, replacing=replacing, flux=settings.use_flux)
-    )
-    resolved = settings.replaced(
-        resolution=settings.resolution or checkpoint.recommended["resolution"],
-        retarget=not replacing and settings.retarget is not False,
-        mask_chain=official.MASK_CHAIN if replacing and settings.mask_chain is None else settings.mask_chain,
-        checkpoint=checkpoint.folder,
-    )
-    clone = _clone(resolved)
-    models = {
-        "Wan2.2": clone.commit,
-        "process_checkpoint": fingerprint(checkpoint.folder, PREPROCESS, flux=settings.use_flux),
-    }
-    return resolved, models, (f"the official script makes these inputs: {clone.describe()}",)
-
-
-def _clone(settings: config.PreprocessSettings) -> Clone:
-    arguments = official.preprocess_arguments(
-        settings, config.absolute(settings.checkpoint or ""), config.project_root()
-    )
-    return find_clone(settings, PREPROCESS, arguments)
-
-
 def _mask_source(
     settings: config.PreprocessSettings, checkpoint: Path
 ) -> tuple[str | Path, sam2_weights.Weights | None, tuple[str, ...]]:
@@ -373,3 +359,18 @@ def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
 def _area(settings: config.PreprocessSettings) -> int:
     assert settings.resolution is not None  # resolved by prepare
     return resize.area_of(settings.resolution)
+
+
+class _Wanlab:
+    """The backend of this module."""
+
+    def resolve(
+        self, settings: config.PreprocessSettings
+    ) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
+        return _resolve(settings)
+
+    def work(self, run: runs.Run) -> None:
+        _work(run, run.settings)
+
+
+BACKENDS: dict[str, Backend] = {"wanlab": _Wanlab(), "wan22": official.Preprocessing()}
