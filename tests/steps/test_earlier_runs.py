@@ -1,0 +1,63 @@
+"""Runs that an earlier wanlab finished, made by commit 1587a06 before its modules moved into folders: found, reused, reported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from wanlab import config, runs
+from wanlab.model import checkpoints
+from wanlab.steps import generate, preprocess, report
+
+EARLIER = Path(__file__).with_name("earlier")
+INPUTS, RESULT = "20261127T231330_preprocess_48672cf0e4", "20261127T231428_generate_55fedefa42"
+
+
+@pytest.fixture
+def place(outputs: Path, tmp_path: Path) -> Path:
+    """Return a copy of what the earlier runs were made from; theirs are the outputs."""
+    shutil.copytree(EARLIER, tmp_path, dirs_exist_ok=True)
+    assert (outputs / INPUTS).is_dir()
+    return tmp_path
+
+
+@pytest.fixture
+def same_nano(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bundled checkpoint be the one of then: it may have been trained further since."""
+    models = json.loads((EARLIER / "outputs" / RESULT / "manifest.json").read_text())["models"]
+    monkeypatch.setattr(checkpoints.Checkpoint, "fingerprint", lambda self: models["nano"])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files of a run but those that change whenever it is opened."""
+    changing = {"manifest.json", "places.json", "run.lock"}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in changing}
+
+
+def test_earlier_inputs_are_reused(place: Path) -> None:
+    before = contents(place / "outputs" / INPUTS)
+    settings = {
+        "driving_video": place / "driving.mp4",
+        "reference_image": place / "reference.png",
+        "resolution": "80 80",
+    }
+    run = preprocess.start(config.PreprocessSettings.build(settings))
+    assert (run.id, run.completed) == (INPUTS, True)
+    assert preprocess.work(run).num_frames == 5
+    assert contents(run.folder) == before
+
+
+def test_an_earlier_video_is_reused_and_reported(place: Path, same_nano: None) -> None:
+    before = contents(place / "outputs" / RESULT)
+    settings = {"num_inference_steps": 1, "segment_frame_length": 5, "guidance_scale": 1}
+    run = generate.start(config.GenerateSettings.build(settings))
+    assert (run.id, run.completed) == (RESULT, True)
+    assert len(generate.work(run)) == 5
+    assert contents(run.folder) == before
+    assert [each.id for each in runs.list_runs()] == [INPUTS, RESULT]
+    story = report.gather(report.start(config.ReportSettings.build({"run": "latest"})))
+    assert RESULT in report.overview(story).data
+    assert "tests/steps/earlier/driving.mp4" in report.provenance(story).data
