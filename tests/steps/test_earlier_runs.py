@@ -44,7 +44,7 @@ def test_earlier_inputs_are_reused(place: Path) -> None:
         "reference_image": place / "reference.png",
         "resolution": "80 80",
     }
-    run = preprocess.start(config.PreprocessSettings.build(settings))
+    run = preprocess.prepare(config.PreprocessSettings.build(settings))
     assert (run.id, run.completed) == (INPUTS, True)
     assert preprocess.work(run).num_frames == 5
     assert contents(run.folder) == before
@@ -53,11 +53,11 @@ def test_earlier_inputs_are_reused(place: Path) -> None:
 def test_an_earlier_video_is_reused_and_reported(place: Path, same_nano: None) -> None:
     before = contents(place / "outputs" / RESULT)
     settings = {"num_inference_steps": 1, "segment_frame_length": 5, "guidance_scale": 1}
-    run = generate.start(config.GenerateSettings.build(settings))
+    run = generate.prepare(config.GenerateSettings.build(settings))
     assert (run.id, run.completed) == (RESULT, True)
     assert len(generate.work(run)) == 5
     assert contents(run.folder) == before
     assert [each.id for each in runs.list_runs()] == [INPUTS, RESULT]
-    story = report.gather(report.start(config.ReportSettings.build({"run": "latest"})))
+    story = report.gather(report.prepare(config.ReportSettings.build({"run": "latest"})))
     assert RESULT in report.overview(story).data
     assert "tests/steps/earlier/driving.mp4" in report.provenance(story).data
