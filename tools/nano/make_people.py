@@ -55,7 +55,7 @@ def main() -> None:
     args = parser.parse_args()
     import render_sample as R
 
-    roots = R.fetch(str(args.assets))
+    roots = R.fetch(args.assets)
     people = []
     for k in range(args.people):
         people.append(person(R, roots, SEED * 1000 + k))
@@ -261,7 +261,7 @@ def _packed(R: Any, body: Any, pieces: list[dict[str, np.ndarray]], shapes: list
     lower = legs | (rest[:, 1] < body.at("upperleg01.L")[2] * 1.06 / tall)
     part = np.where((part == PARTS["shirt"]) & lower & ~arms, PARTS["trousers"], part).astype(np.uint8)
     colour, teeth = all_of["colour"], rest[part == PARTS["teeth"]]
-    low, high = teeth.min(0) - [0.005, 0.006, 0.03], teeth.max(0) + [0.005, 0.006, 0.0005]
+    low, high = teeth.min(0) - [0.005, 0.006, 0.03], teeth.max(0) + np.array([0.005, 0.006, 0.0005])
     inside = (part == PARTS["skin"]) & ((rest > low) & (rest < high)).all(1)  # of the mouth: no light comes there
     inside &= (world(all_of["normal"]) * (teeth.mean(0) - rest)).sum(1) > 0
     colour = np.where(inside[:, None], 0.2 * colour, colour)

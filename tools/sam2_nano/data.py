@@ -10,17 +10,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import sys
-from pathlib import Path
 
+import figures
 import torch
+from nano import render as R
+from surfaces import P, colours, fabrics, textures, uniform
 from torch import Tensor
 from torch.nn import functional as F
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nano"))
-import figures  # noqa: E402
-from nano import people as P  # noqa: E402
-from nano import render as R  # noqa: E402
 
 FIGURES: figures.Figures | None = None  # people made of points beside those of cones, where their file was loaded
 AS_FIGURES = 0.65  # of the people, then
@@ -70,7 +66,7 @@ class Camera:
 @torch.no_grad()
 def make_clips(count: int, frames: int, size: int, device: str, supersample: int = 2) -> Clips:
     """Render clips of random scenes, [count, frames] squares of `size` pixels, a film's pictures squashed as sam2 does it."""
-    U = lambda lo, hi, *shape: P.U((count, *shape), lo, hi, device)
+    U = uniform(count, device)
     camera = _camera(count, frames, size, device)
     bank, cloths = textures(48, 128, device), fabrics(32, 128, device)
     backdrop = _backdrop(count, 256, device, bank)
@@ -108,70 +104,13 @@ def make_clips(count: int, frames: int, size: int, device: str, supersample: int
     return Clips((canvas.clamp(0, 1) * 255).round().to(torch.uint8), numbers)
 
 
-def textures(count: int, size: int, device: str) -> Tensor:
-    """Return random surfaces, [count, 3, size, size], 0 to 1: clouds, hard patches, stripes and tiles of few colours."""
-    U = lambda lo, hi, *shape: P.U((count, *shape), lo, hi, device)
-    steep = U(0.3, 1.3, 1, 1, 1)
-
-    def noise() -> Tensor:
-        out = torch.zeros(count, 1, size, size, device=device)
-        for level in range(1, int(math.log2(size)) + 1):
-            rough = torch.randn(count, 1, 2**level, 2**level, device=device)
-            out += F.interpolate(rough, (size, size), mode="bicubic") * (2.0 ** (-steep * level))
-        return out / out.std((1, 2, 3), keepdim=True)
-
-    a, b = noise(), noise()
-    hard = torch.where(torch.rand(count, 1, 1, 1, device=device) < 0.35, U(4, 30, 1, 1, 1), U(0.4, 2, 1, 1, 1))
-    at = torch.arange(size, device=device) / size
-    x, y = at.view(1, 1, 1, -1) + 0.02 * a * U(0, 1, 1, 1, 1), at.view(1, 1, -1, 1) + 0.02 * b * U(0, 1, 1, 1, 1)
-    turn = U(0, 3.14, 1, 1, 1)
-    along, across = x * turn.cos() + y * turn.sin(), y * turn.cos() - x * turn.sin()
-    rate = U(2, 14, 1, 1, 1)
-    stripes = ((along * rate) % 1 < U(0.2, 0.8, 1, 1, 1)).float()
-    tiles = ((along * rate).floor() + (across * rate * U(0.5, 2, 1, 1, 1)).floor()) % 2
-    kind = torch.rand(count, 1, 1, 1, device=device)
-    mix = torch.where(kind < 0.6, torch.sigmoid(hard * a), torch.where(kind < 0.8, stripes, tiles) * 0.8 + 0.1 * a)
-    one, two, three = (_colours(count, device)[..., None, None] for _ in range(3))
-    out = one * mix + two * (1 - mix)
-    out = torch.lerp(out, three.expand_as(out), torch.sigmoid(hard * (b - U(0, 2, 1, 1, 1))))
-    return (out + 0.05 * U(0, 1, 1, 1, 1) * torch.randn_like(out)).clamp(0, 1)
-
-
-def fabrics(count: int, size: int, device: str) -> Tensor:
-    """Return what fabrics make of a colour, [count, 3, size, size], about 1: folds, washed-out places, seams, grain."""
-    U = lambda lo, hi: P.U((count, 1, 1, 1), lo, hi, device)
-
-    def noise(high: int, wide: int) -> Tensor:
-        return F.interpolate(torch.randn(count, 1, high, wide, device=device), (size, size), mode="bicubic")
-
-    folds = 1 - (noise(5, 12) + 0.5 * noise(9, 20)).abs()  # ridges
-    folds = torch.where(U(0, 1) < 0.5, folds, folds.mT)
-    blots = torch.sigmoid(U(1, 5) * (noise(4, 4) + 0.5 * noise(10, 10)) - U(0, 2))
-    grain = torch.randn(count, 1, size, size, device=device) + noise(size // 2, size // 2)
-    at = torch.arange(size, device=device).view(1, 1, 1, -1) / size
-    seams = (((at + 0.01 * noise(6, 6)) * U(2, 5)) % 1 < 0.04).float() * torch.where(U(0, 1) < 0.4, U(-0.5, 0.4), 0.0)
-    light = U(0, 0.25) * (folds - folds.mean((2, 3), keepdim=True)) + U(0, 0.12) * grain + seams
-    washed = U(-0.2, 0.9).clamp(min=0) * (blots - blots.mean((2, 3), keepdim=True))
-    tint = 1 + P.U((count, 3, 1, 1), -0.25, 0.25, device)
-    return (1 + light + washed * tint).clamp(0.2, 2.2)
-
-
-def _colours(count: int, device: str) -> Tensor:
-    """Return colours, [count, 3]: half of them greyish, a fifth nearly black or white."""
-    hue, strong = P.U((count,), 0, 1, device), torch.rand(count, device=device)
-    value = P.U((count,), 0.05, 1, device)
-    end = torch.rand(count, device=device)
-    value = torch.where(end < 0.12, value * 0.12, torch.where(end > 0.92, 0.9 + 0.1 * value, value))
-    return P.hsv(hue, torch.where(strong < 0.5, strong * 0.5, strong), value)
-
-
 def _camera(count: int, frames: int, size: int, device: str) -> Camera:
     """Return half of the cameras still, the others panning and zooming a little."""
     aspect = torch.tensor(ASPECTS, device=device)[torch.randint(len(ASPECTS), (count,), device=device)]
     width = HEIGHT * aspect
     moving = (torch.rand(count, 1, device=device) < 0.5).float()
     t = torch.linspace(-1, 1, frames, device=device)
-    U = lambda lo, hi: P.U((count, 1), lo, hi, device)
+    U = uniform(count, device, 1)
     zoom = 1 + moving * (U(-0.12, 0.12) * t + 0.02 * torch.randn(count, frames, device=device) * U(0, 1))
     x = moving * (U(-0.15, 0.15) * t + 0.008 * torch.randn(count, frames, device=device)) * width[:, None]
     y = moving * (U(-0.06, 0.06) * t + 0.008 * torch.randn(count, frames, device=device)) * HEIGHT
@@ -186,7 +125,7 @@ def _path(count: int, frames: int, device: str, gaps: float = 0.0) -> Tensor:
     Args:
         gaps: share of those that are gone for some frames and come back, there or elsewhere.
     """
-    U = lambda lo, hi: P.U((count, 1), lo, hi, device)
+    U = uniform(count, device, 1)
     part = U(0.15, 1.0)  # of the way is in the clip
     t = U(0, 1) * (1 - part) + part * torch.linspace(0, 1, frames, device=device)
     side = torch.where(U(0, 1) < 0.5, -1.0, 1.0)
@@ -232,7 +171,7 @@ def _backdrop(count: int, size: int, device: str, bank: Tensor) -> Tensor:
 def _shape(camera: Camera, x: Tensor, middle: Tensor, size: int, bank: Tensor) -> tuple[Tensor, Tensor]:
     """Return a flat thing a scene, colour (times alpha) and alpha, [N, T, 3 or 1, S, S]: boxes, discs, rings, leaves, blobs."""
     count, frames, device = *x.shape, x.device
-    U = lambda lo, hi, *shape: P.U((count, *(shape or (1, 1, 1))), lo, hi, device)
+    U = uniform(count, device, 1, 1, 1)
     t = torch.linspace(0, 1, frames, device=device).view(1, -1, 1, 1)
     y = middle.view(-1, 1, 1, 1) + U(-90, 90) + U(-30, 30) * t * (U(0, 1) < 0.4)
     wide = 10 * (7 ** U(0, 1)) * (1 + U(-0.2, 0.2) * t)
@@ -292,10 +231,13 @@ def _thing(
     start = torch.where(kind < 0.4, torch.zeros_like(start), torch.where(kind < 0.7, chain[:, :-1], start))
     end = torch.where(kind < 0.4, leaves, torch.where(kind < 0.7, chain[:, 1:], end))
     t = torch.linspace(-1, 1, frames, device=device)
-    spin = R_y(P.U((count, 1), -0.6, 0.6, device) * t * (torch.rand(count, 1, device=device) < 0.5))
+    spin = P.rot("y", P.U((count, 1), -0.6, 0.6, device) * t * (torch.rand(count, 1, device=device) < 0.5))
     y = (middle + P.U((count,), -40, 60, device)).view(-1, 1, 1).expand(-1, frames, 1)
     home = torch.cat([x.unsqueeze(-1), y, torch.zeros_like(y)], -1).unsqueeze(2)
-    placed = lambda p: torch.einsum("ntij,nkj->ntki", spin, p * big) + home
+
+    def placed(p):
+        return torch.einsum("ntij,nkj->ntki", spin, p * big) + home
+
     a, b = placed(start), placed(end)
     there = torch.rand(count, 1, cones, device=device) < 0.8
     ra = torch.where(there, big * P.U((count, 1, cones), 0.06, 0.35, device), torch.full((), -1.0, device=device))
@@ -309,13 +251,16 @@ def _thing(
     turned = spin.transpose(-1, -2).unsqueeze(2) / radii.unsqueeze(-1)
     reach = radii.amax(-1, keepdim=True).expand(-1, frames, -1, -1)
     ball = torch.cat([centre, turned.flatten(-2), centre[..., :2] - reach, centre[..., :2] + reach], -1)
-    shade = _colours(count * 3, device).view(count, 3, 3)
+    shade = colours(count * 3, device).view(count, 3, 3)
     parts = torch.gather(shade, 1, torch.randint(3, (count, cones + balls, 1), device=device).expand(-1, -1, 3))
     parts = parts * P.U((count, cones + balls, 1), 0.7, 1.2, device)
     pattern = torch.randint(0, 8, (count, cones + balls, 1), device=device).clamp(max=4).float() % 4
     rate = P.U((count, cones + balls, 1), 1, 4, device)
     made = torch.cat([parts, parts, parts.roll(1, 1), pattern, rate, torch.full_like(rate, 9.0)], -1)
-    flat = lambda v: v.expand(count, frames, *v.shape[2:]).flatten(0, 1)
+
+    def flat(v):
+        return v.expand(count, frames, *v.shape[2:]).flatten(0, 1)
+
     tables = {
         "cone": flat(cone),
         "ell": flat(ball),
@@ -327,11 +272,6 @@ def _thing(
     gx, gy = camera.grid(size)
     u, v = (gx - x[..., None, None]) / big.unsqueeze(-1), (gy - y.unsqueeze(-1)) / big.unsqueeze(-1)
     return _rendered(tables, count, frames, size, supersample, u, v, bank)
-
-
-def R_y(angle: Tensor) -> Tensor:  # noqa: N802
-    """Return rotations about the upright, [..., 3, 3]."""
-    return P.rot("y", angle)
 
 
 def _people(
@@ -356,7 +296,7 @@ def _people(
 
 def _far(count: int, device: str | torch.device) -> tuple[Tensor, Tensor]:
     """Return how tall people are, 1 as tall as the scene, and where their tops are in it: from far away to cut by its borders."""
-    U = lambda lo, hi: P.U((count,), lo, hi, device)
+    U = uniform(count, device)
     far = torch.rand(count, device=device)
     near = torch.where(far < 0.8, U(0.95, 1.6), U(1.6, 2.5))
     zoom = torch.where(far < 0.22, U(0.35, 0.65), torch.where(far < 0.62, U(0.65, 0.95), near))
@@ -369,7 +309,7 @@ def _person(
 ) -> tuple[Tensor, Tensor]:
     """Return a person a scene, as `_shape`: from far away to cut by the picture's borders, in any clothes and pose."""
     count, frames, device = *x.shape, x.device
-    U = lambda lo, hi, *shape: P.U((count, *shape), lo, hi, device)
+    U = uniform(count, device)
     who = _identity(count, tones, device)
     motion = P.random_motion(count, frames, device, fps=6 * 4 ** float(torch.rand(())), turned=0.3)
     speed = (x[:, -1:] - x[:, :1]) / HEIGHT
@@ -394,8 +334,11 @@ def _person(
     )
     stained = 1 + 2 * uneven.mean(-1, keepdim=True) + uneven
     odd = torch.rand(count, device=device) < 0.07  # every part of another colour: the shape tells, not the clothes
-    new = _colours(count * parts, device).view(count, parts, 3)
-    spread = lambda v: v[:, None].expand(-1, frames, *v.shape[1:]).flatten(0, 1)
+    new = colours(count * parts, device).view(count, parts, 3)
+
+    def spread(v):
+        return v[:, None].expand(-1, frames, *v.shape[1:]).flatten(0, 1)
+
     for k in (0, 3, 6):
         plain = tables["mat"][..., k : k + 3] * spread(stained)
         tables["mat"][..., k : k + 3] = torch.where(spread(odd)[:, None, None], spread(new), plain).clamp(0, 1)
@@ -443,7 +386,7 @@ def _sewn(
 def _identity(count: int, tones: Tensor, device: str) -> dict[str, Tensor]:
     """Return looks and builds beyond tools/nano's: slim to stout, smaller heads, dark clothes, clothes like the scene."""
     who = P.random_identity(count, device)
-    U = lambda lo, hi, *shape: P.U((count, *shape), lo, hi, device)
+    U = uniform(count, device)
     lean = torch.rand(count, device=device) < 0.75  # as people are; the others as tools/nano draws them
     who["fat"] = torch.where(lean, U(0.72, 1.1), U(0.9, 1.5))
     who["hr"] = torch.where(lean, U(0.06, 0.075), U(0.07, 0.1))
@@ -453,7 +396,7 @@ def _identity(count: int, tones: Tensor, device: str) -> dict[str, Tensor]:
     )
     r = torch.rand(count, 1, device=device)
     for name in ("shirt", "shirt2", "pants", "shoes"):
-        own = torch.where(torch.rand(count, 1, device=device) < 0.5, who[name], _colours(count, device))
+        own = torch.where(torch.rand(count, 1, device=device) < 0.5, who[name], colours(count, device))
         dark, like = U(0.0, 0.1, 1) * torch.ones_like(own), tones * U(0.6, 1.3, 1)
         who[name] = torch.where(r < 0.15, dark, torch.where((r > 0.85) & (U(0, 1, 1) < 0.7), like.clamp(0, 1), own))
     return who
@@ -467,7 +410,7 @@ def _dress(
     device = joints["head"].device
     hr, hw = who["hr"][:, None], who["hw"][:, None]
     hat, brim, pack = (torch.rand(count, device=device) < share for share in (0.25, 0.15, 0.12))
-    colour, bag = _colours(count, device), _colours(count, device)
+    colour, bag = colours(count, device), colours(count, device)
     ones = torch.ones(count, frames, device=device)
     wide = P.U((count, 1), 1.3, 1.9, device)
     for worn, joint, turn, offset, radii, paint in (
@@ -542,13 +485,16 @@ def disturbed(clips: Clips) -> tuple[Tensor, Tensor]:
 
     Cut, turned and mirrored; brighter, darker, tinted; lit unevenly; blurred, noisy, compressed. The same for all frames.
     """
-    count, frames, _, size, _ = clips.pictures.shape
+    count, _frames, _, size, _ = clips.pictures.shape
     device = clips.pictures.device
     pictures = clips.pictures.float() / 255
     pictures, numbers = _cut(pictures, clips.numbers)
     flat = pictures.flatten(0, 1)
-    U = lambda lo, hi, *shape: P.U((count, *(shape or (1, 1, 1, 1))), lo, hi, device)
-    some = lambda share: torch.rand(count, 1, 1, 1, 1, device=device) < share
+    U = uniform(count, device, 1, 1, 1, 1)
+
+    def some(share):
+        return torch.rand(count, 1, 1, 1, 1, device=device) < share
+
     soft = F.interpolate(F.avg_pool2d(flat, 2), (size, size), mode="bilinear").view_as(pictures)
     pictures = torch.where(some(0.25), torch.lerp(pictures, soft, U(0, 1)), pictures)
     pictures = torch.where(some(0.25), _smeared(pictures), pictures)
@@ -569,9 +515,9 @@ def disturbed(clips: Clips) -> tuple[Tensor, Tensor]:
 
 
 def _cut(pictures: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-    count, frames, _, size, _ = pictures.shape
+    count, _frames, _, size, _ = pictures.shape
     device = pictures.device
-    U = lambda lo, hi: P.U((count,), lo, hi, device)
+    U = uniform(count, device)
     active = torch.rand(count, device=device) < 0.6
     share = torch.where(active, U(0.55, 1.0), torch.ones(count, device=device))
     turn = torch.where(
@@ -612,7 +558,10 @@ def _compressed(pictures: Tensor) -> Tensor:
     D[0] *= 0.5**0.5
     blocks = pictures.reshape(count, frames, 3, size // 8, 8, size // 8, 8).transpose(-3, -2)
     step = P.U((count, 1, 1, 1, 1, 1, 1), 0.005, 0.05, pictures.device) * (1 + (k[:, None] + k[None]) * 0.7)
-    sided = lambda x, m: (x @ m).mT @ m  # m' x' m, as one large product
+
+    def sided(x, m):
+        return (x @ m).mT @ m  # m' x' m, as one large product
+
     found = sided(blocks, D.T)
     found = (found / step).round() * step
     return sided(found, D).transpose(-3, -2).reshape(pictures.shape)

@@ -45,9 +45,7 @@ def samples(names: list[str], max_frames: int | None) -> Iterator[Case]:
             masks = np.unpackbits(known["mask"], axis=-1)[..., : film.width].astype(bool)
         people = masks if masks.ndim == 4 else masks[None]
         for k, mask in enumerate(people):
-            yield Case(
-                f"{name} {'left right'.split()[k]}" if len(people) > 1 else name, film, mask[: len(film)], k == 0
-            )
+            yield Case(f"{name} {['left', 'right'][k]}" if len(people) > 1 else name, film, mask[: len(film)], k == 0)
 
 
 def held_out(count: int, frames: int) -> Iterator[Case]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from surfaces import colours
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -106,7 +107,10 @@ class Figures:
                 at = ((frame * size + row) * size + col)[inside]
                 best.scatter_reduce_(0, at, (deep * 2**15 + point.int())[inside], "amin")
         best = best.view(count * frames, 1, size, size).double()
-        least = lambda keys, reach: -F.max_pool2d(-keys, 2 * reach + 1, 1, reach)
+
+        def least(keys, reach):
+            return -F.max_pool2d(-keys, 2 * reach + 1, 1, reach)
+
         through = best - least(best, more) > 0.07 * 4000 * 2**15  # seen between the points of a nearer surface
         best = torch.where(through, float(empty), best)
         for _ in range(more):
@@ -133,7 +137,10 @@ class Figures:
         device = x.device
         speed = (x[:, -1] - x[:, 0]) / high
         walkers, others = self.walks.nonzero()[:, 0], (~self.walks).nonzero()[:, 0]
-        some = lambda rows: rows[torch.randint(len(rows), (count,), device=device)]
+
+        def some(rows):
+            return rows[torch.randint(len(rows), (count,), device=device)]
+
         motion = torch.where(
             (speed.abs() > 0.2) & (torch.rand(count, device=device) < 0.85), some(walkers), some(others)
         )
@@ -172,8 +179,6 @@ class Figures:
 
     def _dyed(self, who: Tensor) -> Tensor:
         """Return the points' colours, [N, P, 3]: most garments and some hair are dyed."""
-        import data as D
-
         count, device = len(who), who.device
         colour, part = self.colour[who], self.part[who]
         for number, share in ((1, 0.8), (2, 0.65), (3, 0.6), (4, 0.5)):
@@ -181,8 +186,7 @@ class Figures:
             grey = colour.mean(-1)
             level = (grey * mine).sum(1, keepdim=True) / mine.sum(1, keepdim=True).clamp(min=1)
             new = (
-                D._colours(count, str(device))[:, None]
-                * (grey / level.clamp(min=0.02)).clamp(0, 2.5).unsqueeze(-1) ** 0.8
+                colours(count, str(device))[:, None] * (grey / level.clamp(min=0.02)).clamp(0, 2.5).unsqueeze(-1) ** 0.8
             )
             dyed = mine & (torch.rand(count, 1, device=device) < share)
             colour = torch.where(dyed.unsqueeze(-1), new, colour)
@@ -291,7 +295,10 @@ def _piece(verts, weights, faces, corners, uvs, image, part, rng, count, hidden,
     r = rng.random((count, 2))
     r = np.where(r.sum(1, keepdims=True) > 1, 1 - r, r)
     bary = np.stack([1 - r.sum(1), r[:, 0], r[:, 1]], 1)
-    mix = lambda table, index: (table[index[order]] * bary[..., None]).sum(1)
+
+    def mix(table, index):
+        return (table[index[order]] * bary[..., None]).sum(1)
+
     where = mix(np.asarray(uvs), uv)
     texture = cv2.imread(image, cv2.IMREAD_UNCHANGED)
     texture = cv2.resize(texture, (1024, 1024), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -365,7 +372,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import render_sample as R
 
-    roots = R.fetch(str(args.assets))
+    roots = R.fetch(args.assets)
     people = [character(R, roots, SEED * 1000 + k) for k in range(args.people)]
     print(f"{len(people)} people", flush=True)
     body = R.Body(roots, R.macro("male"))

@@ -78,7 +78,10 @@ def follow(net: torch.nn.Module, video: Tensor, points: M.Points, first: int) ->
     """
     looks = M.Looks(net, video)
     objects = len(points.labels)
-    rows = lambda t: torch.full((objects,), t, device=video.device)
+
+    def rows(t):
+        return torch.full((objects,), t, device=video.device)
+
     out = torch.zeros(objects, len(video), 256, 256, dtype=torch.bool, device=video.device)
     for order in (range(first, len(video)), range(first, -1, -1)):
         tracker = M.Tracker(net, looks)

@@ -97,7 +97,10 @@ class Looks:
 
     def of(self, rows: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return sam2's features and positions of each object's picture, [pixels, O, C] a level."""
-        of = lambda levels: [level.index_select(1, rows) for level in levels]  # its gradient is faster than an index's
+
+        def of(levels):
+            return [level.index_select(1, rows) for level in levels]  # its gradient is faster than an index's
+
         return of(self._features), of(self._positions)
 
 
@@ -132,7 +135,10 @@ class Tracker:
 
     def _find(self, t: int, positions: Tensor, points: Points | None, first: bool) -> Found:
         """As sam2's `_track_step` of a network in training, without copies from the CPU, forwards only."""
-        side = lambda level, size: level.permute(1, 2, 0).view(level.shape[1], level.shape[2], *size)
+
+        def side(level, size):
+            return level.permute(1, 2, 0).view(level.shape[1], level.shape[2], *size)
+
         sizes = self.looks.sizes
         self._fine = [side(level, size) for level, size in zip(self._features[:-1], sizes[:-1], strict=True)]
         self._as_prompted = first
@@ -151,7 +157,10 @@ class Tracker:
         back = net.num_maskmem - 1
         kept = [(back, out) for out in prompted.values()]
         kept += [(k - 1, others[t - k]) for k in range(back, 0, -1) if t - k in others]
-        flat = lambda maps: maps.flatten(2).permute(2, 0, 1)
+
+        def flat(maps):
+            return maps.flatten(2).permute(2, 0, 1)
+
         memory = [flat(out["maskmem_features"]) for _, out in kept]
         places = [flat(out["maskmem_pos_enc"][-1]) + net.maskmem_tpos_enc[k] for k, out in kept]
         most = net.max_obj_ptrs_in_encoder

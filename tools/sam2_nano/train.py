@@ -12,31 +12,30 @@ from __future__ import annotations
 import os
 import time
 
-START = float(
-    os.environ.setdefault("SAM2_NANO_START", str(time.monotonic()))
-)  # kept where the program starts itself anew
+# ruff: noqa: E402  # the seconds that the imports take count too; the variable is kept where the program restarts itself
+START = float(os.environ.setdefault("SAM2_NANO_START", str(time.monotonic())))
 
-import argparse  # noqa: E402
-import contextlib  # noqa: E402
-import json  # noqa: E402
-import random  # noqa: E402
-import shutil  # noqa: E402
-import sys  # noqa: E402
-from functools import partial  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import NamedTuple  # noqa: E402
+import argparse
+import contextlib
+import json
+import random
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-import data as D  # noqa: E402
-import figures  # noqa: E402
-import judge as J  # noqa: E402
-import model as M  # noqa: E402
-import torch  # noqa: E402
-import torch.distributed as dist  # noqa: E402
-from nano import graphs  # noqa: E402
-from nano.optim import Flat  # noqa: E402
-from nano.team import Clock, Team  # noqa: E402
-from torch import Tensor  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import data as D
+import figures
+import judge as J
+import model as M
+import torch
+import torch.distributed as dist
+from nano import graphs
+from nano.optim import Flat
+from nano.team import Clock, Team
+from torch import Tensor
+from torch.nn import functional as F
 
 GRID = 128  # side at which masks are compared and clicks are drawn: half the picture's
 RESERVE = 30  # seconds kept for saving and judging
@@ -62,7 +61,7 @@ PICTURES = (  # shares, kinds of steps over single pictures
     (1, Variant({0: "pair"}, (True,))),
     (1, Variant({0: "points"})),
 )
-CLIPS = (  # over clips; `key points` lie on several frames
+CLIPS = (  # over clips; `keypoints` lie on several frames
     (4, Variant({0: "click"})),
     (1, Variant({0: "click"}, (True,))),
     (1, Variant({0: "pair", 5: "click"})),
@@ -93,6 +92,15 @@ class Pool:
         self._pictures[places], self._numbers[places] = batch.pictures, batch.numbers
         self.made += o.fresh
 
+    def fill(self, team: Team) -> float:
+        """Make the first clips; return the seconds that one takes, the same number in all processes."""
+        began, first = time.monotonic(), self.made
+        while self.made < min(self._options.pool, self._options.first):
+            self.refresh()
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        return team.agreed((time.monotonic() - began) / max(1, self.made - first))
+
     def draw(self, count: int, *, whole: bool) -> tuple[Tensor, Tensor]:
         """Return pictures and numbers as other cameras see them: whole clips, half of them backwards, or a frame of each."""
         rows = torch.randint(min(self.made, self._options.pool), (count, 1), device=self._device)
@@ -121,7 +129,7 @@ def first_prompt(truth: Tensor, kind: str) -> M.Points:
     """Return prompts of a kind; a negative click for what is not there.
 
     Args:
-        kind: `click`; `pair`, for half of the objects a box, for the others two clicks; `points`, eight clicks as from key points.
+        kind: `click`; `pair`, for half of the objects a box, for the others two clicks; `points`, eight clicks as from keypoints.
     """
     absent = ~truth.flatten(1).any(1)
     anywhere = torch.randint(256, (len(truth), 1, 2), device=truth.device).float()
@@ -199,12 +207,12 @@ class Losses:
         soft, counts = torch.cat([s for _, _, s, _ in added]), torch.cat([c for _, _, _, c in added])
         logits = F.interpolate(logits.clamp(-30, 30), (GRID, GRID), mode="bilinear").flatten(2)
         truth = soft.flatten(1)[:, None]
-        chance = logits.sigmoid()
-        right = chance * truth + (1 - chance) * (1 - truth)
+        probability = logits.sigmoid()
+        right = probability * truth + (1 - probability) * (1 - truth)
         weight = 0.25 * truth + 0.75 * (1 - truth)
         cross = F.binary_cross_entropy_with_logits(logits, truth.expand_as(logits), reduction="none")
         focal = (weight * (1 - right) ** 2 * cross).mean(-1)
-        dice = 1 - (2 * (chance * truth).sum(-1) + 1) / (chance.sum(-1) + truth.sum(-1) + 1)
+        dice = 1 - (2 * (probability * truth).sum(-1) + 1) / (probability.sum(-1) + truth.sum(-1) + 1)
         with torch.no_grad():
             hit, whole = logits > 0, truth > 0.5
             iou = (hit & whole).sum(-1) / (hit | whole).sum(-1).clamp(min=1)
@@ -225,7 +233,10 @@ class Losses:
             agreed = ((present[:, 0] > 0) == (there > 0)).float()
             for k, (name, *_) in enumerate(added):
                 rows = slice(k * objects, (k + 1) * objects)
-                mean = lambda v, w, rows=rows: (v[rows] * w[rows]).sum() / w[rows].sum().clamp(min=1)
+
+                def mean(v, w, rows=rows):
+                    return (v[rows] * w[rows]).sum() / w[rows].sum().clamp(min=1)
+
                 notes.setdefault(f"{name} IoU", []).append(mean(said, shown))
                 notes.setdefault(f"{name} best", []).append(mean(good, shown))
                 notes.setdefault("presence", []).append(mean(agreed, counts))
@@ -288,8 +299,7 @@ def rate(share: float, hold: float) -> float:
 
 def main() -> None:
     options = _options()
-    cuda = torch.cuda.is_available()
-    size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    cuda, rank = torch.cuda.is_available(), int(os.environ.get("RANK", 0))
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     device = "cuda" if cuda else "cpu"
@@ -309,51 +319,82 @@ def main() -> None:
         net.image_encoder.forward = torch.compile(net.image_encoder.forward, dynamic=False)
     pool = Pool(options, device)
     pool.refresh()
-    gap = torch.zeros(1, device=device)
-    seats: dict[bool, tuple[Tensor, Tensor]] = {}
-    steps: dict[bool, tuple[list[int], list[graphs.Step]]] = {}
-    for whole, kinds, count in ((False, PICTURES, options.pictures), (True, CLIPS, options.clips)):
-        frames = options.frames if whole else 1
-        seats[whole] = tuple(v.clone() for v in pool.draw(count, whole=whole))
-        kinds = [(n, v) for n, v in kinds if max([*v.prompts, v.corrected or 0]) < frames]
-        each = [graphs.Step(partial(step_losses, net, *seats[whole], gap, v, device), flat.params) for _, v in kinds]
-        steps[whole] = ([n for n, _ in kinds], each)
+    kinds = Kinds(options, net, flat, pool, device)
     if options.graphs and cuda:
-        capture([s for _, each in steps.values() for s in each], say)
+        capture(kinds.all_steps(), say)
         torch.manual_seed(options.seed + 1000 * rank + 1)
-    team = (
-        Team()
-    )  # after the graphs are captured: NCCL's own calls could disturb that, and a process may start itself anew
+    team = Team()  # after the capture, which NCCL's own calls could disturb, and where a process may start itself anew
     if team.size > 1:
         for v in (flat.weights, flat.average, *net.buffers()):
             dist.broadcast(v, 0)
-    began = time.monotonic()
-    first = pool.made
-    while pool.made < min(options.pool, options.first):
-        pool.refresh()
-    if cuda:
-        torch.cuda.synchronize()
-    cost = team.agreed((time.monotonic() - began) / max(1, pool.made - first))  # seconds a clip
+    cost = pool.fill(team)
     say(
-        f"{pool.made} clips, {1000 * cost:.1f} ms each; {len(flat.weights) / 1e6:.2f} M parameters on {team.size} {device}"
+        f"{pool.made} clips, {1000 * cost:.1f} ms each; {len(flat.weights) / 1e6:.2f} M parameters, {team.size} {device}"
     )
-    control = random.Random(options.seed + int(done))  # the same in every process
-    clock = Clock(cuda)
+    facts = train(options, net, flat, kinds, team, cost, done)
+    if team.size > 1:
+        compare_weights(flat, rank)
+    team.wait()
+    team.close()
+    if rank == 0:
+        finish(options, net, flat, facts, device)
+
+
+class Kinds:
+    """The kinds of steps over single pictures and over clips, and the tensors that each of them reads.
+
+    Attributes:
+        gap: [1], frames between a prompted frame and the next, drawn anew for each step.
+    """
+
+    def __init__(self, options: argparse.Namespace, net: torch.nn.Module, flat: Flat, pool: Pool, device: str) -> None:
+        self.gap, self.pool = torch.zeros(1, device=device), pool
+        self._inputs: dict[bool, tuple[Tensor, Tensor]] = {}
+        self._steps: dict[bool, tuple[list[int], list[graphs.Step]]] = {}
+        for whole, kinds, count in ((False, PICTURES, options.pictures), (True, CLIPS, options.clips)):
+            frames = options.frames if whole else 1
+            self._inputs[whole] = tuple(v.clone() for v in pool.draw(count, whole=whole))
+            kinds = [(n, v) for n, v in kinds if max([*v.prompts, v.corrected or 0]) < frames]
+            losses = [partial(step_losses, net, *self._inputs[whole], self.gap, v, device) for _, v in kinds]
+            self._steps[whole] = ([n for n, _ in kinds], [graphs.Step(each, flat.params) for each in losses])
+
+    def all_steps(self) -> list[graphs.Step]:
+        return [step for _, steps in self._steps.values() for step in steps]
+
+    def draw(self, control: random.Random, *, whole: bool) -> tuple[graphs.Step, int]:
+        """Return a step whose inputs are filled with new pictures or clips, and how many frames it sees."""
+        shares, steps = self._steps[whole]
+        step = control.choices(steps, shares)[0]
+        self.gap.fill_(control.choice((0, 0, control.randint(1, 70))))
+        inputs = self._inputs[whole]
+        for kept, drawn in zip(inputs, self.pool.draw(len(inputs[0]), whole=whole), strict=True):
+            kept.copy_(drawn)
+        return step, inputs[0].shape[:2].numel()
+
+
+def train(
+    options: argparse.Namespace, net: torch.nn.Module, flat: Flat, kinds: Kinds, team: Team, cost: float, done: float
+) -> dict[str, float]:
+    """Train until the time is over; return the numbers of steps, frames and clips, and the seconds of the schedule.
+
+    Args:
+        cost: seconds that making one clip takes.
+        done: seconds of the schedule that earlier runs have had.
+    """
+    say = log if team.leader else lambda *words: None
+    pool, control = kinds.pool, random.Random(options.seed + int(done))  # the same in every process
+    clock = Clock(flat.weights.is_cuda)
     budget = options.seconds - RESERVE - team.agreed(time.monotonic() - START)  # seconds of training left to this call
     planned = options.planned or done + budget
     begin = shown = saved = time.monotonic()
-    count, seen, spent, share, noted = 0, 0, 0.0, 0.0, {}
+    count, frames, spent, share, noted = 0, 0, 0.0, 0.0, {}
     while (elapsed := clock.now()) < budget:
         if cost * spent < options.making * elapsed:
             pool.refresh()
             spent += options.fresh
         share = min(1.0, (done + elapsed) / planned)
         whole = share > 1 - options.video_fraction and control.random() < options.clip_share
-        shares, each = steps[whole]
-        step = control.choices(each, shares)[0]
-        gap.fill_(control.choice((0, 0, control.randint(1, 70))))
-        for seat, drawn in zip(seats[whole], pool.draw(len(seats[whole][0]), whole=whole), strict=True):
-            seat.copy_(drawn)
+        step, more = kinds.draw(control, whole=whole)
         total, parts, grads = step()
         flat.collect(grads)
         flat.grads[-1].fill_(time.monotonic() - begin)
@@ -362,35 +403,38 @@ def main() -> None:
             flat.grads /= team.size
         clock.put(flat.grads[-1:])
         norm = flat.step(options.lr * rate(share, options.hold), options.decay)
-        count, seen = count + 1, seen + seats[whole][0].shape[:2].numel() * team.size
+        count, frames = count + 1, frames + more * team.size
         for name, value in {**parts, "clip loss" if whole else "loss": total, "norm": norm}.items():
             noted.setdefault(name, []).append(value.clone())
         if time.monotonic() - shown > options.every:
-            rates = ", ".join(f"{name} {torch.stack(v).float().mean():.3f}" for name, v in sorted(noted.items()))
-            say(
-                f"step {count}, {seen / (time.monotonic() - begin):.0f} frames/s, {pool.made} clips made, {share:.2f}: {rates}"
-            )
+            means = ", ".join(f"{name} {torch.stack(v).float().mean():.3f}" for name, v in sorted(noted.items()))
+            speed = frames / (time.monotonic() - begin)
+            say(f"step {count}, {speed:.0f} frames/s, {pool.made} clips made, {share:.2f}: {means}")
             shown, noted = time.monotonic(), {}
         if team.leader and time.monotonic() - saved > options.save_every:
             save(options, net, flat, done + elapsed)
             saved = time.monotonic()
-    if team.size > 1:
-        check = torch.stack([flat.weights.double().sum(), flat.weights.double().abs().sum()])
-        other = check.clone()
-        dist.broadcast(other, 0)
-        if not torch.equal(check, other):
-            log(f"process {rank} has other weights than the first: {check.tolist()}, {other.tolist()}")
-    team.wait()
-    team.close()
-    if rank > 0:
-        return
-    save(options, net, flat, done + elapsed)
-    say(f"saved after {count} steps, {seen} frames; the schedule stands at {share:.3f}")
+    say(f"ended after {count} steps, {frames} frames; the schedule stands at {share:.3f}")
+    return {"steps": count, "frames": frames, "clips": pool.made * team.size, "seconds": done + elapsed}
+
+
+def compare_weights(flat: Flat, rank: int) -> None:
+    """Say where a process has other weights than the first: the processes have not computed the same."""
+    check = torch.stack([flat.weights.double().sum(), flat.weights.double().abs().sum()])
+    other = check.clone()
+    dist.broadcast(other, 0)
+    if not torch.equal(check, other):
+        log(f"process {rank} has other weights than the first: {check.tolist()}, {other.tolist()}")
+
+
+def finish(options: argparse.Namespace, net: torch.nn.Module, flat: Flat, facts: dict[str, float], device: str) -> None:
+    """Save the weights, judge the averaged ones, write eval.json and sheet.png."""
+    save(options, net, flat, facts["seconds"])
     flat.swap()
-    found = J.judge(net, device, options.samples, options.out / "sheet.png", held_out=options.held_out)
-    facts = {"steps": count, "frames": seen, "clips": pool.made * team.size, "seconds": round(done + elapsed), **found}
+    scores = J.judge(net, device, options.samples, options.out / "sheet.png", held_out=options.held_out)
+    facts = {**facts, "seconds": round(facts["seconds"]), **scores}
     (options.out / "eval.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    say(json.dumps(facts))
+    log(json.dumps(facts))
 
 
 def capture(steps: list[graphs.Step], say) -> None:

@@ -143,7 +143,6 @@ class People:
 
     def _turns(self, head: torch.Tensor, tail: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
         """Return the bones' rotations in the world, [B, T, BONES, 3, 3]."""
-        B, T = p.shape[:2]
         turn = [None] * len(NAMES)
         pelvis = P.rot("y", p[..., 0]) @ P.rot("x", p[..., 1]) @ P.rot("z", p[..., 2])
         part = lambda base, q, k: (
