@@ -8,13 +8,16 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from wanlab import config, files, inputs, mask, runs
+from wanlab import config, files, inputs, mask, media, runs
 from wanlab.mask import grabcut, person, sam2_video, sam2_weights
+from wanlab.mask.prompts import Click, Prompts
 from wanlab.pose import detection
 from wanlab.steps import inspect, preprocess
 
@@ -215,12 +218,40 @@ def test_a_stopped_pass_leaves_no_masks_behind(
 
 
 def test_grabcut_answers_clicks_on_one_frame_as_it_does_in_a_clip(sample: Path) -> None:
-    from wanlab import media
-    from wanlab.mask.prompts import Click, Prompts
-
     clip = media.open_clip(sample / "half.mp4", max_frames=3)
     found = detection.detect(clip, 16.0).keypoints
     prompts = Prompts((Click(1, 192, 300, True), Click(2, 10, 10, False)))
-    clicks = grabcut.Clicks(media.Frames(clip), found)
+    clicks = grabcut.GrabCutClicks(media.Frames(clip), found)
     expected = list(grabcut.grabcut(clip, found, Prompts(prompts.clicks[:1])))[1]
     np.testing.assert_array_equal(clicks.mask(1, prompts), expected)
+
+
+class Listening:
+    """Keeps what is worked on, and how much of it."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.notes: list[str] = []
+
+    def progress(self, items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
+        self.stages.append((what, total))
+        yield from items
+
+    def add_notes(self, *notes: str) -> None:
+        self.notes += notes
+
+
+def test_probabilities_are_kept_between_masks_of_one_clip(sample: Path) -> None:
+    clip = media.open_clip(sample / "half.mp4", max_frames=4)
+    keypoints, click = detection.detect(clip, 16.0).keypoints, Prompts((Click(0, 192, 300, True),))
+    heard = Listening()
+    masker = person.PersonMasker(None, "auto", heard, keep_probabilities=True)
+    stretch = masker.of_stretch(clip, keypoints, range(1, 3), click)
+    assert heard.stages == [("segment", 2), ("mask", 2)]
+    whole = masker.mask(Prompts((click.clicks[0]._replace(frame=1),)), clip, keypoints)
+    assert heard.stages[2:] == [("segment", 2), ("mask", 4)]  # two of the four were looked at before
+    np.testing.assert_array_equal(whole[1], stretch[0])
+    again = masker.mask("keypoints", clip, keypoints, "another")
+    assert heard.stages[4:] == [("mask", 4)]
+    assert heard.notes[-1].startswith("another comes from the bundled segmenter and GrabCut with ")
+    assert again.shape == whole.shape

@@ -37,7 +37,7 @@ def iou(found: np.ndarray, true: np.ndarray) -> float:
 @pytest.mark.parametrize(("clip", "known"), [("half", "half_truth"), ("driving", "truth"), ("dark", "dark_truth")])
 def test_one_click_finds_the_person(network: sam2_video.Predictor, sample: Path, clip: str, known: str) -> None:
     frames = media.Frames(media.open_clip(sample / f"{clip}.mp4"))
-    clicks, true = sam2_image.Clicks(network, frames), truth(sample, f"{known}.npz")
+    clicks, true = sam2_image.Sam2Clicks(network, frames), truth(sample, f"{known}.npz")
     for t in (0, len(frames) // 2):
         click = chest(true[t])._replace(frame=t)
         assert true[t, int(click.y), int(click.x)]
@@ -49,7 +49,7 @@ def test_a_box_finds_the_person(network: sam2_video.Predictor, sample: Path) -> 
     true = truth(sample, "half_truth.npz")[0]
     ys, xs = np.nonzero(true)
     box = Box(0, float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
-    assert iou(sam2_image.Clicks(network, frames).mask(0, Prompts((), (box,))), true) >= CLICKED
+    assert iou(sam2_image.Sam2Clicks(network, frames).mask(0, Prompts((), (box,))), true) >= CLICKED
 
 
 def followed(network: sam2_video.Predictor, clip: media.Clip, true: np.ndarray) -> list[float]:

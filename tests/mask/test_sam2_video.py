@@ -177,7 +177,7 @@ def test_clicks_are_answered_from_one_look_at_a_frame(
     looked = []
     original = network.forward_image
     monkeypatch.setattr(network, "forward_image", lambda image: looked.append(1) or original(image))
-    clicks = sam2_image.Clicks(network, Frames(film))
+    clicks = sam2_image.Sam2Clicks(network, Frames(film))
     prompts = Prompts((click(3), click(3, False, x=50), click(4, obj=2)), (Box(3, 5, 5, 30, 30, 3),))
     first = clicks.mask(3, prompts)
     assert (first.shape, first.dtype) == ((HEIGHT, WIDTH), bool)

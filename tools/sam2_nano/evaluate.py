@@ -86,7 +86,7 @@ def clicked(
     weights: sam2_weights.Weights, case: Case, seen: np.ndarray, looks: int, others: int = 5
 ) -> tuple[list[float], list[float]]:
     """Return the IoUs from one click on single frames: the deepest point, and some random ones each."""
-    clicks = sam2_image.Clicks(sam2_video.load(weights), media.Frames(case.film))
+    clicks = sam2_image.Sam2Clicks(sam2_video.load(weights), media.Frames(case.film))
     random = np.random.default_rng(0)
     deep, anywhere = [], []
     for t in seen[np.unique(np.linspace(0, len(seen) - 1, looks).astype(int))].tolist():

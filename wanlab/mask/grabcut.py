@@ -59,8 +59,8 @@ def grabcut(
         yield (_constrained(frame, chance, points, there) if there else chance > 0.5) & allowed
 
 
-class Clicks:
-    """Masks of single frames from prompts through GrabCut, as `sam_image.Clicks` gives them through SAM2."""
+class GrabCutClicks:
+    """Masks of single frames from prompts through GrabCut, as `sam2_image.Sam2Clicks` gives them through SAM2."""
 
     def __init__(self, frames: Frames | Seeker, keypoints: np.ndarray) -> None:
         """Take the frames of a clip and its key points: [T, 133, 3], x, y in pixels, score."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+import cv2
 import numpy as np
 
 from wanlab import config, files, media
@@ -41,99 +42,167 @@ class Listener(Protocol):
         ...
 
 
+class ClickMasks(Protocol):
+    """Finds the masks of single frames, as one clicks: by SAM2 or by GrabCut."""
+
+    def mask(self, t: int, prompts: Prompts) -> np.ndarray:
+        """Return what the prompts on frame `t` cover: [H, W], bool; other frames' prompts do not count."""
+        ...
+
+
 def takes_sam2(source: str | Path) -> bool:
     """Return whether SAM2 takes part in this `mask_source` where its weights are."""
     return source != "segmenter" and not _is_video(source)
 
 
-def find(
-    run: Listener,
-    source: str | Path | Prompts,
-    clip: media.Clip,
-    keypoints: np.ndarray,
-    weights: sam2_weights.Weights | None,
-    chances: Sequence[np.ndarray] | None = None,
-    compile_sam: Literal["auto"] | bool = "auto",
-    name: str = "the person's mask",
-) -> np.ndarray:
-    """Return the followed person's mask, [T, H, W], bool; a note names what made it.
+class PersonMasker:
+    """Finds the followed person: by SAM2 where its weights are here, else by GrabCut.
 
-    Args:
-        run: that is told.
-        source: segmenter, keypoints, official, centre, a points file, a mask video, or clicked points and boxes.
-        clip: the working clip.
-        keypoints: [T, 133, 3], x, y in pixels of the clip, score.
+    Attributes:
         weights: SAM2's; None: points and boxes go through GrabCut.
-        chances: from `probabilities`, for GrabCut; None computes them.
-        compile_sam: compile SAM2's image encoder; auto: where it is worth it.
-        name: what the note calls the mask.
-
-    Raises:
-        ValueError: if nothing says where the person is.
+        progress: who is told; may be changed between two masks.
     """
-    if isinstance(source, Path) and _is_video(source):
-        run.add_notes(f"{name} comes from {source.name}")
-        return read_mask(config.absolute(source))[: len(clip)]
-    if source == "segmenter":
-        run.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
-        return np.stack(list(run.progress(silhouette.segment(clip, keypoints), "mask", len(clip))))
-    size = clip.height, clip.width
-    by_hand = isinstance(source, Path | Prompts)
-    if isinstance(source, Prompts):
-        prompts = source
-    elif isinstance(source, Path):
-        prompts = read_prompts(config.absolute(source), len(clip), *size)
-    elif source == "centre":
-        prompts = keypoint_prompts.centre_clicks(keypoints, *size)
-    else:
-        prompts = (keypoint_prompts.keypoint_prompts if weights else keypoint_prompts.keypoint_clicks)(keypoints, *size)
-    origin = source if isinstance(source, str) else "by hand" if isinstance(source, Prompts) else source.name
-    said = f"with {prompts.describe()} ({origin})"
-    if weights is not None:
-        run.add_notes(f"{name} comes from {weights.describe()} {said}")
-        return _by_sam2(run, clip, prompts, weights, source == "official", compile_sam)
-    run.add_notes(f"{name} comes from the bundled segmenter and GrabCut {said}, not from SAM2")
-    likely = None if chances is None else (np.divide(chance, 255, dtype=np.float32) for chance in chances)
-    cut = grabcut.grabcut(clip, keypoints, prompts, likely, spread=by_hand)
-    return np.stack(list(run.progress(cut, "mask", len(clip))))
 
+    def __init__(
+        self,
+        weights: sam2_weights.Weights | None,
+        compile_sam: Literal["auto"] | bool,
+        progress: Listener,
+        *,
+        keep_probabilities: bool = False,
+    ) -> None:
+        """Take what finds the person; nothing is loaded yet.
 
-def probabilities(run: Listener, clip: media.Clip, keypoints: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield how likely each pixel shows the person: [H, W], 0 to 255, uint8, a frame."""
-    for each in zip(run.progress(clip, "segment", len(clip)), keypoints, strict=True):
-        yield (255 * silhouette.person_probability(*each)).astype(np.uint8)
+        Args:
+            weights: SAM2's; None: points and boxes go through GrabCut.
+            compile_sam: compile SAM2's image encoder; auto: where it is worth it.
+            progress: who is told.
+            keep_probabilities: keep for GrabCut, in 255 steps, how likely each pixel shows the person, which takes most of
+                its time: for several masks of one clip.
+        """
+        self.weights, self.progress = weights, progress
+        self._compile = compile_sam
+        self._probabilities: dict[Any, np.ndarray] | None = {} if keep_probabilities else None
 
+    def mask(
+        self, source: str | Path | Prompts, clip: media.Clip, keypoints: np.ndarray, name: str = "the person's mask"
+    ) -> np.ndarray:
+        """Return the followed person's mask, [T, H, W], bool; a note names what made it.
 
-def _by_sam2(
-    run: Listener,
-    clip: media.Clip,
-    prompts: Prompts,
-    weights: sam2_weights.Weights,
-    official: bool,
-    compile_sam: Literal["auto"] | bool,
-) -> np.ndarray:
-    from wanlab.mask import sam2_video
+        Args:
+            source: segmenter, keypoints, official, centre, a points file, a mask video, or clicked points and boxes.
+            clip: the working clip, or a stretch of it.
+            keypoints: [T, 133, 3], x, y in pixels of the clip, score.
+            name: what the note calls the mask.
 
-    passes = sam2_video.plan(prompts, len(clip), official=official)
-    key = {
-        "clip": _content(clip),
-        "prompts": [prompts.clicks, prompts.boxes],
-        "official": official,
-        "weights": weights.sha256(),
-        "version": sam2_video.RESULT_VERSION,
-    }
-    kept = config.outputs_root() / KEPT / f"{config.digest(key)[:24]}.npz"
-    files.remove_dead_parts(files.make_folder(kept.parent))
-    with locks.awaited(kept.with_suffix(".lock"), "SAM2's masks of this clip", lambda text: print(text, flush=True)):
-        packed = _kept(kept, (len(clip), clip.height, -(-clip.width // 8)))
-        if packed is not None:
-            run.add_notes("SAM2 has followed these prompts in this clip before: its masks are used again")
-        else:
-            if kept.exists():
-                run.add_notes("SAM2 has followed these prompts in this clip before, but its masks were damaged: again")
-            packed = _track(run, clip, passes, weights, compile_sam)
-            files.write_arrays(kept, array=packed)
-    return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
+        Raises:
+            ValueError: if nothing says where the person is.
+        """
+        if isinstance(source, Path) and _is_video(source):
+            self.progress.add_notes(f"{name} comes from {source.name}")
+            return read_mask(config.absolute(source))[: len(clip)]
+        if source == "segmenter":
+            self.progress.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
+            return np.stack(list(self.progress.progress(silhouette.segment(clip, keypoints), "mask", len(clip))))
+        prompts = self._prompts(source, clip, keypoints)
+        origin = source if isinstance(source, str) else "by hand" if isinstance(source, Prompts) else source.name
+        described = f"with {prompts.describe()} ({origin})"
+        if self.weights is not None:
+            self.progress.add_notes(f"{name} comes from {self.weights.describe()} {described}")
+            return self._by_sam2(self.weights, clip, prompts, source == "official")
+        self.progress.add_notes(f"{name} comes from the bundled segmenter and GrabCut {described}, not from SAM2")
+        likely = None if self._probabilities is None else self._likely(self._probabilities, clip, keypoints)
+        found = grabcut.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path | Prompts))
+        return np.stack(list(self.progress.progress(found, "mask", len(clip))))
+
+    def of_stretch(self, clip: media.Clip, keypoints: np.ndarray, frames: range, prompts: Prompts) -> np.ndarray:
+        """Return the mask of clicks in a stretch of a clip: [n, H, W], bool.
+
+        Args:
+            clip: the working clip.
+            keypoints: [T, 133, 3], of all of the clip.
+            frames: the stretch.
+            prompts: their frames count from the stretch's start.
+        """
+        stretch = slice(frames.start, frames.stop)
+        return self.mask(prompts, clip.at(stretch), keypoints[stretch])
+
+    def clicks(self, frames: media.Frames | media.Seeker, keypoints: Callable[[], np.ndarray]) -> ClickMasks:
+        """Return what finds single frames' masks at once, as one clicks.
+
+        Args:
+            frames: of the clip.
+            keypoints: returns those of the clip, [T, 133, 3]; called for GrabCut alone.
+        """
+        if self.weights is None:
+            return grabcut.GrabCutClicks(frames, keypoints())
+        from wanlab.mask import sam2_image, sam2_video  # torch
+
+        return sam2_image.Sam2Clicks(sam2_video.load(self.weights), frames)
+
+    def _prompts(self, source: str | Path | Prompts, clip: media.Clip, keypoints: np.ndarray) -> Prompts:
+        if isinstance(source, Prompts):
+            return source
+        if isinstance(source, Path):
+            return read_prompts(config.absolute(source), len(clip), clip.height, clip.width)
+        if source == "centre":
+            return keypoint_prompts.centre_clicks(keypoints, clip.height, clip.width)
+        make = keypoint_prompts.keypoint_prompts if self.weights else keypoint_prompts.keypoint_clicks
+        return make(keypoints, clip.height, clip.width)
+
+    def _likely(self, kept: dict[Any, np.ndarray], clip: media.Clip, keypoints: np.ndarray) -> Iterator[np.ndarray]:
+        """Return how likely each pixel shows the person, [H, W], float32, 0 to 1, a frame; look at those that are not kept yet."""
+        keys = [
+            (clip.info.path, *each) for each in zip(clip.source_indices.tolist(), map(bytes, keypoints), strict=True)
+        ]
+        missing = [t for t, key in enumerate(keys) if key not in kept]
+        looked_at = self.progress.progress(clip.at(missing), "segment", len(missing)) if missing else ()
+        for t, frame in zip(missing, looked_at, strict=True):
+            grey = (255 * silhouette.person_probability(frame, keypoints[t])).astype(np.uint8)
+            kept[keys[t]] = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        greys = (cv2.imdecode(kept[key], cv2.IMREAD_GRAYSCALE) for key in keys)
+        return (np.divide(np.asarray(grey), 255, dtype=np.float32) for grey in greys)
+
+    def _by_sam2(self, weights: sam2_weights.Weights, clip: media.Clip, prompts: Prompts, official: bool) -> np.ndarray:
+        """Return SAM2's masks, [T, H, W], bool: those that were kept of the same question, else found now and kept."""
+        from wanlab.mask import sam2_video
+
+        passes = sam2_video.plan(prompts, len(clip), official=official)
+        key = {
+            "clip": _content(clip),
+            "prompts": [prompts.clicks, prompts.boxes],
+            "official": official,
+            "weights": weights.sha256(),
+            "version": sam2_video.RESULT_VERSION,
+        }
+        kept = config.outputs_root() / KEPT / f"{config.digest(key)[:24]}.npz"
+        files.remove_dead_parts(files.make_folder(kept.parent))
+        with locks.awaited(
+            kept.with_suffix(".lock"), "SAM2's masks of this clip", lambda text: print(text, flush=True)
+        ):
+            packed = _kept(kept, (len(clip), clip.height, -(-clip.width // 8)))
+            before = "SAM2 has followed these prompts in this clip before"
+            if packed is not None:
+                self.progress.add_notes(f"{before}: its masks are used again")
+            else:
+                if kept.exists():
+                    self.progress.add_notes(f"{before}, but its masks were damaged: again")
+                packed = self._track(weights, clip, passes)
+                files.write_arrays(kept, array=packed)
+        return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
+
+    def _track(self, weights: sam2_weights.Weights, clip: media.Clip, passes: list[sam2_video.Pass]) -> np.ndarray:
+        """Follow the prompts through the clip; return bits, [T, H, ceil(W / 8)], uint8: an eighth of the memory."""
+        from wanlab.mask import sam2_video
+
+        network = sam2_video.load(weights)
+        if sam2_video.worth_compiling(network, len(clip)) if self._compile == "auto" else self._compile:
+            sam2_video.compile_encoder(network)
+        packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)
+        found = sam2_video.track(network, media.Frames(clip), passes)
+        for t, mask in self.progress.progress(found, "SAM2", sum(each.num_frames for each in passes)):
+            packed[t] |= np.packbits(mask, axis=-1)
+        return packed
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
@@ -145,26 +214,6 @@ def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
     except arrays.UNREADABLE:
         return None
     return packed if packed.shape == shape and packed.dtype == np.uint8 else None
-
-
-def _track(
-    run: Listener,
-    clip: media.Clip,
-    passes: list[sam2_video.Pass],
-    weights: sam2_weights.Weights,
-    compile_sam: Literal["auto"] | bool,
-) -> np.ndarray:
-    """Follow the prompts through the clip; returns bits, [T, H, ceil(W / 8)], uint8: an eighth of the memory."""
-    from wanlab.mask import sam2_video
-
-    network = sam2_video.load(weights)
-    if sam2_video.worth_compiling(network, len(clip)) if compile_sam == "auto" else compile_sam:
-        sam2_video.compile_encoder(network)
-    packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)
-    found = sam2_video.track(network, media.Frames(clip), passes)
-    for t, mask in run.progress(found, "SAM2", sum(each.num_frames for each in passes)):
-        packed[t] |= np.packbits(mask, axis=-1)
-    return packed
 
 
 def _content(clip: media.Clip) -> str:

@@ -17,11 +17,11 @@ from wanlab.media import Frames, Seeker
 RECENT = 8  # frames whose features are kept: 8 MB each for the large model in bfloat16
 
 
-class Clicks:
+class Sam2Clicks:
     """Masks of single frames from prompts: a frame is looked at once, then each click costs the mask decoder only."""
 
     def __init__(self, network: Predictor, frames: Frames | Seeker) -> None:
-        """Take the network from `sam_video.load` and the frames of a clip."""
+        """Take the network from `sam2_video.load` and the frames of a clip."""
         self._network, self._frames = network, frames
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # sam2 uses torch.jit.script

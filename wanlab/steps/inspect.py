@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,8 +20,9 @@ import numpy as np
 from wanlab import config, files, inputs, mask, media, runs
 from wanlab.files import targets
 from wanlab.inputs import copies, decisions, edits, pose_videos
-from wanlab.mask import metrics, person, sam2_weights, strokes
-from wanlab.mask.prompts import Prompts, check_finished
+from wanlab.mask import metrics, sam2_weights, strokes
+from wanlab.mask.person import PersonMasker
+from wanlab.mask.prompts import check_finished
 from wanlab.mask.prompts import read as read_prompts
 from wanlab.pose import detection, people
 from wanlab.runs import artefacts, manifests
@@ -421,12 +422,13 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     if found is None and (clicked or settings.auto_keypoint):
         found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
     weights, _ = sam2_weights.choose(settings.sam_checkpoint)
-    chances = None
-    if found is not None and not weights and (clicked or settings.auto_keypoint):
-        chances = list(person.probabilities(run, clip, found))  # both ways through GrabCut begin with them
+    masker = PersonMasker(weights, settings.compile_sam, run, keep_probabilities=True)
     if settings.points and found is not None:
-        outline = person.find(run, settings.points, clip, found, weights, chances, settings.compile_sam)
-    outline = strokes.outline(decided, outline, finder(run, clip, found, weights, chances, settings.compile_sam))
+        outline = masker.mask(settings.points, clip, found)
+    if found is not None:
+        outline = strokes.outline(decided, outline, functools.partial(masker.of_stretch, clip, found))
+    else:  # nothing was clicked
+        outline = strokes.paint(outline.copy(), decided.strokes)
     variants = {OUTLINE: outline, IN_USE: in_use}
     chains = list(filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))))
     for i, chain in enumerate(chains):
@@ -436,9 +438,7 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     if chain in variants and np.array_equal(variants[chain], in_use) and _chosen(settings) != IN_USE:
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
-        upstream = person.find(
-            run, "keypoints", clip, found, weights, chances, settings.compile_sam, f"the variant {AUTO_KEYPOINT}"
-        )
+        upstream = masker.mask("keypoints", clip, found, f"the variant {AUTO_KEYPOINT}")
         variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
     return variants
 
@@ -489,25 +489,6 @@ def outline_of(made: inputs.AnimateInputs) -> np.ndarray:
     """Return the person's mask from before the chain, the one in use where there is no other: [T, H, W], bool."""
     outline = made.person_mask()
     return made.mask() if outline is None or made.files["mask_video"].suffix == ".mp4" else outline
-
-
-def finder(
-    run: person.Listener,
-    clip: media.Clip,
-    found: np.ndarray | None,
-    weights: sam2_weights.Weights | None,
-    chances: Sequence[np.ndarray] | None,
-    compile_sam: Literal["auto"] | bool,
-) -> strokes.Find:
-    """Return what finds the mask of clicks in a stretch of the clip; arguments as those of `person_masks.find`."""
-
-    def find(frames: range, prompts: Prompts) -> np.ndarray:
-        assert found is not None  # they are looked for wherever something was clicked
-        stretch = slice(frames.start, frames.stop)
-        likely = None if chances is None else chances[stretch]
-        return person.find(run, prompts, clip.at(stretch), found[stretch], weights, likely, compile_sam)
-
-    return find
 
 
 def _chosen(settings: config.InspectSettings) -> str | None:

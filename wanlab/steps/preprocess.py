@@ -16,8 +16,7 @@ from wanlab import config, inputs, mask, media, official, runs
 from wanlab.files import fingerprints, targets
 from wanlab.inputs import copies, pose_videos
 from wanlab.mask import prompts, sam2_weights
-from wanlab.mask.person import find as find_person
-from wanlab.mask.person import takes_sam2
+from wanlab.mask.person import PersonMasker, takes_sam2
 from wanlab.media import resize
 from wanlab.model import checkpoints
 from wanlab.pose import detection, people
@@ -238,9 +237,8 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
                 person = final = mask.read_mask(own["mask_video"].info.path)[: len(clip)]
             else:
                 weights, _ = sam2_weights.choose(settings.sam_checkpoint)
-                person = find_person(
-                    run, settings.mask_source, clip, found.keypoints, weights, compile_sam=settings.compile_sam
-                )
+                masker = PersonMasker(weights, settings.compile_sam, run)
+                person = masker.mask(settings.mask_source, clip, found.keypoints)
                 final = mask.apply_chain(person, settings.mask_chain or "")
             mask.check("mask_video" if "mask_video" in own else "the mask", final, found.keypoints)
             inputs.write_masks(run, person, final, clip.fps)

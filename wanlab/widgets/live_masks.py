@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from wanlab import media
-from wanlab.mask import grabcut, person, sam2_weights
+from wanlab.mask import sam2_weights
+from wanlab.mask.person import ClickMasks, PersonMasker
 from wanlab.mask.prompts import Prompts
 from wanlab.pose import detection
 from wanlab.steps import inspect
@@ -49,6 +49,9 @@ class Told:
         """Leave notes to the replay, which keeps them."""
 
 
+SILENT = Told(lambda *_: None, threading.Event())
+
+
 class Packed:
     """Masks by frame in an eighth of their memory."""
 
@@ -62,24 +65,6 @@ class Packed:
         return np.unpackbits(self._bits[t], axis=-1, count=self.shape[2]).astype(bool)
 
 
-class _Coded(Sequence[np.ndarray]):
-    """Pictures of grey, [H, W], uint8, each as PNG."""
-
-    def __init__(self, pictures: Iterable[np.ndarray]) -> None:
-        options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        self._files = [cv2.imencode(".png", picture, options)[1] for picture in pictures]
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not isinstance(index, slice):
-            return cv2.imdecode(self._files[index], cv2.IMREAD_GRAYSCALE)
-        part = _Coded(())
-        part._files = self._files[index]
-        return part
-
-
 class LiveMasks:
     """Masks from clicks, by what the replay uses too: the weights of SAM2 that the settings choose, else GrabCut.
 
@@ -91,19 +76,19 @@ class LiveMasks:
     def __init__(self, seen: inspect.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
         """Take what is looked at, its working clip and the clip's frames."""
         self._seen, self._clip, self._frames = seen, clip, frames
-        self._weights, _ = sam2_weights.choose(seen.asked.sam_checkpoint)
+        weights, _ = sam2_weights.choose(seen.asked.sam_checkpoint)
+        self._masker = PersonMasker(weights, seen.asked.compile_sam, SILENT, keep_probabilities=True)
         self.before = Packed(inspect.outline_of(seen.parent))
-        self.name = self._weights.name if self._weights else "GrabCut"
+        self.name = weights.name if weights else "GrabCut"
         self._keypoints: np.ndarray | None = None
-        self._chances: _Coded | None = None
-        self._clicks: grabcut.Clicks | None = None
+        self._clicks: ClickMasks | None = None
         self._lock = threading.Lock()
 
     def mask(self, t: int, prompts: Prompts) -> np.ndarray:
         """Return what the prompts on frame `t` cover: [H, W], bool; the first on a frame takes longer than the next."""
         with self._lock:
             if self._clicks is None:
-                self._clicks = self._made(Told(lambda *_: None, threading.Event()))
+                self._clicks = self._masker.clicks(self._frames, lambda: self._found(SILENT))
             return self._clicks.mask(t, prompts)
 
     def follow(self, frames: range, prompts: Prompts, told: Told) -> np.ndarray:
@@ -112,23 +97,13 @@ class LiveMasks:
         Raises:
             StoppedError: if `told` says so.
         """
-        found = self._found(told)
-        if self._weights is None and self._chances is None:
-            self._chances = _Coded(person.probabilities(told, self._clip, found))
-        find = inspect.finder(told, self._clip, found, self._weights, self._chances, self._seen.asked.compile_sam)
-        return find(frames, prompts)
+        self._masker.progress = told
+        return self._masker.of_stretch(self._clip, self._found(told), frames, prompts)
 
     def _found(self, told: Told) -> np.ndarray:
-        """Return the key points, [T, 133, 3]: those of the inputs, else detected once."""
+        """Return the keypoints, [T, 133, 3]: those of the inputs, else detected once."""
         if self._keypoints is None:
             known = self._seen.parent.keypoints()
             looked = told.progress(self._clip, "keypoints", len(self._clip))
             self._keypoints = detection.detect(looked, float(self._clip.fps)).keypoints if known is None else known
         return self._keypoints
-
-    def _made(self, told: Told) -> grabcut.Clicks:
-        if self._weights is None:
-            return grabcut.Clicks(self._frames, self._found(told))
-        from wanlab.mask import sam2_image, sam2_video  # torch
-
-        return sam2_image.Clicks(sam2_video.load(self._weights), self._frames)  # type: ignore[return-value]
