@@ -19,30 +19,34 @@
 # pose drawings, face crops and the reference at the size of the result.
 
 # %% tags=["parameters"]
-driving_video = "wanlab/assets/sample/half.mp4"  # film whose person's motion is taken over
-reference_image = "wanlab/assets/sample/character.png"  # picture of the character that shall move
-mode = "animate"  # animate: the character moves as the person does; replace: takes their place in the film
-backend = "wanlab"  # who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2
-start_s = 0.0  # seconds of the film to skip
-max_frames = None  # frames of the working clip at most; None: all
-preview = False  # a quick look: the first second only, at the full size
-fps = None  # frames per second of the working clip; None: the film's own
-resolution = None  # "width height", e.g. "1280 720": an area; shape of the reference, in replace of the film; None: the checkpoint's
-retarget = None  # fit the skeleton to the reference's proportions; None: as the backend does (wanlab: off, wan22: on in animate)
-use_flux = False  # wan22: edit reference and first frame with FLUX before retargeting
-mask_source = "auto"  # replace: what finds the person: auto (the best that is present, named), segmenter, keypoints, official, centre, a points file, a mask video
-mask_chain = None  # replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)
-sam_checkpoint = "auto"  # SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/), nano (bundled, for rendered people), none
+# what you change first
+driving_video = "wanlab/assets/sample/half.mp4"  # video of the person whose motion is transferred
+reference_image = "wanlab/assets/sample/character.png"  # image of the character to animate
+mode = "animate"  # animate: the character moves as the person does; replace: takes the person's place in the video
+resolution = None  # "width height", e.g. "1280 720": an area; the shape is the reference image's, in replace the video's; None: the checkpoint's
+start_s = 0.0  # seconds to skip at the start of the video
+max_frames = None  # process at most this many frames; None: all
+fps = None  # frames per second to resample to; None: the video's own
+pose_video = None  # your own pose drawings; None: drawn from the keypoints
+face_video = None  # your own face crops, 512x512; None: cropped from the driving video
+# replace mode: the mask and the background
+mask_source = "auto"  # replace: where the person's mask comes from: auto (the best available; its name is printed), segmenter, keypoints, official, centre, a points file, a mask video
+mask_chain = None  # replace: how the mask is enlarged, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)
+mask_video = None  # replace: your own finished mask, white is generated; None: made with mask_source and mask_chain
+background_video = None  # replace: your own background; None: the driving video, black inside the mask
+sam_checkpoint = "auto"  # weights of SAM2: a file or folder; auto: full-size ones in the checkpoint or ComfyUI/; nano: bundled, for rendered people; none
 compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more
-mask_video = None  # replace: your own finished mask, white is generated anew; None: from mask_source and mask_chain
-background_video = None  # replace: your own background; None: the film, black inside the mask
-pose_video = None  # your own pose drawings; None: drawn from the key points
-face_video = None  # your own face crops, 512x512; None: cropped from the film
-checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+# official scripts (backend wan22)
+backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
+retarget = None  # fit the skeleton to the reference image's proportions; None: the backend's default (wanlab: off, wan22: on in animate)
+use_flux = False  # wan22: edit reference and first frame with FLUX before retargeting
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
-wan22_python = None  # wan22: the clone's own Python, never wanlab's; None: .venv/bin/python in the clone
-save_path = None  # folder that gets a copy of the finished inputs: new, empty, or inputs of wanlab's
-fresh = False  # work anew even where a finished run with the same settings exists
+wan22_python = None  # wan22: Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone
+# where and how it runs
+checkpoint = None  # folder of the Wan2.2-Animate weights; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+preview = False  # a smaller run first: the first second only, at the full size
+save_path = None  # folder to copy the finished inputs to: new, empty, or holding inputs that wanlab wrote
+fresh = False  # compute again even where a finished run with the same settings exists
 
 # %% [markdown]
 # ## Settings and run

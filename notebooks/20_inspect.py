@@ -20,18 +20,21 @@
 # it shows every decision again, to be added to or taken back.
 
 # %% tags=["parameters"]
+# what you change first
 inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one
-driving_video = None  # the film, for a folder of other tools; None: driving.mkv of the inputs
-points = None  # clicked points and boxes (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it
-edits = None  # file of decisions to replay: the edits.json that this notebook's editors write beside the inputs; None: none
-sam_checkpoint = "auto"  # SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/), nano (bundled, for rendered people), none
+driving_video = None  # the driving video, for inputs that other tools wrote; None: driving.mkv of the inputs
+points = None  # clicked points and boxes (PointsEditor's JSON) to segment the person from; None: the mask of the inputs
+edits = None  # decisions to apply: the edits.json that this notebook's editors write beside the inputs; None: none
+# replace mode: the mask and the background
+mask_chain = None  # mask chain of the new inputs; None: the one in edits, with points that of the inputs, else no new inputs are written
+compare = ["grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"]  # mask chains to show side by side
+auto_keypoint = True  # also show the mask that the official code's eight keypoints give (SAM2, else GrabCut)
+base = None  # mask that the others are compared with; None: the person's mask before any chain
+sam_checkpoint = "auto"  # weights of SAM2: a file or folder; auto: full-size ones in the checkpoint or ComfyUI/; nano: bundled, for rendered people; none
 compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more
-mask_chain = None  # the chain that new inputs get; None: that of the edits, with points the one in use, else no new inputs are written
-compare = ["grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"]  # mask chains to look at side by side
-auto_keypoint = True  # look as well at the person that upstream's eight key points give (SAM2, else GrabCut)
-base = None  # variant that the others are compared with; None: the person's outline before any chain
-save_path = None  # folder that gets a copy of the new inputs: new, empty, or inputs of wanlab's
-fresh = False  # work anew even where a finished run with the same settings exists
+# where and how it runs
+save_path = None  # folder to copy the new inputs to: new, empty, or holding inputs that wanlab wrote
+fresh = False  # compute again even where a finished run with the same settings exists
 
 # %% [markdown]
 # ## Settings and work

@@ -18,30 +18,33 @@
 # The inputs that 10_preprocess made go in; the video of the moving character comes out.
 
 # %% tags=["parameters"]
+# what you change first
 inputs = "latest"  # folder that 10_preprocess or 20_inspect wrote, or latest: the newest one
-backend = "wanlab"  # who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2
-checkpoint = None  # folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
-mode = None  # None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)
-prompt = "视频中的人在做动作"  # what happens, in words; the official code always uses this one
-num_inference_steps = None  # denoising steps per segment; customary 30 to 40; None: the checkpoint's
-guidance_scale = None  # classifier-free guidance; customary 2 to 4.5, 1 is off; None: the checkpoint's
-shift = None  # shift of the noise schedule; customary 3 to 5; None: the checkpoint's
-solver = "unipc"  # the sampler: unipc, as the official command line's default, or dpm++ (wan22)
+mode = None  # None: replace where the inputs hold src_bg.mp4 and src_mask.mp4, else animate
+prompt = "视频中的人在做动作"  # text prompt; the official code always uses this one
+num_inference_steps = None  # denoising steps per segment; usual 20 to 40; None: the checkpoint's
+guidance_scale = None  # classifier-free guidance; usual 2 to 4.5, 1 is off; None: the checkpoint's
+shift = None  # shift of the noise schedule; usual 3 to 5; None: the checkpoint's
 seed = 42  # seed of the noise
+max_frames = None  # generate at most this many frames; None: all of the inputs
 segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
-prev_segment_conditioning_frames = None  # frames taken over from the segment before: 1 or 5; None: the checkpoint's
-max_frames = None  # frames of the inputs to make at most; None: all
-use_relighting_lora = False  # wan22: fit the character's light to the film's (replace) with relighting_lora.ckpt
+prev_segment_conditioning_frames = None  # last frames of a segment that condition the next: 1 or 5; None: the checkpoint's
+# official scripts (backend wan22)
+backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
+solver = "unipc"  # sampling method: unipc, the official default, or dpm++ (wan22 only)
+use_relighting_lora = False  # wan22: adapt the character's lighting to the video's (replace) with relighting_lora.ckpt
 no_offload = False  # wan22: keep the text encoder on the GPU
 multi_gpu = False  # wan22: one video on several GPUs (FSDP and Ulysses)
 nproc_per_node = None  # wan22: how many GPUs with multi_gpu; None: all of this machine
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
-wan22_python = None  # wan22: the clone's own Python, never wanlab's; None: .venv/bin/python in the clone
-device = None  # where the model runs; None: a GPU where there is one
-fresh = False  # work anew even where a finished run with the same settings exists
-preview = False  # a quick look: the first segment only, smaller and with fewer steps
-output_path = None  # video (.mp4, .mov, .mkv) that gets a copy of the result; in a folder it has the run's name
-overwrite = False  # let output_path replace a file that wanlab did not write there
+wan22_python = None  # wan22: Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone
+# where and how it runs
+checkpoint = None  # folder of the Wan2.2-Animate weights; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+device = None  # device the model runs on; None: a GPU if there is one
+fresh = False  # compute again even where a finished run with the same settings exists
+preview = False  # a smaller run first: the first segment only, smaller and with fewer steps
+output_path = None  # video file (.mp4, .mov, .mkv) or folder to copy the result to; in a folder it gets the run's name
+overwrite = False  # allow output_path to replace a file that wanlab did not write
 
 # %% [markdown]
 # ## Settings and run

@@ -19,8 +19,8 @@
 # the code left out).
 
 # %% tags=["parameters"]
-run = "latest"  # runs of 30_generate or 40_sweep, several with commas between; latest: the newest one
-title = None  # heading of the report; None: made from the run
+run = "latest"  # runs of 30_generate or 40_sweep, separated by commas; latest: the newest one
+title = None  # heading of the report; None: from the run
 
 # %%
 from IPython.display import display

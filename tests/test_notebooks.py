@@ -14,6 +14,12 @@ from wanlab import config
 
 FOLDER = config.project_root() / "notebooks"
 NAMES = [name for name, _ in config.NOTEBOOKS.values()]
+HEADINGS = (
+    "# what you change first",
+    "# replace mode: the mask and the background",
+    "# official scripts (backend wan22)",
+    "# where and how it runs",
+)
 
 
 def cells(name: str) -> list[dict]:
@@ -42,8 +48,20 @@ def test_parameters_are_the_defaults_of_the_model(name: str, model: type[config.
 
 @pytest.mark.parametrize(("name", "model"), config.NOTEBOOKS.values())
 def test_parameters_are_explained_in_the_model_s_words(name: str, model: type[config.Settings]) -> None:
-    for line, (field, info) in zip(parameters(name).splitlines(), model.model_fields.items(), strict=True):
+    lines = [line for line in parameters(name).splitlines() if line not in HEADINGS]
+    for line, (field, info) in zip(lines, model.model_fields.items(), strict=True):
         assert line.partition("  # ")[2] == info.description, field
+
+
+@pytest.mark.parametrize(("name", "model"), config.NOTEBOOKS.values())
+def test_parameters_stand_under_headings_in_a_reader_s_order(name: str, model: type[config.Settings]) -> None:
+    lines = parameters(name).splitlines()
+    headings = [line for line in lines if line.startswith("#")]
+    assert headings == [heading for heading in HEADINGS if heading in lines]
+    assert bool(headings) == (len(model.model_fields) > 5)
+    assert not headings or lines[0] == HEADINGS[0]
+    for field in model._marked("wan22"):
+        assert HEADINGS[2] in lines[: next(k for k, line in enumerate(lines) if line.startswith(f"{field} = "))]
 
 
 @pytest.mark.parametrize("name", NAMES)

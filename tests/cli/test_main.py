@@ -82,7 +82,7 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
             ["preprocess", "--replace", "--k", "5", "--mask_chain", "fill"],
             "mask_chain must not be given beside --iterations",
         ),
-        (["pipeline", "--retarget"], "retargeting is not built into wanlab yet"),
+        (["pipeline", "--retarget"], "wanlab cannot retarget yet"),
         (["sweep", "--grid", "shift: 3"], "grid must be"),
         (["inspect", "--mask_chian", "fill"], "unknown parameter mask_chian; did you mean mask_chain?"),
         (["inspect", "--points", "/nowhere/p.json"], "points must exist, got /nowhere/p.json"),

@@ -58,7 +58,7 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
         (PreprocessSettings, {"resolution": "wide"}, 'resolution must be "width height" in pixels'),
         (PreprocessSettings, {"fps": "fast"}, "fps must be a number or a fraction such as 30000/1001, got 'fast'"),
         (PreprocessSettings, {"start_s": -1}, "start_s must be at least 0, got -1; use 0"),
-        (PreprocessSettings, {"retarget": True}, "retarget must be None or False, got True; retargeting is not built"),
+        (PreprocessSettings, {"retarget": True}, "retarget must be None or False, got True; wanlab cannot retarget"),
         (ReportSettings, {"runs": "latest"}, "unknown parameter runs; did you mean run?"),
     ],
 )

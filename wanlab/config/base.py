@@ -69,7 +69,7 @@ class Settings(BaseModel):
         A setting that came later is left out while it has its default, so that older runs keep their hash.
         """
         paths = {name for name in self.paths() if self.files(name)}
-        unused = set(self._marked("later")) - set(self.given(*self._marked("later")))
+        unused = set(self._marked("later")) - set(self.changed(*self._marked("later")))
         kept = self.model_dump(mode="json", exclude=paths | unused | set(self.conveniences()))
         return dict(sorted(kept.items()))
 
@@ -131,7 +131,7 @@ class Settings(BaseModel):
     def _marked(cls, mark: str) -> tuple[str, ...]:
         return tuple(n for n, f in cls.model_fields.items() if (f.json_schema_extra or {}).get(mark))  # type: ignore[union-attr]
 
-    def given(self, *names: str) -> tuple[str, ...]:
+    def changed(self, *names: str) -> tuple[str, ...]:
         """Return those of the fields `names` that do not have their default."""
         return tuple(name for name in names if getattr(self, name) != type(self).model_fields[name].default)
 

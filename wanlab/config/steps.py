@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -26,7 +26,7 @@ def _convenience(default: Any, description: str, **rules: Any) -> Any:
 def _text_of_target(value: Any) -> Any:
     text = str(value) if isinstance(value, Path) else value
     if isinstance(text, str) and (not text.strip() or "\0" in text):
-        raise ValueError(f"must name a place, got {text!r}; use None for no copy")
+        raise ValueError(f"must be a path, got {text!r}; use None for no copy")
     return text
 
 
@@ -34,7 +34,7 @@ _Target = Annotated[str, BeforeValidator(_text_of_target)]
 
 
 def _target(description: str) -> Any:
-    """Return the field of a place to write to, outside the run folders: module targets says which it may be."""
+    """Return the field of a file or folder to write to outside the run folders; files/targets says which it may be."""
     extra: dict[str, Any] = {"convenience": True, "target": True}
     return Field(None, description=description, json_schema_extra=extra)
 
@@ -42,110 +42,124 @@ def _target(description: str) -> Any:
 _SAM_CHECKPOINT: Any = Field(
     "auto",
     union_mode="left_to_right",
-    description="SAM2's weights: a file or folder, auto (full-size ones of the checkpoint or ComfyUI/), nano (bundled, for rendered people), none",
+    description="weights of SAM2: a file or folder; auto: full-size ones in the checkpoint or ComfyUI/; nano: bundled, for rendered people; none",
 )
 _COMPILE_SAM: Any = _convenience("auto", "compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more")
 
 
 def _of_wan22(default: Any, description: str, mark: str, **rules: Any) -> Any:
-    """Return a field that only the official scripts take, marked as a convenience or as having come later."""
+    """Return a field that only the official scripts take, marked as a convenience or as added later."""
     extra: dict[str, Any] = {"wan22": True, mark: True}
     return Field(default, description=f"wan22: {description}", json_schema_extra=extra, **rules)
 
 
 _BACKEND: Any = Field(
     "wanlab",
-    description="who does the work: wanlab, or wan22: the official scripts of your clone of Wan2.2",
+    description="what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2",
     json_schema_extra={"later": True},
 )
+_CHECKPOINT: Any = Field(
+    None,
+    description="folder of the Wan2.2-Animate weights; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano",
+)
+_FRESH: Any = _convenience(False, "compute again even where a finished run with the same settings exists")
 _WAN22_DIR: Any = _of_wan22(Path("Wan2.2"), "your clone of Wan2.2", "convenience")
 _WAN22_PYTHON: Any = _of_wan22(
-    None, "the clone's own Python, never wanlab's; None: .venv/bin/python in the clone", "convenience"
+    None, "Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone", "convenience"
 )
 
 
 def _preview(what: str) -> Any:
-    """Return the field that asks for a quick look, which came later than the other settings."""
+    """Return the field that asks for a smaller run first; it was added later than the other settings."""
     extra: dict[str, Any] = {"later": True}
-    return Field(False, description=f"a quick look: {what}", json_schema_extra=extra)
+    return Field(False, description=f"a smaller run first: {what}", json_schema_extra=extra)
 
 
 class _Backed(Settings):
-    """What the settings of a step share that the official scripts can do as well."""
+    """What the settings of the steps share that the official scripts can run as well."""
 
-    if TYPE_CHECKING:  # each model has it at a place of its own
+    if TYPE_CHECKING:  # each model declares it at its place in the reader's order
         backend: Literal["wanlab", "wan22"]
 
     @model_validator(mode="after")
     def _fits_the_backend(self) -> Self:
-        faults = list(self._faults_of_wan22() if self.backend == "wan22" else self._faults_of_wanlab())
+        faults = self._faults_of_wan22() if self.backend == "wan22" else self._faults_of_wanlab()
         if faults:
             raise ValueError("\n".join(faults))
         return self
 
-    def _faults_of_wanlab(self) -> Iterable[str]:
-        for name in self.given(*self._marked("wan22")):
-            yield f"{name} must be left out with backend wanlab, got {getattr(self, name)}: only the official scripts take it; use backend wan22"
+    def _faults_of_wanlab(self) -> list[str]:
+        return [
+            f"{name} must be left out with backend wanlab, got {getattr(self, name)}: only the official scripts take it; use backend wan22"
+            for name in self.changed(*self._marked("wan22"))
+        ]
 
-    def _faults_of_wan22(self) -> Iterable[str]:
+    def _faults_of_wan22(self) -> list[str]:
         raise NotImplementedError
+
+    def _without_upstream_argument(self, *names: str) -> list[str]:
+        return [
+            f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
+            for name in self.changed(*names)
+        ]
 
 
 class PreprocessSettings(_Backed):
     """Settings of one preprocessing; field names are those of the `parameters` cell of 10_preprocess."""
 
     driving_video: Path = Field(
-        Path("wanlab/assets/sample/half.mp4"), description="film whose person's motion is taken over"
+        Path("wanlab/assets/sample/half.mp4"), description="video of the person whose motion is transferred"
     )
     reference_image: Path = Field(
-        Path("wanlab/assets/sample/character.png"), description="picture of the character that shall move"
+        Path("wanlab/assets/sample/character.png"), description="image of the character to animate"
     )
     mode: Literal["animate", "replace"] = Field(
-        "animate", description="animate: the character moves as the person does; replace: takes their place in the film"
+        "animate",
+        description="animate: the character moves as the person does; replace: takes the person's place in the video",
     )
-    backend: Literal["wanlab", "wan22"] = _BACKEND
-    start_s: float = Field(0.0, ge=0, description="seconds of the film to skip")
-    max_frames: int | None = Field(None, ge=1, description="frames of the working clip at most; None: all")
-    preview: bool = _preview("the first second only, at the full size")
-    fps: Fraction | None = Field(None, gt=0, description="frames per second of the working clip; None: the film's own")
     resolution: str | None = Field(
         None,
-        description='"width height", e.g. "1280 720": an area; shape of the reference, in replace of the film; None: the checkpoint\'s',
+        description='"width height", e.g. "1280 720": an area; the shape is the reference image\'s, in replace the video\'s; None: the checkpoint\'s',
     )
-    retarget: bool | None = Field(
-        None,
-        description="fit the skeleton to the reference's proportions; None: as the backend does (wanlab: off, wan22: on in animate)",
+    start_s: float = Field(0.0, ge=0, description="seconds to skip at the start of the video")
+    max_frames: int | None = Field(None, ge=1, description="process at most this many frames; None: all")
+    fps: Fraction | None = Field(None, gt=0, description="frames per second to resample to; None: the video's own")
+    pose_video: Path | None = Field(None, description="your own pose drawings; None: drawn from the keypoints")
+    face_video: Path | None = Field(
+        None, description="your own face crops, 512x512; None: cropped from the driving video"
     )
-    use_flux: bool = _of_wan22(False, "edit reference and first frame with FLUX before retargeting", "later")
     mask_source: Literal["auto", "segmenter", "keypoints", "official", "centre"] | Path = Field(
         "auto",
         union_mode="left_to_right",
-        description="replace: what finds the person: auto (the best that is present, named), segmenter, keypoints, official, centre, a points file, a mask video",
+        description="replace: where the person's mask comes from: auto (the best available; its name is printed), segmenter, keypoints, official, centre, a points file, a mask video",
     )
     mask_chain: str | None = Field(
         None,
-        description="replace: what is done to the mask, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)",
+        description="replace: how the mask is enlarged, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)",
+    )
+    mask_video: Path | None = Field(
+        None,
+        description="replace: your own finished mask, white is generated; None: made with mask_source and mask_chain",
+    )
+    background_video: Path | None = Field(
+        None, description="replace: your own background; None: the driving video, black inside the mask"
     )
     sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
     compile_sam: Literal["auto"] | bool = _COMPILE_SAM
-    mask_video: Path | None = Field(
+    backend: Literal["wanlab", "wan22"] = _BACKEND
+    retarget: bool | None = Field(
         None,
-        description="replace: your own finished mask, white is generated anew; None: from mask_source and mask_chain",
+        description="fit the skeleton to the reference image's proportions; None: the backend's default (wanlab: off, wan22: on in animate)",
     )
-    background_video: Path | None = Field(
-        None, description="replace: your own background; None: the film, black inside the mask"
-    )
-    pose_video: Path | None = Field(None, description="your own pose drawings; None: drawn from the key points")
-    face_video: Path | None = Field(None, description="your own face crops, 512x512; None: cropped from the film")
-    checkpoint: Path | None = Field(
-        None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
-    )
+    use_flux: bool = _of_wan22(False, "edit reference and first frame with FLUX before retargeting", "later")
     wan22_dir: Path = _WAN22_DIR
     wan22_python: Path | None = _WAN22_PYTHON
+    checkpoint: Path | None = _CHECKPOINT
+    preview: bool = _preview("the first second only, at the full size")
     save_path: _Target | None = _target(
-        "folder that gets a copy of the finished inputs: new, empty, or inputs of wanlab's"
+        "folder to copy the finished inputs to: new, empty, or holding inputs that wanlab wrote"
     )
-    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+    fresh: bool = _FRESH
 
     @field_validator("fps", mode="before")
     @classmethod
@@ -164,20 +178,27 @@ class PreprocessSettings(_Backed):
             raise ValueError(f'must be "width height" in pixels, each at least 16, got {value!r}; use "1280 720"')
         return f"{int(parts[0])} {int(parts[1])}"
 
-    def _faults_of_wanlab(self) -> Iterable[str]:
-        yield from super()._faults_of_wanlab()
+    def _faults_of_wanlab(self) -> list[str]:
+        faults = super()._faults_of_wanlab()
         if self.retarget:
-            yield "retarget must be None or False, got True; retargeting is not built into wanlab yet, backend wan22 does it"
+            faults.append("retarget must be None or False, got True; wanlab cannot retarget yet, backend wan22 can")
+        return faults
 
-    def _faults_of_wan22(self) -> Iterable[str]:
-        for name in self.given(*NO_UPSTREAM_ARGUMENT):
-            yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
+    def _faults_of_wan22(self) -> list[str]:
+        faults = self._without_upstream_argument(*NO_UPSTREAM_ARGUMENT)
         if self.fps is not None and self.fps.denominator != 1:
-            yield f"fps must be a whole number with backend wan22, got {self.fps}; use {round(self.fps)}, or None: the film's own"
+            faults.append(
+                f"fps must be a whole number with backend wan22, got {self.fps}; use {round(self.fps)}, or None: the video's own"
+            )
         if self.retarget and self.mode == "replace":
-            yield "retarget must be None or False in replace, where the official script never retargets, got True; use None"
+            faults.append(
+                "retarget must be None or False in replace, where the official script never retargets, got True; use None"
+            )
         if self.use_flux and (self.mode == "replace" or self.retarget is False):
-            yield "use_flux must be left out without retargeting, which it belongs to (in animate, retarget None or True); use False"
+            faults.append(
+                "use_flux must be left out without retargeting, which it belongs to (in animate, retarget None or True); use False"
+            )
+        return faults
 
 
 NO_UPSTREAM_ARGUMENT = (
@@ -192,34 +213,37 @@ class InspectSettings(Settings):
         "latest", union_mode="left_to_right", description="folder that 10_preprocess wrote, or latest: the newest one"
     )
     driving_video: Path | None = Field(
-        None, description="the film, for a folder of other tools; None: driving.mkv of the inputs"
+        None, description="the driving video, for inputs that other tools wrote; None: driving.mkv of the inputs"
     )
     points: Path | None = Field(
         None,
-        description="clicked points and boxes (PointsEditor's JSON): the person is cut out anew; None: as the inputs have it",
+        description="clicked points and boxes (PointsEditor's JSON) to segment the person from; None: the mask of the inputs",
     )
     edits: Path | None = Field(
         None,
-        description="file of decisions to replay: the edits.json that this notebook's editors write beside the inputs; None: none",
+        description="decisions to apply: the edits.json that this notebook's editors write beside the inputs; None: none",
         json_schema_extra={"later": True},
+    )
+    mask_chain: str | None = Field(
+        None,
+        description="mask chain of the new inputs; None: the one in edits, with points that of the inputs, else no new inputs are written",
+    )
+    compare: tuple[str, ...] = Field(
+        ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"), description="mask chains to show side by side"
+    )
+    auto_keypoint: bool = Field(
+        True,
+        description="also show the mask that the official code's eight keypoints give (SAM2, else GrabCut)",
+    )
+    base: str | None = Field(
+        None, description="mask that the others are compared with; None: the person's mask before any chain"
     )
     sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
     compile_sam: Literal["auto"] | bool = _COMPILE_SAM
-    mask_chain: str | None = Field(
-        None,
-        description="the chain that new inputs get; None: that of the edits, with points the one in use, else no new inputs are written",
+    save_path: _Target | None = _target(
+        "folder to copy the new inputs to: new, empty, or holding inputs that wanlab wrote"
     )
-    compare: tuple[str, ...] = Field(
-        ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"), description="mask chains to look at side by side"
-    )
-    auto_keypoint: bool = Field(
-        True, description="look as well at the person that upstream's eight key points give (SAM2, else GrabCut)"
-    )
-    base: str | None = Field(
-        None, description="variant that the others are compared with; None: the person's outline before any chain"
-    )
-    save_path: _Target | None = _target("folder that gets a copy of the new inputs: new, empty, or inputs of wanlab's")
-    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+    fresh: bool = _FRESH
 
     @field_validator("compare", mode="before")
     @classmethod
@@ -235,37 +259,34 @@ class _Generation(_Backed):
         union_mode="left_to_right",
         description="folder that 10_preprocess or 20_inspect wrote, or latest: the newest one",
     )
-    backend: Literal["wanlab", "wan22"] = _BACKEND
-    checkpoint: Path | None = Field(
-        None, description="folder of the model; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano"
-    )
     mode: Literal["animate", "replace"] | None = Field(
-        None, description="None: as the inputs are (replace where they hold src_bg.mp4 and src_mask.mp4, else animate)"
+        None, description="None: replace where the inputs hold src_bg.mp4 and src_mask.mp4, else animate"
     )
-    prompt: str = Field(PROMPT, description="what happens, in words; the official code always uses this one")
+    prompt: str = Field(PROMPT, description="text prompt; the official code always uses this one")
     num_inference_steps: int | None = Field(
-        None, ge=1, le=1000, description="denoising steps per segment; customary 30 to 40; None: the checkpoint's"
+        None, ge=1, le=1000, description="denoising steps per segment; usual 20 to 40; None: the checkpoint's"
     )
     guidance_scale: float | None = Field(
-        None, ge=1, le=30, description="classifier-free guidance; customary 2 to 4.5, 1 is off; None: the checkpoint's"
+        None, ge=1, le=30, description="classifier-free guidance; usual 2 to 4.5, 1 is off; None: the checkpoint's"
     )
     shift: float | None = Field(
-        None, gt=0, le=30, description="shift of the noise schedule; customary 3 to 5; None: the checkpoint's"
-    )
-    solver: Literal["unipc", "dpm++"] = Field(
-        "unipc", description="the sampler: unipc, as the official command line's default, or dpm++ (wan22)"
+        None, gt=0, le=30, description="shift of the noise schedule; usual 3 to 5; None: the checkpoint's"
     )
     seed: int = Field(42, ge=0, lt=2**63, description="seed of the noise")
+    max_frames: int | None = Field(None, ge=1, description="generate at most this many frames; None: all of the inputs")
     segment_frame_length: int | None = Field(
         None,
         description="frames per segment, 4n + 1; None: the checkpoint's",  # the VAE packs 4 frames after the first
     )
     prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
-        None, description="frames taken over from the segment before: 1 or 5; None: the checkpoint's"
+        None, description="last frames of a segment that condition the next: 1 or 5; None: the checkpoint's"
     )
-    max_frames: int | None = Field(None, ge=1, description="frames of the inputs to make at most; None: all")
+    backend: Literal["wanlab", "wan22"] = _BACKEND
+    solver: Literal["unipc", "dpm++"] = Field(
+        "unipc", description="sampling method: unipc, the official default, or dpm++ (wan22 only)"
+    )
     use_relighting_lora: bool = _of_wan22(
-        False, "fit the character's light to the film's (replace) with relighting_lora.ckpt", "later"
+        False, "adapt the character's lighting to the video's (replace) with relighting_lora.ckpt", "later"
     )
     no_offload: bool = _of_wan22(False, "keep the text encoder on the GPU", "convenience")
     multi_gpu: bool = _of_wan22(False, "one video on several GPUs (FSDP and Ulysses)", "convenience")
@@ -274,8 +295,9 @@ class _Generation(_Backed):
     )
     wan22_dir: Path = _WAN22_DIR
     wan22_python: Path | None = _WAN22_PYTHON
-    device: Literal["cuda", "cpu"] | None = _convenience(None, "where the model runs; None: a GPU where there is one")
-    fresh: bool = _convenience(False, "work anew even where a finished run with the same settings exists")
+    checkpoint: Path | None = _CHECKPOINT
+    device: Literal["cuda", "cpu"] | None = _convenience(None, "device the model runs on; None: a GPU if there is one")
+    fresh: bool = _FRESH
 
     @field_validator("segment_frame_length")
     @classmethod
@@ -286,17 +308,20 @@ class _Generation(_Backed):
             raise ValueError(f"must be 4n + 1 and at least 5, got {n}; use {use}")
         return n
 
-    def _faults_of_wanlab(self) -> Iterable[str]:
-        yield from super()._faults_of_wanlab()
+    def _faults_of_wanlab(self) -> list[str]:
+        faults = super()._faults_of_wanlab()
         if self.solver != "unipc":
-            yield f"solver must be unipc with backend wanlab, got {self.solver}; use unipc, or backend wan22"
+            faults.append(f"solver must be unipc with backend wanlab, got {self.solver}; use unipc, or backend wan22")
+        return faults
 
-    def _faults_of_wan22(self) -> Iterable[str]:
+    def _faults_of_wan22(self) -> list[str]:
         only_ours = [name for name in ("max_frames", "device", "preview") if name in type(self).model_fields]
-        for name in self.given(*only_ours):
-            yield f"{name} must be left out with backend wan22, got {getattr(self, name)}: the official script has no argument for it; use backend wanlab"
+        faults = self._without_upstream_argument(*only_ours)
         if self.nproc_per_node is not None and not self.multi_gpu:
-            yield f"nproc_per_node must be left out without multi_gpu, got {self.nproc_per_node}; use multi_gpu true"
+            faults.append(
+                f"nproc_per_node must be left out without multi_gpu, got {self.nproc_per_node}; use multi_gpu true"
+            )
+        return faults
 
 
 class GenerateSettings(_Generation):
@@ -304,34 +329,39 @@ class GenerateSettings(_Generation):
 
     preview: bool = _preview("the first segment only, smaller and with fewer steps")
     output_path: _Target | None = _target(
-        "video (.mp4, .mov, .mkv) that gets a copy of the result; in a folder it has the run's name"
+        "video file (.mp4, .mov, .mkv) or folder to copy the result to; in a folder it gets the run's name"
     )
-    overwrite: bool = _convenience(False, "let output_path replace a file that wanlab did not write there")
+    overwrite: bool = _convenience(False, "allow output_path to replace a file that wanlab did not write")
 
 
-class SweepSettings(_Generation):
-    """Settings of one sweep; field names are those of the `parameters` cell of 40_sweep."""
+class _Points(Settings):
+    """What a sweep varies: a class of its own, since a subclass's fields come last and these are read first."""
 
     grid: dict[str, tuple[Any, ...]] = Field(
         {"shift": (3.0, 5.0)},
-        description="values by setting, every combination is a point; of 30_generate's settings and mask_chain",
+        description="settings of 30_generate, or mask_chain, each with its values; every combination is one point",
     )
-    cases: tuple[dict[str, Any], ...] = Field((), description="further points, each with its own settings")
+    cases: tuple[dict[str, Any], ...] = Field((), description="further points, each a set of settings")
     preview_steps: int | None = _convenience(
-        None, "for a first look: only so many steps of each point's first segment; None: all", ge=1
+        None, "for a first look: stop after this many steps of each point's first segment; None: all", ge=1
     )
-    finish: tuple[int, ...] = _convenience((), "numbers of the points to take to the end, e.g. 3,7; (): all")
+    finish: tuple[int, ...] = _convenience((), "numbers of the points to compute completely, e.g. 3,7; empty: all")
+
+
+class SweepSettings(_Generation, _Points):
+    """Settings of one sweep; field names are those of the `parameters` cell of 40_sweep."""
+
     workers: int | None = _convenience(
-        None, "points at a time, each in a process of its own, with a GPU of its own; None: one after the other", ge=1
+        None, "points computed at a time, each in its own process on its own GPU; None: one after the other", ge=1
     )
     cluster: Annotated[str, Field(pattern=r"^\w+://")] | Path | None = _convenience(
         None,
-        "where the workers are: a scheduler's address (tcp://…), a YAML file for a batch system; None: this machine",
+        "where the workers run: a Dask scheduler's address (tcp://…) or a YAML file for a batch system; None: this machine",
         union_mode="left_to_right",
     )
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide the result; of swept paths the names, for `sweep` adds what lies there."""
+        """Return the settings that decide the result; of swept paths the names: `sweep` adds the files' contents."""
         return {**super().identity(), **self.with_paths(shown)}
 
     def published(self) -> dict[str, Any]:
@@ -339,7 +369,7 @@ class SweepSettings(_Generation):
         return {**super().published(), **self.with_paths(shown)}
 
     def places(self) -> dict[str, Any]:
-        """Return what `published` leaves out; of swept paths grid and cases whole."""
+        """Return what `published` leaves out; where swept paths are among it, all of grid and cases."""
         outside: list[bool] = []
 
         def full(path: str) -> str:
@@ -385,9 +415,9 @@ class ReportSettings(Settings):
     """Settings of one report; field names are those of the `parameters` cell of 50_report."""
 
     run: tuple[Annotated[Literal["latest"] | Path, Field(union_mode="left_to_right")], ...] = Field(
-        ("latest",), description="runs of 30_generate or 40_sweep, several with commas between; latest: the newest one"
+        ("latest",), description="runs of 30_generate or 40_sweep, separated by commas; latest: the newest one"
     )
-    title: str | None = Field(None, description="heading of the report; None: made from the run")
+    title: str | None = Field(None, description="heading of the report; None: from the run")
 
     @field_validator("run", mode="before")
     @classmethod
