@@ -176,13 +176,59 @@ def _asked(resolved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
+    own = _own_videos(run, settings)
+    clip, reference = _read(run, settings)
+    height, width = reference.shape[:2]
+    found, of_reference = _keypoints(run, clip, reference, required=not set(pose_videos.VIDEOS) <= set(own))
+    boxes = pose_videos.write(
+        run,
+        clip,
+        found.keypoints,
+        height,
+        width,
+        {name: own[name] for name in pose_videos.VIDEOS if name in own},
+        boxes=found.boxes,
+        reference_keypoints=of_reference,
+    )
+    no_person, cuts = list(found.no_person), list(found.cuts)
+    run.add_artefact("keypoints", inputs.KEYPOINTS, frames=len(clip), no_person=no_person, cuts=cuts)
+    if settings.mode == "replace":
+        _write_mask(run, settings, clip, found.keypoints, own)
+    with run.stage("facts"):
+        inputs.write_facts(
+            run.folder,
+            mode=settings.mode,
+            clip_height=clip.height,
+            clip_width=clip.width,
+            run=run.id,
+            parent=None,
+            no_person=no_person,
+            no_face=list(boxes.filled),
+            cuts=cuts,
+            **({"preview": list(run.preview)} if run.preview else {}),
+            mask_chain=settings.mask_chain,
+            own=[name for name in pose_videos.VIDEOS if name in own],
+        )
+        run.add_artefact("inputs", inputs.FACTS)
+
+
+def _own_videos(run: runs.Run, settings: config.PreprocessSettings) -> dict[str, media.Clip]:
+    """Open the user's files that are taken instead of computed ones, by name of their setting."""
     own = {
         name: media.open_clip(config.absolute(path), max_frames=settings.max_frames)
         for name in OWN_VIDEOS
         if (path := getattr(settings, name))
     }
-    for name, given in own.items():
-        run.add_notes(f"{name} is your own, {given.info.path.name}")
+    for name, clip in own.items():
+        run.add_notes(f"{name} is your own, {clip.info.path.name}")
+    return own
+
+
+def _read(run: runs.Run, settings: config.PreprocessSettings) -> tuple[media.Clip, np.ndarray]:
+    """Write reference and driving video as they are worked with; return the working clip and the reference, [H, W, 3], uint8 RGB.
+
+    The reference's size is the result's.
+    """
     with run.stage("read"):
         clip = _open_clip(settings)
         run.add_notes(*clip.notes)
@@ -200,15 +246,31 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
             run,
             "driving_video",
             inputs.DRIVING,
-            run.progress(_sized(clip, settings), "read", len(clip)),
+            run.progress(_at_result_size(clip, settings), "read", len(clip)),
             clip.fps,
             lossless=True,
             audio=sound if clip.info.has_audio else None,
         )
-    clip = media.open_clip(run.path(inputs.DRIVING))  # from here on the working clip
+    return media.open_clip(run.path(inputs.DRIVING)), reference
+
+
+def _keypoints(
+    run: runs.Run, clip: media.Clip, reference: np.ndarray, *, required: bool
+) -> tuple[detection.Detection, np.ndarray]:
+    """Return what is detected in the working clip, and the reference's own keypoints, [133, 3].
+
+    Args:
+        run: that is told.
+        clip: the working clip.
+        reference: [H, W, 3], uint8 RGB.
+        required: whether the clip must show a person.
+
+    Raises:
+        ValueError: if it must and does not.
+    """
     with run.stage("keypoints"):
         found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps))
-        if len(found.no_person) == len(clip) and not {"pose_video", "face_video"} <= set(own):
+        if required and len(found.no_person) == len(clip):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a film with one person who is at least a quarter of the picture high"
             )
@@ -218,48 +280,40 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
                 "no person was found in reference_image: the character is used as it is, without a sketch of its skeleton"
             )
         run.add_notes(*found.notes)
-    boxes = pose_videos.write(
-        run,
-        clip,
-        found.keypoints,
-        height,
-        width,
-        {name: own[name] for name in pose_videos.VIDEOS if name in own},
-        boxes=found.boxes,
-        reference_keypoints=of_reference.keypoints[0],
-    )
-    run.add_artefact(
-        "keypoints", inputs.KEYPOINTS, frames=len(clip), no_person=list(found.no_person), cuts=list(found.cuts)
-    )
-    if settings.mode == "replace":
-        with run.stage("mask"):
-            if "mask_video" in own:
-                person = final = mask.read_mask(own["mask_video"].info.path)[: len(clip)]
-            else:
-                weights, _ = sam2_weights.choose(settings.sam_checkpoint)
-                masker = PersonMasker(weights, settings.compile_sam, run)
-                person = masker.mask(settings.mask_source, clip, found.keypoints)
-                final = mask.apply_chain(person, settings.mask_chain or "")
-            mask.check("mask_video" if "mask_video" in own else "the mask", final, found.keypoints)
-            inputs.write_masks(run, person, final, clip.fps)
-            blank = (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True))
-            inputs.write_pair(run, "background_video", own.get("background_video") or blank, clip.fps)
-    with run.stage("facts"):
-        inputs.write_facts(
-            run.folder,
-            mode=settings.mode,
-            clip_height=clip.height,
-            clip_width=clip.width,
-            run=run.id,
-            parent=None,
-            no_person=list(found.no_person),
-            no_face=list(boxes.filled),
-            cuts=list(found.cuts),
-            **({"preview": list(run.preview)} if run.preview else {}),
-            mask_chain=settings.mask_chain,
-            own=[name for name in pose_videos.VIDEOS if name in own],
-        )
-        run.add_artefact("inputs", inputs.FACTS)
+    return found, of_reference.keypoints[0]
+
+
+def _write_mask(
+    run: runs.Run,
+    settings: config.PreprocessSettings,
+    clip: media.Clip,
+    keypoints: np.ndarray,
+    own: Mapping[str, media.Clip],
+) -> None:
+    """Write the person's mask before and after the chain, and the background video.
+
+    Args:
+        run: that gets the files.
+        settings: resolved.
+        clip: the working clip.
+        keypoints: [T, 133, 3], x, y in pixels of the clip, score.
+        own: the user's own videos.
+
+    Raises:
+        ValueError: if the mask is empty or inverted.
+    """
+    with run.stage("mask"):
+        if "mask_video" in own:
+            person = final = mask.read_mask(own["mask_video"].info.path)[: len(clip)]
+        else:
+            weights, _ = sam2_weights.choose(settings.sam_checkpoint)
+            masker = PersonMasker(weights, settings.compile_sam, run)
+            person = masker.mask(settings.mask_source, clip, keypoints)
+            final = mask.apply_chain(person, settings.mask_chain or "")
+        mask.check("mask_video" if "mask_video" in own else "the mask", final, keypoints)
+        inputs.write_masks(run, person, final, clip.fps)
+        blank = (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True))
+        inputs.write_pair(run, "background_video", own.get("background_video") or blank, clip.fps)
 
 
 def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSettings, dict[str, str], tuple[str, ...]]:
@@ -339,7 +393,7 @@ def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int
         inputs.check_video(name, media.probe_video(path), num_frames=whole, fps=clip.fps, **size)
 
 
-def _sized(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:
+def _at_result_size(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:
     """Yield the working clip's frames: as they are in animate, at the result's size in replace."""
     for frame in clip:
         yield resize.resize_by_area(frame, _area(settings)) if settings.mode == "replace" else frame
