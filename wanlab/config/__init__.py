@@ -7,6 +7,7 @@ from wanlab.config.paths import (
     CHECKPOINT_FOLDERS,
     PACKAGE,
     absolute,
+    existing_file,
     headless,
     lies_outside,
     outputs_root,

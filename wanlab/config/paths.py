@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -27,6 +28,27 @@ def headless() -> bool:
 def absolute(path: Path | str) -> Path:
     """Return `path` made absolute from the project root, wherever the kernel was started."""
     return (project_root() / Path(path).expanduser()).resolve()
+
+
+def existing_file(name: str, path: Path, words: Sequence[str] = ()) -> Path:
+    """Return the file that a setting names, made absolute.
+
+    Args:
+        name: of the setting.
+        path: its value.
+        words: that it takes beside files.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    full = absolute(path)
+    if not full.is_file():
+        what = "is a folder" if full.is_dir() else "does not exist"
+        rule = "".join(f"{word}, " for word in words) + ("or a file" if words else "a file")
+        raise FileNotFoundError(
+            f"{name} must be {rule}, got {path}, which {what} (relative paths start at the project root)"
+        )
+    return full
 
 
 def shown(path: Path | str) -> str:

@@ -99,94 +99,48 @@ def prepare(settings: config.InspectSettings, made_for: str | None = None) -> ru
         FileNotFoundError: if the inputs, the film, the points or the edits are missing; the message names the option.
     """
     opened, _ = whole_inputs(settings.inputs)
-    found = decisions.origin(opened)
-    made = found.start if settings.points or settings.edits else opened
-    if settings.points and settings.edits:
-        raise config.SettingsError(
-            "points must be left out with edits, which hold points themselves; import them in the editor of 20_inspect"
-        )
-    if made.mode == "animate" and (settings.points or settings.mask_chain is not None):
-        raise config.SettingsError(
-            "points and mask_chain must be left out for inputs of animate, which have no mask; preprocess with mode replace"
-        )
-    named = {"points": settings.points, "edits": settings.edits}
-    if made.driving() is None:
-        own = opened.folder / inputs.DRIVING
-        named["driving_video"] = own if settings.driving_video is None and own.is_file() else settings.driving_video
-        if made.mode == "replace" and named["driving_video"] is None:
-            raise FileNotFoundError(
-                f"{inputs.DRIVING} is missing in {config.shown(made.folder)}, as in folders of other tools; name the film "
-                "that the inputs were made from: --driving_video film.mp4"
-            )
-    given = {name: _existing(name, path) for name, path in named.items() if path is not None}
+    origin = decisions.origin(opened)
+    read_from = origin.start if settings.points or settings.edits else opened
+    _refuse_contradictions(settings, read_from)
+    named = _named_files(settings, opened, read_from)
+    given = {name: config.existing_file(name, path) for name, path in named.items()}
     if settings.save_path is not None:
-        copies.check(settings.save_path, _kept(settings, found))
-    decided, looks_anew = edits.Edits(), False
+        copies.check(settings.save_path, _kept(settings, origin))
+    decided, finds_masks = edits.Edits(), settings.points is not None
     if "edits" in given:  # a run that makes this one for itself makes an earlier one again, whatever it held
-        decided, looks_anew = _decided(given["edits"], made, opened if made_for is None else None)
-    asked_chain = _asked_chain(settings, decided, found)
-    chain = decided.mask_chain if asked_chain is None else asked_chain
-    if chain is None and (settings.points or decided.of_the_mask):
-        chain = made.facts.get("mask_chain") or mask.DEFAULT_CHAIN
+        decided, carried = _decided(given["edits"], read_from, opened if made_for is None else None)
+        finds_masks |= carried
+    asked_chain = _asked_chain(settings, decided, origin)
     weights, passed_over = None, ()
-    if made.mode == "replace" and (settings.points or looks_anew or settings.auto_keypoint):
+    if read_from.mode == "replace" and (finds_masks or settings.auto_keypoint):
         weights, passed_over = sam2_weights.choose(settings.sam_checkpoint)
     resolved = settings.replaced(
-        inputs=made.folder,
-        mask_chain=chain,
+        inputs=read_from.folder,
+        mask_chain=_resolved_chain(settings, asked_chain, decided, read_from),
         driving_video=named.get("driving_video"),
         sam_checkpoint=weights.file if weights else "none",
     )
-    try:
-        for text in (*resolved.compare, chain or ""):
-            mask.parse_chain(text)
-        if "driving_video" in given:
-            _open_film(given["driving_video"], made)
-        if "points" in given:
-            read_prompts(given["points"], made.num_frames, made.height, made.width)
-        known = (OUTLINE, IN_USE, AUTO_KEYPOINT, *resolved.compare, chain)
-        if settings.base is not None and settings.base not in known:
-            raise ValueError(config.unknown_choice("base", settings.base, [name for name in known if name]))
-    except ValueError as error:
-        raise config.SettingsError(str(error)) from error
+    _check_fit(resolved, given, read_from)
     run = runs.open_run(
         "inspect",
         resolved,
-        inputs={
-            "inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()},
-            **{
-                name: {
-                    "file": config.shown(path),
-                    "sha256": decided.digest() if name == "edits" else files.sha256(path),
-                }
-                for name, path in given.items()
-            },
-        },
+        inputs=_hashed(read_from, given, decided),
         models=people.fingerprints() | ({weights.name: weights.sha256()} if weights else {}),
         result_version=RESULT_VERSION,
-        parents=(made.facts["run"],) if made.facts.get("run") else (),
-        preview=made.preview,
+        parents=(read_from.facts["run"],) if read_from.facts.get("run") else (),
+        preview=read_from.preview,
         fresh=settings.fresh,
         made_for=made_for,
     )
     run.asked = settings.replaced(inputs=opened.folder)
-    run.add_notes(*made.notes, *passed_over, *found.notes)
-    decisions.record(run, found.trail[found.trail.index(made) :], given.get("edits"))
+    run.add_notes(*read_from.notes, *passed_over, *origin.notes)
+    decisions.record(run, origin.trail[origin.trail.index(read_from) :], given.get("edits"))
     if asked_chain != run.manifest.get("asked_chain"):
         run.save(asked_chain=asked_chain)
     if not config.headless() and made_for is None and settings.edits is None:
-        decisions.bring_back(found)
+        decisions.bring_back(origin)
     if "edits" in given:
-        files.copy(given["edits"], run.path(REPLAYED))
-        run.save(by_hand=list(decided.describe()))
-        run.add_notes(f"changed by hand: {'; '.join(decided.describe()) or 'nothing any more'}")
-        unused = strokes.unused(decided)
-        if unused:
-            run.add_notes(f"{unused} of the points and boxes lie outside the stretch and do not count")
-        if settings.mask_chain is not None and decided.mask_chain not in (None, settings.mask_chain):
-            run.add_notes(
-                f"mask_chain is {settings.mask_chain}: that of the edits, {decided.mask_chain}, does not count"
-            )
+        _record_edits(run, given["edits"], decided, settings.mask_chain)
     return run
 
 
@@ -372,21 +326,130 @@ def marks(seen: Inspection) -> dict[int, str]:
     return {t: "no face" for t in facts.get("no_face", ())} | {t: "no person" for t in facts.get("no_person", ())}
 
 
+def _refuse_contradictions(settings: config.InspectSettings, read_from: inputs.AnimateInputs) -> None:
+    if settings.points and settings.edits:
+        raise config.SettingsError(
+            "points must be left out with edits, which hold points themselves; import them in the editor of 20_inspect"
+        )
+    if read_from.mode == "animate" and (settings.points or settings.mask_chain is not None):
+        raise config.SettingsError(
+            "points and mask_chain must be left out for inputs of animate, which have no mask; preprocess with mode replace"
+        )
+
+
+def _named_files(
+    settings: config.InspectSettings, opened: inputs.AnimateInputs, read_from: inputs.AnimateInputs
+) -> dict[str, Path]:
+    """Return the files beside the inputs that are read, by name; the driving video where the inputs hold none.
+
+    Raises:
+        FileNotFoundError: if inputs of replace hold no driving video and none is named.
+    """
+    named = {"points": settings.points, "edits": settings.edits}
+    if read_from.driving() is None:
+        own = opened.folder / inputs.DRIVING
+        named["driving_video"] = own if settings.driving_video is None and own.is_file() else settings.driving_video
+        if read_from.mode == "replace" and named["driving_video"] is None:
+            raise FileNotFoundError(
+                f"{inputs.DRIVING} is missing in {config.shown(read_from.folder)}, as in folders of other tools; name the "
+                "film that the inputs were made from: --driving_video film.mp4"
+            )
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def _resolved_chain(
+    settings: config.InspectSettings,
+    asked_chain: str | None,
+    decided: edits.Edits,
+    read_from: inputs.AnimateInputs,
+) -> str | None:
+    """Return the chain of the new inputs' mask, None where the mask stays."""
+    chain = decided.mask_chain if asked_chain is None else asked_chain
+    if chain is None and (settings.points or decided.of_the_mask):
+        return read_from.facts.get("mask_chain") or mask.DEFAULT_CHAIN
+    return chain
+
+
+def _check_fit(resolved: config.InspectSettings, given: Mapping[str, Path], read_from: inputs.AnimateInputs) -> None:
+    """Refuse chains, a base and files that do not fit the inputs.
+
+    Raises:
+        SettingsError: naming the first that does not.
+    """
+    try:
+        for text in (*resolved.compare, resolved.mask_chain or ""):
+            mask.parse_chain(text)
+        if "driving_video" in given:
+            _open_film(given["driving_video"], read_from)
+        if "points" in given:
+            read_prompts(given["points"], read_from.num_frames, read_from.height, read_from.width)
+        known = (OUTLINE, IN_USE, AUTO_KEYPOINT, *resolved.compare, resolved.mask_chain)
+        if resolved.base is not None and resolved.base not in known:
+            raise ValueError(config.unknown_choice("base", resolved.base, [name for name in known if name]))
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+
+
+def _hashed(
+    read_from: inputs.AnimateInputs, given: Mapping[str, Path], decided: edits.Edits
+) -> dict[str, dict[str, str]]:
+    """Return the inputs and the named files as a manifest holds them; of edits the decisions count, not the file's bytes."""
+    hashes = {name: decided.digest() if name == "edits" else files.sha256(path) for name, path in given.items()}
+    return {
+        "inputs": {"folder": config.shown(read_from.folder), "sha256": read_from.sha256()},
+        **{name: {"file": config.shown(path), "sha256": hashes[name]} for name, path in given.items()},
+    }
+
+
+def _record_edits(run: runs.Run, file: Path, decided: edits.Edits, mask_chain: str | None) -> None:
+    """Keep the decisions that a run replays as they are now, and note what of them does not count.
+
+    Args:
+        run: that replays them.
+        file: the decisions.
+        decided: what it holds.
+        mask_chain: the setting.
+    """
+    files.copy(file, run.path(REPLAYED))
+    run.save(by_hand=list(decided.describe()))
+    run.add_notes(f"changed by hand: {'; '.join(decided.describe()) or 'nothing any more'}")
+    unused = strokes.unused(decided)
+    if unused:
+        run.add_notes(f"{unused} of the points and boxes lie outside the stretch and do not count")
+    if mask_chain is not None and decided.mask_chain not in (None, mask_chain):
+        run.add_notes(f"mask_chain is {mask_chain}: that of the edits, {decided.mask_chain}, does not count")
+
+
 def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
     settings: config.InspectSettings = run.settings
     if settings.driving_video is not None:
-        with run.stage("read"):
-            film = _open_film(config.absolute(settings.driving_video), made)
-            run.add_notes(*film.notes)
-            frames = run.progress(_sized(film, made), "read", len(film))
-            inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True)
+        _read_film(run, config.absolute(settings.driving_video), made)
     variants: dict[str, np.ndarray] = {}
     clip = _clip(run, made)
     if made.mode == "replace" and clip is not None:
         with run.stage("masks"):
             variants = _variants(run, made, clip)
+    _measure(run, made, variants)
+    if _chosen(settings) is not None and clip is not None:
+        with run.stage("inputs"):
+            anew = settings.mask_chain is not None  # resolved: whatever changes the mask comes with a chain
+            masks = (variants[OUTLINE], variants[settings.mask_chain or OUTLINE]) if anew else None
+            _write_inputs(run, made, clip, masks)
+
+
+def _read_film(run: runs.Run, path: Path, made: inputs.AnimateInputs) -> None:
+    """Write the working clip of inputs that hold none."""
+    with run.stage("read"):
+        film = _open_film(path, made)
+        run.add_notes(*film.notes)
+        frames = run.progress(_at_inputs_size(film, made), "read", len(film))
+        inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True)
+
+
+def _measure(run: runs.Run, made: inputs.AnimateInputs, variants: Mapping[str, np.ndarray]) -> None:
+    """Write the variants, [T, H, W] bool each by name, and their numbers."""
     with run.stage("measure"):
-        base = settings.base or OUTLINE
+        base = run.settings.base or OUTLINE
         if base == IN_USE and IN_USE not in variants:
             base = str(made.facts["mask_chain"])
         numbers = {}
@@ -401,11 +464,6 @@ def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
         run.add_artefact("variants", VARIANTS, names=list(variants), base=base)
         run.add_artefact("numbers", NUMBERS)
         run.save(metrics={n: {m: round(float(v.mean()), 5) for m, v in row.items()} for n, row in numbers.items()})
-    if _chosen(settings) is not None and clip is not None:
-        with run.stage("inputs"):
-            anew = settings.mask_chain is not None  # resolved: whatever changes the mask comes with a chain
-            masks = (variants[OUTLINE], variants[settings.mask_chain or OUTLINE]) if anew else None
-            _write_inputs(run, made, clip, masks)
 
 
 def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
@@ -555,15 +613,6 @@ def _kept(settings: config.InspectSettings, found: decisions.Origin) -> targets.
     return targets.kept(settings, beside=targets.Kept(trail))
 
 
-def _existing(name: str, path: Path) -> Path:
-    full = config.absolute(path)
-    if not full.is_file():
-        raise FileNotFoundError(
-            f"{name} must be a file, got {path}, which does not exist (relative paths start at the project root)"
-        )
-    return full
-
-
 def _clip(run: runs.Run, made: inputs.AnimateInputs) -> media.Clip | None:
     """Return the working clip: the inputs' own, or the one that this run made of the film."""
     own = run.path(inputs.DRIVING)
@@ -590,7 +639,7 @@ def _open_film(path: Path, made: inputs.AnimateInputs) -> media.Clip:
     return film
 
 
-def _sized(film: media.Clip, made: inputs.AnimateInputs) -> Iterator[np.ndarray]:
+def _at_inputs_size(film: media.Clip, made: inputs.AnimateInputs) -> Iterator[np.ndarray]:
     """Yield the film's frames at the inputs' size in replace, as they are in animate."""
     for frame in film:
         replacing = made.mode == "replace" and frame.shape[:2] != (made.height, made.width)

@@ -62,7 +62,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
     resolved, models, notes = BACKENDS[settings.backend].resolve(settings)
     replacing = settings.mode == "replace"
     given = {
-        name: _existing(resolved, name)
+        name: config.existing_file(name, getattr(resolved, name), resolved.words(name))
         for name in ("driving_video", "reference_image", "mask_source", *OWN_VIDEOS)
         if isinstance(getattr(resolved, name), Path)
     }
@@ -365,18 +365,6 @@ def _refuse_contradictions(settings: config.PreprocessSettings) -> None:
         raise config.SettingsError(
             "sam_checkpoint must be left out where SAM2 takes no part: with mask_video, a mask video as mask_source, and segmenter"
         )
-
-
-def _existing(settings: config.PreprocessSettings, name: str) -> Path:
-    path = getattr(settings, name)
-    full = config.absolute(path)
-    if not full.is_file():
-        what = "is a folder" if full.is_dir() else "does not exist"
-        words = "".join(f"{word}, " for word in settings.words(name))
-        raise FileNotFoundError(
-            f"{name} must be {words + 'or ' if words else ''}a file, got {path}, which {what} (relative paths start at the project root)"
-        )
-    return full
 
 
 def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int) -> None:
