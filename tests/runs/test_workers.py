@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,7 @@ def test_workers_end_with_the_one_who_asked(outputs: Path, folder: Path) -> None
 
 PATIENT_WORK = """
 import time
+import urllib.request
 from wanlab.steps import generate
 
 def work(run, loaded):
@@ -270,6 +272,9 @@ def test_a_batch_system_gives_the_workers(
     job = jobs[0].read_text()
     assert "#SBATCH -p gpu" in job
     assert "#SBATCH --gres=gpu:1" in job
+    assert "--protocol tls://" in job
+    assert "wanlab.runs.silent.SilentWorker" in job
+    assert not list(outputs.glob(".certificate*"))
     assert sorted((place / "cancelled").read_text().split()) == [file.stem for file in jobs]
     assert run.manifest["settings"]["cluster"] == "slurm.yaml"
 
@@ -355,3 +360,44 @@ def test_each_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_is_no_path() -> None:
     assert config.SweepSettings.build({"cluster": "tcp://head:8786"}).cluster == "tcp://head:8786"
     assert config.SweepSettings.build({"cluster": "a.yaml"}).cluster == Path("a.yaml")
+
+
+INSIDE = """
+import sys, os
+from pathlib import Path
+import distributed, psutil
+from wanlab.runs import workers
+
+with workers.pool(2, None) as client:
+    client.wait_for_workers(2, timeout=60)
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
+    print(client.scheduler.address, *sorted(f"{ip}:{port}" for ip, port in listening), flush=True)
+    sys.stdin.readline()
+    print(client.submit(os.getpid, pure=False).result() in {p.pid for p in processes}, flush=True)
+"""
+
+
+def test_local_workers_listen_to_who_holds_their_certificate_and_serve_no_page(tmp_path: Path) -> None:
+    """Whatever the user's own Dask settings say: they are meant for the user's clusters."""
+    from distributed import Client
+
+    (tmp_path / "dask.yaml").write_text("distributed:\n  comm:\n    timeouts:\n      tcp: 3s\n")
+    env = {**os.environ, "DASK_CONFIG": str(tmp_path)}
+    command = [sys.executable, "-c", INSIDE]
+    with subprocess.Popen(command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        address, *listening = process.stdout.readline().split()
+        assert address.startswith("tls://127.0.0.1:")
+        assert {place.rsplit(":", 1)[0] for place in listening} == {"127.0.0.1"}
+        plain = address.replace("tls://", "tcp://")
+        with pytest.raises(OSError, match="Timed out|Failed|closed"), Client(plain, timeout="2s"):
+            pass
+        for place in listening:
+            with pytest.raises(OSError):
+                urllib.request.urlopen(f"http://{place}/health", timeout=2)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "True\n"
+    assert process.returncode == 0

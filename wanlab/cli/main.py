@@ -220,6 +220,7 @@ def _lab(args: argparse.Namespace) -> NoReturn:
         "--ip=127.0.0.1",
         f"--port={args.port}",
         f"--ServerApp.root_dir={config.project_root()}",
+        "--ServerApp.kernel_spec_manager_class=wanlab.runs.kernels.OwnKernels",
         "--LabApp.default_url=/lab/tree/README.md",
         "--LabApp.news_url=None",  # nothing is fetched from outside, and nobody is asked whether it may be
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",

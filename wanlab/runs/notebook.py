@@ -139,11 +139,18 @@ def _finish_report(run: runs.Run, executed: Path, values: Mapping[str, Any], sta
 def _run(source: Path, executed: Path, values: Mapping[str, Any], stop: _Interrupts) -> int:
     """Execute the notebook `source` with `values` into the file `executed`; return the exit status."""
     import papermill
+    import traitlets
     from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from wanlab.runs import kernels
+
     class Kernel(AsyncKernelManager):
+        @traitlets.default("kernel_spec_manager")
+        def _own_kernels(self) -> kernels.OwnKernels:
+            return kernels.OwnKernels()
+
         async def _async_post_start_kernel(self, **how: Any) -> None:
             await super()._async_post_start_kernel(**how)
             stop.kernel = self.provisioner.pid  # type: ignore[union-attr]
@@ -155,7 +162,7 @@ def _run(source: Path, executed: Path, values: Mapping[str, Any], stop: _Interru
             str(source),
             str(executed),
             parameters=dict(values),
-            kernel_name="python3",
+            kernel_name=kernels.NAME,
             cwd=str(config.project_root()),
             progress_bar=False,
             stdout_file=sys.stdout,

@@ -15,12 +15,13 @@ import inspect
 import logging
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wanlab import config
+from wanlab import config, files
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Security
@@ -62,7 +63,10 @@ def pool(count: int | None, cluster: Path | str | None, gpus: int = 0) -> Iterat
         "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536, "OMP_WAIT_POLICY": "PASSIVE"},
     }
     level = logging.getLogger("distributed").level
-    with contextlib.ExitStack() as ends, dask_config(quiet):
+    with contextlib.ExitStack() as ends:
+        if cluster is None:  # the user's settings of Dask are meant for the user's clusters
+            ends.enter_context(dask_config(_defaults()))
+        ends.enter_context(dask_config(quiet))
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         ends.callback(logging.getLogger("distributed").setLevel, level)
         if cluster is None:
@@ -71,14 +75,15 @@ def pool(count: int | None, cluster: Path | str | None, gpus: int = 0) -> Iterat
         elif isinstance(cluster, str):
             place, security = cluster, None
         else:
-            place, security = _from_file(cluster, count or 1)
+            place, security = _from_file(cluster, count or 1, ends)
             if not isinstance(place, str):
                 ends.enter_context(place)
         try:
             client = ends.enter_context(Client(place, security=security, set_as_default=False))
-        except OSError as error:
+        except (OSError, ValueError, AssertionError) as error:
             raise config.SettingsError(
                 f"cluster must be a scheduler that can be reached, got {place} ({error}); start one there: dask scheduler"
+                + _settings_files()
             ) from None
         yield client
 
@@ -159,20 +164,44 @@ def _ask_again(client: Client, count: int | None) -> None:
         cluster.scale(jobs=count or 1)
 
 
+def _defaults() -> dict[str, Any]:
+    """Return Dask's own settings, without what the user's files and environment say."""
+    import dask.config
+    import distributed  # noqa: F401  # its settings are among them once it is loaded
+
+    return dask.config.merge(*dask.config.defaults)
+
+
+def _settings_files() -> str:
+    """Return a phrase that names the user's files of Dask settings, which hold for a cluster that wanlab did not open."""
+    from dask.config import paths
+
+    found = [path for place in map(Path, paths) for path in (sorted(place.glob("*.y*ml")) if place.is_dir() else [place])]
+    return f", or look at Dask's settings in {', '.join(map(str, found))}" if any(map(Path.is_file, found)) else ""
+
+
 def _on_this_machine(count: int, gpus: int) -> Any:
-    """Return a cluster of processes on 127.0.0.1, each with a GPU of its own where there are GPUs."""
-    from distributed import Nanny, Scheduler, SpecCluster
+    """Return a cluster of processes on 127.0.0.1, each with a GPU of its own where there are GPUs.
+
+    Others on this machine reach 127.0.0.1 too, and who may give a worker orders runs code as its user: only who holds the
+    certificate made here, in memory, is heard.
+    """
+    from distributed import Nanny, Security, SpecCluster
+
+    from wanlab.runs.silent import SilentScheduler, SilentWorker
 
     if gpus and count > gpus:
         raise config.SettingsError(f"workers must be at most {gpus}, the number of GPUs, got {count}; use {gpus}")
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = visible or [str(n) for n in range(gpus)]
-    here: dict[str, Any] = {"host": "127.0.0.1", "dashboard": False}
+    security = Security.temporary()
+    here: dict[str, Any] = {"host": "127.0.0.1", "dashboard": False, "protocol": "tls://", "security": security}
     workers = {
         n: {
             "cls": Nanny,
             "options": {
                 **here,
+                "worker_class": SilentWorker,
                 "nthreads": 1,
                 "preload": __name__,
                 "memory_limit": None,  # Dask would end a worker at 95 % of its share: a model takes what it takes
@@ -182,7 +211,8 @@ def _on_this_machine(count: int, gpus: int) -> Any:
         }
         for n in range(count)
     }
-    return SpecCluster(scheduler={"cls": Scheduler, "options": here}, workers=workers, silence_logs=logging.CRITICAL)  # pyright: ignore[reportArgumentType]
+    scheduler = {"cls": SilentScheduler, "options": here}
+    return SpecCluster(scheduler=scheduler, workers=workers, security=security, silence_logs=logging.CRITICAL)  # pyright: ignore[reportArgumentType]
 
 
 def dask_setup(_: Any) -> None:
@@ -229,7 +259,7 @@ def _jobqueue() -> Any:
     return dask_jobqueue
 
 
-def _from_file(file: Path, count: int) -> tuple[Any, Security | None]:
+def _from_file(file: Path, count: int, ends: contextlib.ExitStack) -> tuple[Any, Security | None]:
     """Return what a cluster file stands for, an address or a cluster of jobs that are asked for; and its TLS settings."""
     from distributed import Security
 
@@ -237,8 +267,36 @@ def _from_file(file: Path, count: int) -> tuple[Any, Security | None]:
     security = Security(require_encryption=True, **tls) if tls else None
     if kind is None:
         return str(options["address"]), security
-    options = {"security": security, **options}
-    options["scheduler_options"] = {"dashboard": False, **options.get("scheduler_options", {})}
-    cluster = getattr(_jobqueue(), kind)(**options)
+    from wanlab.runs import silent
+
+    cluster = getattr(_jobqueue(), kind)(
+        **{
+            "security": security or _shared_certificate(ends),
+            "scheduler_cls": silent.SilentScheduler,
+            **options,
+            "scheduler_options": {"dashboard": False, **options.get("scheduler_options", {})},
+            "worker_extra_args": [
+                *("--worker-class", f"{silent.__name__}.{silent.SilentWorker.__name__}"),
+                *options.get("worker_extra_args", ()),
+            ],
+        }
+    )
     cluster.scale(jobs=count)
     return cluster, None  # the cluster brings its own
+
+
+def _shared_certificate(ends: contextlib.ExitStack) -> Security:
+    """Return a new certificate for a batch system's jobs, which read it from a folder below outputs until `ends` ends.
+
+    Outputs are shared with the jobs anyway; the folder can be read by this user alone.
+    """
+    from distributed import Security
+
+    root = files.make_folder(config.outputs_root())
+    folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix=".certificate-", dir=root)))
+    made = Security.temporary().get_tls_config_for_role("worker")
+    paths = {name: str(folder / f"{name}.pem") for name in ("ca_file", "cert", "key")}
+    for name, path in paths.items():
+        Path(path).write_text(made[name])
+    roles = {f"tls_{role}_{name}": paths[name] for role in ("scheduler", "worker", "client") for name in ("cert", "key")}
+    return Security(require_encryption=True, tls_ca_file=paths["ca_file"], **roles)
