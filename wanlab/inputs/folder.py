@@ -214,6 +214,28 @@ def read(folder: Path) -> AnimateInputs:
         raise FileNotFoundError(
             f"inputs folder {folder} is not whole, a copy into it was cut off; give the command with --save_path again"
         )
+    used, notes = _in_use(folder, facts)
+    replacing = _is_replace(folder, used)
+    infos = {name: media.probe_video(path) for name, path in used.items() if path.suffix in (".mp4", ".mkv")}
+    pose = infos["pose_video"]
+    _check(infos, pose)
+    if facts and "reference_sha256" in facts and files.sha256(folder / REFERENCE) != facts["reference_sha256"]:
+        notes.append(f"{REFERENCE} was replaced since wanlab wrote it")
+    return AnimateInputs(
+        folder=folder,
+        mode="replace" if replacing else "animate",
+        files=used,
+        num_frames=pose.num_frames,
+        height=pose.height,
+        width=pose.width,
+        fps=pose.fps,
+        facts=facts,
+        notes=tuple(notes),
+    )
+
+
+def _in_use(folder: Path, facts: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
+    """Return the file in use by name, the master or the export that was replaced, and a sentence for each of those."""
     used, notes = {"reference_image": folder / REFERENCE}, []
     for name, (export, master) in EXPORTS.items():
         recorded = facts.get("exports", {}).get(export)
@@ -226,34 +248,27 @@ def read(folder: Path) -> AnimateInputs:
             used[name] = folder / master
         elif (folder / export).is_file():
             used[name] = folder / export
+    return used, notes
+
+
+def _is_replace(folder: Path, used: Mapping[str, Path]) -> bool:
+    """Return whether a folder holds inputs of replace.
+
+    Raises:
+        FileNotFoundError: if a file is missing that its mode takes.
+    """
     for name in ("reference_image", "pose_video", "face_video"):
         if name not in used or not used[name].is_file():
             file = REFERENCE if name == "reference_image" else EXPORTS[name][0]
             raise FileNotFoundError(
                 f"{file} is missing in {folder}; a folder of inputs holds {REFERENCE}, src_pose.mp4 and src_face.mp4: wanlab preprocess makes them"
             )
-    both = [name for name in REPLACE_ONLY if name in used]
-    if len(both) == 1:
-        missing = EXPORTS[next(name for name in REPLACE_ONLY if name not in used)][0]
+    missing = [EXPORTS[name][0] for name in REPLACE_ONLY if name not in used]
+    if len(missing) == 1:
         raise FileNotFoundError(
-            f"{missing} is missing in {folder}; replace mode needs both src_bg.mp4 and src_mask.mp4"
+            f"{missing[0]} is missing in {folder}; replace mode needs both src_bg.mp4 and src_mask.mp4"
         )
-    infos = {name: media.probe_video(path) for name, path in used.items() if path.suffix in (".mp4", ".mkv")}
-    pose = infos["pose_video"]
-    _check(infos, pose)
-    if facts and "reference_sha256" in facts and files.sha256(folder / REFERENCE) != facts["reference_sha256"]:
-        notes.append(f"{REFERENCE} was replaced since wanlab wrote it")
-    return AnimateInputs(
-        folder=folder,
-        mode="replace" if both else "animate",
-        files=used,
-        num_frames=pose.num_frames,
-        height=pose.height,
-        width=pose.width,
-        fps=pose.fps,
-        facts=facts,
-        notes=tuple(notes),
-    )
+    return not missing
 
 
 def find(place: Path | str, *, previews: bool = False) -> tuple[AnimateInputs, str | None]:

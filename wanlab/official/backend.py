@@ -195,8 +195,6 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         ScriptFailedError: if the script fails.
     """
     settings: config.PreprocessSettings = run.settings
-    assert settings.resolution is not None  # resolved by prepare
-    area = resize.area_of(settings.resolution)
     checkpoint = config.absolute(settings.checkpoint or CHECKPOINT)
     command = [
         str(clone.python),
@@ -211,12 +209,37 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
             run, clone, command, {}, lambda what, done, total: run.tell(what or "official preprocessing", done, total)
         )
     made = inputs.read(run.folder)
+    height, width = _write_clip(run, made)
+    for name in ("reference_image", *inputs.EXPORTS):
+        if name in made.files:
+            facts = {} if name == "reference_image" else {"frames": made.num_frames, "fps": str(made.fps)}
+            run.add_artefact(name, made.files[name].name, **facts)
+    for name in inputs.EDITED:
+        if run.path(name).is_file():
+            run.add_artefact(Path(name).stem, name)
+    inputs.write_facts(
+        run.folder,
+        mode=settings.mode,
+        clip_height=height,
+        clip_width=width,
+        run=run.id,
+        parent=None,
+        mask_chain=settings.mask_chain,
+    )
+    run.add_artefact("inputs", inputs.FACTS)
+
+
+def _write_clip(run: runs.Run, made: inputs.AnimateInputs) -> tuple[int, int]:
+    """Write the working clip beside what the script made, where the two fit; return its height and width in pixels."""
+    settings: config.PreprocessSettings = run.settings
+    assert settings.resolution is not None  # resolved by prepare
+    area = resize.area_of(settings.resolution)
     with run.stage("read"):
         clip = media.open_clip(config.absolute(settings.driving_video), fps=settings.fps)
-        size = clip.height, clip.width
+        height, width = clip.height, clip.width
         if settings.mode == "replace":
-            size = resize.area_size(*size, area)
-        fits = settings.mode == "animate" or size == (made.height, made.width)
+            height, width = resize.area_size(height, width, area)
+        fits = settings.mode == "animate" or (height, width) == (made.height, made.width)
         if fits and 0 <= len(clip) - made.num_frames <= 1:  # 1: the script's arithmetic can round a last frame away
             clip = media.Clip(clip.info, made.fps, clip.source_indices[: made.num_frames], ())
             frames = run.progress(clip, "read", len(clip))
@@ -228,25 +251,9 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         else:
             run.add_notes(
                 f"the script made {made.num_frames} frames of {made.height}x{made.width}, wanlab sees {len(clip)} of "
-                f"{size[0]}x{size[1]} in the film: it is not shown beside the result, and its sound is not carried over"
+                f"{height}x{width} in the film: it is not shown beside the result, and its sound is not carried over"
             )
-    for name in ("reference_image", *inputs.EXPORTS):
-        if name in made.files:
-            facts = {} if name == "reference_image" else {"frames": made.num_frames, "fps": str(made.fps)}
-            run.add_artefact(name, made.files[name].name, **facts)
-    for name in inputs.EDITED:
-        if run.path(name).is_file():
-            run.add_artefact(Path(name).stem, name)
-    inputs.write_facts(
-        run.folder,
-        mode=settings.mode,
-        clip_height=size[0],
-        clip_width=size[1],
-        run=run.id,
-        parent=None,
-        mask_chain=settings.mask_chain,
-    )
-    run.add_artefact("inputs", inputs.FACTS)
+    return height, width
 
 
 def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segments.SegmentPlan) -> media.Clip:

@@ -378,46 +378,20 @@ def open_run(
     outputs = files.make_folder(config.outputs_root())
     code = identity(step, settings, inputs, models, result_version)
     manifest = {
-        "schema": manifests.SCHEMA,
-        "id": "",
-        "order": 0,
-        "step": step,
+        **_described(step, settings, inputs, models, parents, result_version),
         "hash": code,
-        "status": "pending",
-        "created": _now(),
-        "settings": settings.published(),
-        "outside": sorted(settings.places()),
-        "inputs": {name: dict(facts) for name, facts in inputs.items()},
-        "models": dict(models),
-        "parents": list(parents),
-        "result_version": result_version,
-        "wanlab": wanlab.__version__,
-        "source_hash": source_hash(),
-        "artefacts": {},
-        "seconds": {},
-        "notes": [],
+        **({"preview": list(preview)} if preview else {}),
+        **({"made_for": made_for} if made_for else {}),
     }
-    if preview:
-        manifest["preview"] = list(preview)
-    if made_for:
-        manifest["made_for"] = made_for
     files.remove_dead_parts(outputs)
     with locks.awaited(outputs / NEW, "the list of runs"):  # two that ask for the same run must not make two folders
         found = None if fresh else _newest(outputs, step, code)
         order = _next_order(outputs)
         folder = found or _new_folder(outputs, step, code, {**manifest, "order": order})
     if found:
-        run = Run(found, settings)
-        if run.status == "running":
-            raise locks.busy(found / LOCK, *_lock_words(run.id))
-        files.remove(found / CANCEL)
-        run.news = "reused" if run.completed else "continued"
-        run.tidy()
+        run = _reopened(found, settings)
         if made_for is None and run.manifest.get("made_for"):
             run.save(made_for=None, order=order)
-        _remember_places(folder, settings)
-        if run.manifest.get("source_hash") != source_hash():
-            print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
         return run
     run = Run(folder, settings, "new")
     _remember_places(folder, settings)
@@ -532,6 +506,55 @@ def _places(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _described(
+    step: str,
+    settings: config.Settings,
+    inputs: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, str],
+    parents: Sequence[str],
+    result_version: int,
+) -> dict[str, Any]:
+    """Return the manifest of a run that nothing is done of yet. Arguments: `open_run`."""
+    return {
+        "schema": manifests.SCHEMA,
+        "id": "",
+        "order": 0,
+        "step": step,
+        "hash": "",
+        "status": "pending",
+        "created": _now(),
+        "settings": settings.published(),
+        "outside": sorted(settings.places()),
+        "inputs": {name: dict(facts) for name, facts in inputs.items()},
+        "models": dict(models),
+        "parents": list(parents),
+        "result_version": result_version,
+        "wanlab": wanlab.__version__,
+        "source_hash": source_hash(),
+        "artefacts": {},
+        "seconds": {},
+        "notes": [],
+    }
+
+
+def _reopened(folder: Path, settings: config.Settings) -> Run:
+    """Return a run that was made before, to be read or continued.
+
+    Raises:
+        BusyError: if another process works on it.
+    """
+    run = Run(folder, settings)
+    if run.status == "running":
+        raise locks.busy(folder / LOCK, *_lock_words(run.id))
+    files.remove(folder / CANCEL)
+    run.news = "reused" if run.completed else "continued"
+    run.tidy()
+    _remember_places(folder, settings)
+    if run.manifest.get("source_hash") != source_hash():
+        print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
+    return run
 
 
 def _remember_places(folder: Path, settings: config.Settings) -> None:
