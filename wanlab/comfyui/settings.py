@@ -46,34 +46,8 @@ def take_files(
     graph: Graph, embeds: Node, folders: Sequence[Path], driving: Path | None, reference: Path | None, found: Import
 ) -> media.VideoInfo | None:
     """Take the film, the character's picture, and finished pose, face and background films; return facts about the film if it is here."""
-    names = EMBEDS[embeds.kind]
-    trail = graph.walk(embeds.links.get(names.reference), SAME_PICTURE)
-    picture = trail[-1] if trail and trail[-1].kind in PICTURES else None
-    if trail and picture is None and reference is None:
-        found.not_mapped.append(
-            f"{trail[-1]}: the reference comes from this node; save its picture and give it as reference_image"
-        )
-    _file(graph, "reference_image", picture, folders, reference, found)
-    for node in trail:
-        if node.kind in RESIZERS:
-            found.not_mapped.append(
-                f"{node}: the reference's size; wanlab fits it by the official rule (replace: letterboxed in the film's size)"
-            )
-    ready: dict[str, Node] = {}
-    film: Node | None = None
-    for setting, name in (
-        ("pose_video", names.pose),
-        ("face_video", names.face),
-        ("mask", names.mask),
-        ("background_video", names.background),
-    ):
-        link = embeds.links.get(name)
-        trail = graph.walk(link, SAME_PICTURE)
-        if setting != "mask" and trail and trail[-1].kind in FILMS:
-            ready[setting] = trail[-1]
-        elif link is not None and film is None:
-            film = _nearest(graph, link, FILMS)
-    film = film or ready.pop("background_video", None)
+    _take_reference(graph, embeds, folders, reference, found)
+    film, ready = _films(graph, embeds)
     path = _file(graph, "driving_video", film, folders, driving, found)
     for setting, node in ready.items():
         if film is not None and node.id == film.id:
@@ -89,6 +63,41 @@ def take_files(
     if film is not None and film.kind.startswith("VHS"):
         _stretch(graph, film, info, found)
     return info
+
+
+def _take_reference(graph: Graph, embeds: Node, folders: Sequence[Path], reference: Path | None, found: Import) -> None:
+    trail = graph.walk(embeds.links.get(EMBEDS[embeds.kind].reference), SAME_PICTURE)
+    picture = trail[-1] if trail and trail[-1].kind in PICTURES else None
+    if trail and picture is None and reference is None:
+        found.not_mapped.append(
+            f"{trail[-1]}: the reference comes from this node; save its picture and give it as reference_image"
+        )
+    _file(graph, "reference_image", picture, folders, reference, found)
+    for node in trail:
+        if node.kind in RESIZERS:
+            found.not_mapped.append(
+                f"{node}: the reference's size; wanlab fits it by the official rule (replace: letterboxed in the film's size)"
+            )
+
+
+def _films(graph: Graph, embeds: Node) -> tuple[Node | None, dict[str, Node]]:
+    """Return the node that loads the driving film, and those that load finished videos, by their setting."""
+    names = EMBEDS[embeds.kind]
+    ready: dict[str, Node] = {}
+    film: Node | None = None
+    for setting, name in (
+        ("pose_video", names.pose),
+        ("face_video", names.face),
+        ("mask", names.mask),
+        ("background_video", names.background),
+    ):
+        link = embeds.links.get(name)
+        trail = graph.walk(link, SAME_PICTURE)
+        if setting != "mask" and trail and trail[-1].kind in FILMS:
+            ready[setting] = trail[-1]
+        elif link is not None and film is None:
+            film = _nearest(graph, link, FILMS)
+    return film or ready.pop("background_video", None), ready
 
 
 def _stretch(graph: Graph, film: Node, info: media.VideoInfo | None, found: Import) -> None:
@@ -180,18 +189,7 @@ def take_size_and_length(graph: Graph, chain: list[Node], film: media.VideoInfo 
     """Take the size, the segments and the number of frames."""
     first = chain[0]
     names = EMBEDS[first.kind]
-    width, height = (graph.value(first, name) for name in ("width", "height"))
-    if width and height:
-        found.put("resolution", f"{width} {height}", f"{first}.width, height = {width}, {height}")
-        shape = "film's" if found.values["mode"] == "replace" else "reference's"
-        size = ""
-        if shape == "film's" and film is not None:
-            size = ", {1}x{0}".format(*resize.area_size(film.height, film.width, width * height))
-        found.notes.append(
-            f"resolution is an area in wanlab, the result has the {shape} shape{size}; ComfyUI makes {width}x{height} (width x height)"
-        )
-    else:
-        found.not_mapped.append(f"{first}.width, height: they are computed; set resolution yourself")
+    _take_size(graph, first, film, found)
     length, total = graph.value(first, names.window), None
     cap = found.values.get("max_frames")
     if names.frames is not None:  # Kijai's: a loop over windows in one node
@@ -203,7 +201,35 @@ def take_size_and_length(graph: Graph, chain: list[Node], film: media.VideoInfo 
         )
     elif length is None and cap and names.window in first.links:  # the number of frames that were loaded
         length = cap
-    source = f"{first}.{names.window} = {length}"
+    segment = _take_segment(first, length, found)
+    source = f"{first}.{names.frames} = {total}"
+    if names.frames is None:
+        total, source = segment, f"{first}.{names.window} = {length}"
+    if len(chain) > 1 and total:
+        total += _frames_added(graph, chain[1:], total, found)
+        source = f"{len(chain)} {first.kind} in a row = {total} frames"
+    if total and (not cap or total < cap):
+        found.put("max_frames", total, source)
+
+
+def _take_size(graph: Graph, first: Node, film: media.VideoInfo | None, found: Import) -> None:
+    width, height = (graph.value(first, name) for name in ("width", "height"))
+    if not width or not height:
+        found.not_mapped.append(f"{first}.width, height: they are computed; set resolution yourself")
+        return
+    found.put("resolution", f"{width} {height}", f"{first}.width, height = {width}, {height}")
+    shape = "film's" if found.values["mode"] == "replace" else "reference's"
+    size = ""
+    if shape == "film's" and film is not None:
+        size = ", {1}x{0}".format(*resize.area_size(film.height, film.width, width * height))
+    found.notes.append(
+        f"resolution is an area in wanlab, the result has the {shape} shape{size}; ComfyUI makes {width}x{height} (width x height)"
+    )
+
+
+def _take_segment(first: Node, length: int | None, found: Import) -> int | None:
+    """Take the length of a segment, in frames; return it as 4n + 1, None where it is computed."""
+    names = EMBEDS[first.kind]
     if length is None:
         whole = (
             ""
@@ -213,32 +239,26 @@ def take_size_and_length(graph: Graph, chain: list[Node], film: media.VideoInfo 
         found.not_mapped.append(
             f"{first}.{names.window}: it is computed{whole}; wanlab works in segments of the checkpoint's length, else set segment_frame_length"
         )
-    else:
-        segment = (length - 1) // 4 * 4 + 1
-        most = json.loads(checkpoints.SETTINGS_14B.read_text(encoding="utf-8"))["limits"]["segment_frame_length"][1]
-        if segment > most:
-            found.not_mapped.append(
-                f"{source}: Wan2.2-Animate-14B takes segments of {most} frames at most in wanlab; it works in those of the checkpoint"
-            )
-        else:
-            found.put("segment_frame_length", segment, source)
-        if names.frames is None:
-            total = segment
-    if len(chain) > 1 and total:
-        later = chain[1:]
-        overlaps = [graph.value(node, "continue_motion_max_frames") or 0 for node in later]
-        found.put(
-            "prev_segment_conditioning_frames",
-            overlaps[0],
-            where(later[0], "continue_motion_max_frames", overlaps[0]),
+        return None
+    segment, source = (length - 1) // 4 * 4 + 1, f"{first}.{names.window} = {length}"
+    most = json.loads(checkpoints.SETTINGS_14B.read_text(encoding="utf-8"))["limits"]["segment_frame_length"][1]
+    if segment > most:
+        found.not_mapped.append(
+            f"{source}: Wan2.2-Animate-14B takes segments of {most} frames at most in wanlab; it works in those of the checkpoint"
         )
-        lengths = [graph.value(node, names.window) or total for node in later]
-        total += sum(one - overlap for one, overlap in zip(lengths, overlaps, strict=True))
-        source = f"{len(chain)} {first.kind} in a row = {total} frames"
-    elif names.frames is not None:
-        source = f"{first}.{names.frames} = {total}"
-    if total and (not cap or total < cap):
-        found.put("max_frames", total, source)
+    else:
+        found.put("segment_frame_length", segment, source)
+    return segment
+
+
+def _frames_added(graph: Graph, later: Sequence[Node], first_length: int, found: Import) -> int:
+    """Take what nodes in a row take over from each other; return how many frames those after the first add."""
+    overlaps = [graph.value(node, "continue_motion_max_frames") or 0 for node in later]
+    found.put(
+        "prev_segment_conditioning_frames", overlaps[0], where(later[0], "continue_motion_max_frames", overlaps[0])
+    )
+    lengths = [graph.value(node, EMBEDS[later[0].kind].window) or first_length for node in later]
+    return sum(length - overlap for length, overlap in zip(lengths, overlaps, strict=True))
 
 
 def take_mask(
@@ -307,32 +327,9 @@ def _points(graph: Graph, maker: Node, film: media.VideoInfo | None, found: Impo
     clicks: list[Click] = []
     boxes: list[Box] = []
     for node in asked:
-        sources = {name: graph.nodes[link.node] for name, link in node.links.items() if link.node in graph.nodes}
-        outputs = {
-            link.slot: sources[name]
-            for name, link in node.links.items()
-            if name in sources and sources[name].kind == "PointsEditor"
-        }
-        for name, link in node.links.items():
-            if name in sources and sources[name].kind == "PoseAndFaceDetection":
-                _detected(node, name, link.slot, found)
-        if not outputs:
-            continue
-        editor = next(iter(outputs.values()))
-        canvas = (int(graph.value(editor, "height") or 512), int(graph.value(editor, "width") or 512))
-        size = size or canvas
-        try:
-            one = points.prompts(editor, set(outputs), size)
-        except ValueError as error:
-            found.not_mapped.append(f"{error}; wanlab finds the person by itself, see mask_source")
-            continue
-        if graph.value(node, "individual_objects") is True:
-            one = points.as_objects(one)
-        frame, number = int(graph.value(node, "frame_index") or 0), int(graph.value(node, "object_index") or 0)
-        clicks += [click._replace(frame=frame, object=click.object + number) for click in one.clicks]
-        boxes += [box._replace(frame=frame, object=box.object + number) for box in one.boxes]
-        found.sources["mask_source"] = f"{editor} = {one.describe()}"
-        found.notes += points.remarks(editor, set(outputs), canvas, size)
+        drawn, size = _drawn(graph, node, size, found)
+        clicks += drawn.clicks
+        boxes += drawn.boxes
     if not clicks and not boxes:
         return
     prompts, lost = Prompts(tuple(clicks), tuple(boxes)), 0
@@ -352,6 +349,49 @@ def _points(graph: Graph, maker: Node, film: media.VideoInfo | None, found: Impo
     if prompts.clicks or prompts.boxes:
         found.prompts, found.canvas = prompts, size
         found.values["mask_source"] = "points"  # `write` puts the file's name
+
+
+def _drawn(
+    graph: Graph, node: Node, size: tuple[int, int] | None, found: Import
+) -> tuple[Prompts, tuple[int, int] | None]:
+    """Take the points and boxes that an editor gives a node.
+
+    Args:
+        graph: of the workflow.
+        node: that is told where the person is.
+        size: (height, width) in pixels of the frames that were clicked on; None: the first editor's canvas.
+        found: that gets notes.
+
+    Returns:
+        the prompts in pixels of those frames, and their size once it is known.
+    """
+    sources = {name: graph.nodes[link.node] for name, link in node.links.items() if link.node in graph.nodes}
+    outputs = {
+        link.slot: sources[name]
+        for name, link in node.links.items()
+        if name in sources and sources[name].kind == "PointsEditor"
+    }
+    for name, link in node.links.items():
+        if name in sources and sources[name].kind == "PoseAndFaceDetection":
+            _detected(node, name, link.slot, found)
+    if not outputs:
+        return Prompts(()), size
+    editor = next(iter(outputs.values()))
+    canvas = (int(graph.value(editor, "height") or 512), int(graph.value(editor, "width") or 512))
+    size = size or canvas
+    try:
+        drawn = points.prompts(editor, set(outputs), size)
+    except ValueError as error:
+        found.not_mapped.append(f"{error}; wanlab finds the person by itself, see mask_source")
+        return Prompts(()), size
+    if graph.value(node, "individual_objects") is True:
+        drawn = points.as_objects(drawn)
+    frame, number = int(graph.value(node, "frame_index") or 0), int(graph.value(node, "object_index") or 0)
+    found.sources["mask_source"] = f"{editor} = {drawn.describe()}"
+    found.notes += points.remarks(editor, set(outputs), canvas, size)
+    clicks = (click._replace(frame=frame, object=click.object + number) for click in drawn.clicks)
+    boxes = (box._replace(frame=frame, object=box.object + number) for box in drawn.boxes)
+    return Prompts(tuple(clicks), tuple(boxes)), size
 
 
 def _detected(node: Node, name: str, slot: int, found: Import) -> None:
