@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -263,3 +264,16 @@ def test_swept_paths_are_taken_out_of_a_notebook(tmp_path: Path) -> None:
     notebook._publish(place, {"grid": {"checkpoint": [f"{tmp_path}/private/tuned"]}}, "completed")
     assert "private" not in place.read_text()
     assert "tuned" in place.read_text()
+
+
+def test_a_locale_without_utf8_changes_nothing(tmp_path: Path) -> None:
+    """Arrows of help texts are printed, and a path with an accent is found and named."""
+    locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = str(Path(sys.executable).with_name("wanlab"))
+    env = {**os.environ, **locale}
+    done = subprocess.run([command, "sweep", "--help"], capture_output=True, env=env, check=False)
+    assert (done.returncode, "→" in done.stdout.decode()) == (0, True)
+    given = ["preprocess", "--driving_video", "café.mp4", "--reference_image", "none.png"]
+    done = subprocess.run([command, *given], capture_output=True, env=env, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert f"driving_video must exist, got {tmp_path}/café.mp4" in done.stderr.decode()

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the run failed, 2 bad parameters.
 from __future__ import annotations
 
 import argparse
+import locale
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ from wanlab.files import targets
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    if arguments is None:
+        _speak_utf8()
     args = _parser().parse_args(arguments)
     args.command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -36,6 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("wanlab: interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
         return 1
+
+
+def _speak_utf8() -> None:
+    """Begin once more in Python's UTF-8 mode where the locale has another encoding (C, POSIX, Latin-1).
+
+    Else the first arrow or accent would end the command, as would a file name that has one.
+    """
+    if locale.getencoding().lower() not in ("utf-8", "utf8") and not sys.flags.utf8_mode:
+        command = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(command[0], command, {**os.environ, "PYTHONUTF8": "1"})  # kernels and workers inherit it
 
 
 def _say(error: Exception) -> None:
