@@ -14,7 +14,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_it_is_read_in_five_minutes() -> None:
     assert len(README.splitlines()) <= 150
-    assert len(README.split()) <= 1050  # the words of tables, commands and Python among them
+    assert len(README.split()) <= 1000  # tables, commands and Python included
+
+
+def test_its_images_are_small_and_described() -> None:
+    images = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
+    assert len(images) >= 3
+    assert all(len(text) > 20 for text, _ in images)
+    assert all((ROOT / name).stat().st_size <= 150_000 for _, name in images)
 
 
 def test_every_link_leads_to_a_file() -> None:

@@ -101,3 +101,14 @@ def test_modules_are_joined_into_one(tmp_path: Path) -> None:
     joined = stills.module(str(tmp_path / "mine.js"))
     assert re.findall(r"^(?:import|export) .*", joined, re.M) == ["export default {};"]
     assert re.search(r"^class ClipView", joined, re.M)
+
+
+def test_no_two_scripts_style_the_same_class() -> None:
+    """Several widgets stand on one page, so that a class that two of them style takes on both styles."""
+    owners: dict[str, set[str]] = {}
+    for file in stills.FOLDER.glob("*.js"):
+        for selectors in re.findall(r"^(\.wl[^{};`]*)\{", file.read_text(encoding="utf-8"), re.M):
+            for name in re.findall(r"\.wl-[\w-]+", selectors):
+                owners.setdefault(name, set()).add(file.name)
+    assert len(owners) > 20
+    assert {name: files for name, files in owners.items() if len(files) > 1} == {}

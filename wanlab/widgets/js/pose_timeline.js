@@ -22,7 +22,7 @@ export const TIMELINE_STYLE = `
   font-size: 12px; }
 .wl-parts span { height: ${ROW}px; line-height: ${ROW}px; padding: 0 6px; text-align: right; font-size: 12px; }
 .wl-parts canvas { display: block; width: 100%; cursor: pointer; }
-.wl-key i { display: inline-block; width: 14px; height: 5px; margin: 0 4px 2px 12px; border: 1px solid rgba(128, 128, 128, 0.6); }
+.wl-legend i { display: inline-block; width: 14px; height: 5px; margin: 0 4px 2px 12px; border: 1px solid rgba(128, 128, 128, 0.6); }
 .wl-faces { display: flex; gap: ${CELL - CROP}px; overflow: hidden; padding: 4px; }
 .wl .wl-faces button { flex: none; width: ${CROP}px; height: auto; padding: 0; line-height: 1.3; border-width: 2px; font-size: 11px; }
 .wl-faces canvas { display: block; width: 100%; height: ${CROP - 4}px; background: #222; }
@@ -67,7 +67,7 @@ export class Timeline {
   #key() {
     const mark = (colour) => make("i", { style: `background: ${colour}` });
     this.swatch = make("i");
-    return make("div", { class: "wl-key wl-quiet", "aria-hidden": "true" }, this.swatch, "score 0", mark(OKABE.blue), "1",
+    return make("div", { class: "wl-legend wl-quiet", "aria-hidden": "true" }, this.swatch, "score 0", mark(OKABE.blue), "1",
       mark(MISSING), "below: missing", mark(JUMPING), "above: jumping", make("span", { text: "  ┊ cut" }));
   }
 
