@@ -79,6 +79,15 @@ def test_a_small_clip_is_not_enlarged_and_rates_become_the_first_ones(clip: medi
     assert f'data-fps="{24000 / 1001}"' in (page or "")
 
 
+def test_a_caption_says_another_rate_and_an_earlier_end(tmp_path: Path) -> None:
+    frames = np.zeros((6, 48, 64, 3), np.uint8)
+    media.write_video(tmp_path / "a.mp4", frames, Fraction(12))
+    media.write_video(tmp_path / "b.mp4", frames[:4], Fraction(30000, 1001))
+    points = [player.Point(name, {}, tmp_path / f"{name}.mp4") for name in "ab"]
+    said = re.findall(r'class="remark">([^<]*)<', player.grid(points).data)
+    assert said == ["29.97 frames per second, played at 12; 4 of 6 frames"]
+
+
 def test_what_a_user_wrote_stays_text(clip: media.Clip) -> None:
     point = player.Point(HOSTILE, {HOSTILE: HOSTILE}, clip, [3, np.int64(5)], Path("../a #1/javascript:x?.mp4"))
     page = player.grid([point]).data or ""

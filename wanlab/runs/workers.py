@@ -176,7 +176,9 @@ def _settings_files() -> str:
     """Return a phrase that names the user's files of Dask settings, which hold for a cluster that wanlab did not open."""
     from dask.config import paths
 
-    found = [path for place in map(Path, paths) for path in (sorted(place.glob("*.y*ml")) if place.is_dir() else [place])]
+    found = [
+        path for place in map(Path, paths) for path in (sorted(place.glob("*.y*ml")) if place.is_dir() else [place])
+    ]
     return f", or look at Dask's settings in {', '.join(map(str, found))}" if any(map(Path.is_file, found)) else ""
 
 
@@ -298,5 +300,7 @@ def _shared_certificate(ends: contextlib.ExitStack) -> Security:
     paths = {name: str(folder / f"{name}.pem") for name in ("ca_file", "cert", "key")}
     for name, path in paths.items():
         Path(path).write_text(made[name])
-    roles = {f"tls_{role}_{name}": paths[name] for role in ("scheduler", "worker", "client") for name in ("cert", "key")}
+    roles = {
+        f"tls_{role}_{name}": paths[name] for role in ("scheduler", "worker", "client") for name in ("cert", "key")
+    }
     return Security(require_encryption=True, tls_ca_file=paths["ca_file"], **roles)

@@ -69,7 +69,8 @@ class Point(NamedTuple):
 def grid(points: Sequence[Point]) -> HTML:
     """Show results side by side, playing in step: scrub, loop over a seam, filter by setting, wipe between two.
 
-    All previews run at the first video's rate, so that frame n of one stands beside frame n of every other.
+    All previews run at the first video's rate, so that frame n of one stands beside frame n of every other; where a
+    video has another rate, or ends before the longest, its caption says so.
 
     Args:
         points: the results, in the order of the cells.
@@ -85,7 +86,8 @@ def grid(points: Sequence[Point]) -> HTML:
         raise ValueError("points must hold at least one result, got none; run the sweep first")
     clips = [p.video if isinstance(p.video, media.Clip) else media.open_clip(p.video) for p in points]
     fps = clips[0].fps
-    results = "".join(_result(point, clip, fps) for point, clip in zip(points, clips, strict=True))
+    longest = max(map(len, clips))
+    results = "".join(_result(point, clip, fps, longest) for point, clip in zip(points, clips, strict=True))
     width = round(ROOM * max(clip.width / clip.height for clip in clips) ** 0.5)
     return HTML(
         f'<div class="wanlab-player" role="group" aria-label="{len(points)} results, playing in step" tabindex="0" '
@@ -96,7 +98,7 @@ def grid(points: Sequence[Point]) -> HTML:
     )
 
 
-def _result(point: Point, clip: media.Clip, fps: Fraction) -> str:
+def _result(point: Point, clip: media.Clip, fps: Fraction, longest: int) -> str:
     outside = [seam for seam in point.seams if not 0 < seam < len(clip)]
     if outside:
         raise ValueError(
@@ -105,13 +107,16 @@ def _result(point: Point, clip: media.Clip, fps: Fraction) -> str:
         )
     values = {name: str(value) for name, value in point.parameters.items()}
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in values.items())
+    remarks = [f"{float(clip.fps):.4g} frames per second, played at {float(fps):.4g}"] if clip.fps != fps else []
+    remarks += [f"{len(clip)} of {longest} frames"] if len(clip) < longest else []
+    remark = f'<em class="remark">{escape("; ".join(remarks))}</em>' if remarks else ""
     link = f'<a href="{escape(quote(point.link.as_posix()))}">full size</a>' if point.link else ""
     return (
         f'<figure class="result" data-frames="{len(clip)}" data-seams="{[int(seam) for seam in point.seams]}" '
         f'data-parameters="{escape(json.dumps(values))}">\n'
         f'<video src="data:video/mp4;base64,{_preview(clip, fps)}" aria-label="{escape(point.title)}" '
         "preload=auto muted playsinline controls></video>\n"
-        f'<figcaption><b class="title">{escape(point.title)}</b>{link}<dl>{listed}</dl></figcaption>\n</figure>\n'
+        f'<figcaption><b class="title">{escape(point.title)}</b>{link}{remark}<dl>{listed}</dl></figcaption>\n</figure>\n'
     )
 
 
