@@ -273,7 +273,13 @@ def test_a_locale_without_utf8_changes_nothing(tmp_path: Path) -> None:
     env = {**os.environ, **locale}
     done = subprocess.run([command, "sweep", "--help"], capture_output=True, env=env, check=False)
     assert (done.returncode, "→" in done.stdout.decode()) == (0, True)
-    given = ["preprocess", "--driving_video", "café.mp4", "--reference_image", "none.png"]
+    given = [
+        "preprocess",
+        "--driving_video",
+        "café.mp4",
+        "--reference_image",
+        str(config.ASSETS / "sample" / "character.png"),
+    ]
     done = subprocess.run([command, *given], capture_output=True, env=env, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert f"driving_video must exist, got {tmp_path}/café.mp4" in done.stderr.decode()
