@@ -85,7 +85,7 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     _check_steps({step: values})
     name, _ = NOTEBOOKS[step]
     print(f"== {name}", flush=True)
-    return notebook.execute(step, name, {key: _plain(value) for key, value in values.items()})
+    return notebook.execute(step, name, {key: _param(value) for key, value in values.items()})
 
 
 def _check_steps(values: Mapping[str, Mapping[str, Any]]) -> None:
@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plain(value: Any) -> Any:
+def _param(value: Any) -> Any:
     return str(value) if isinstance(value, Path | Fraction) else value
 
 

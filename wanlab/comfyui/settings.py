@@ -117,7 +117,7 @@ def _stretch(graph: Graph, film: Node, info: media.VideoInfo | None, found: Impo
         found.not_mapped.append(f"{film}.select_every_nth = {nth}: {unknown}")
     elif rate is not None and (nth > 1 or forced):
         fps, source = rate / nth, f"{film}.force_rate = {short(forced)}"
-        found.put("fps", _plain(fps), source if nth == 1 else f"{source}, select_every_nth = {nth}")
+        found.put("fps", _param(fps), source if nth == 1 else f"{source}, select_every_nth = {nth}")
     if skipped and rate is None:
         found.not_mapped.append(f"{film}.skip_first_frames = {short(skipped)}: {unknown}")
     elif skipped:
@@ -129,7 +129,7 @@ def _stretch(graph: Graph, film: Node, info: media.VideoInfo | None, found: Impo
         found.put("max_frames", cap, f"{film}.frame_load_cap = {cap}")
 
 
-def _plain(fps: Fraction) -> int | float | str:
+def _param(fps: Fraction) -> int | float | str:
     """Return a rate as a params file holds it: exact, and as short as that allows."""
     if fps.denominator == 1:
         return fps.numerator

@@ -35,7 +35,7 @@ class Settings(BaseModel):
             isinstance(value, str) and value.isdigit() and int(value) in kinds
         ):  # the command line's "5" for Literal[1, 5]
             return int(value)
-        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+        if isinstance(value, bool) and bool not in kinds and {int, float} & {*kinds}:
             raise ValueError(f"must be a number, got {value}; YAML reads yes, no, on and off as true and false")
         return value
 
@@ -112,10 +112,7 @@ class Settings(BaseModel):
     @classmethod
     def words(cls, name: str) -> tuple[str, ...]:
         """Return the words that the field `name` takes beside other values (`latest`, `auto`, …)."""
-        parts: list[Any] = [cls.model_fields[name].annotation]
-        while any(hasattr(part, "__args__") for part in parts):
-            parts = [inner for part in parts for inner in getattr(part, "__args__", (part,))]
-        return tuple(part for part in parts if isinstance(part, str))
+        return tuple(kind for kind in kinds_of(cls.model_fields[name].annotation) if isinstance(kind, str))
 
     @classmethod
     def takes_several(cls, name: str) -> bool:
@@ -163,10 +160,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def kinds_of(annotation: Any) -> set[Any]:
-    """Return the plain types inside an annotation such as `int | None`."""
+def kinds_of(annotation: Any) -> tuple[Any, ...]:
+    """Return the plain types and words inside an annotation such as `int | Literal["auto"] | None`, in its order."""
     inner = getattr(annotation, "__args__", None)
-    return set().union(*(kinds_of(part) for part in inner)) if inner else {annotation}
+    return tuple(dict.fromkeys(kind for part in inner for kind in kinds_of(part))) if inner else (annotation,)
 
 
 def _escape(value: Any) -> str:

@@ -5,7 +5,6 @@ from wanlab.inputs.folder import (
     DRIVING,
     EDITED,
     EXPORTS,
-    FACE_SIZE,
     FACTS,
     FILES,
     KEYPOINTS,

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wanlab import config, files, mask
+from wanlab import config, files, mask, media
 from wanlab.files import locks
 from wanlab.mask import prompts
 from wanlab.mask.strokes import Stroke
@@ -97,7 +97,8 @@ class Edits:
             if frames:
                 said.append(f"{_count(len(frames), what)} on {_count(len(set(frames)), 'frame')}")
         if self.stretch is not None and said:
-            said.append("frames {} to {} only".format(*self.stretch))
+            first, last = self.stretch
+            said.append(f"{media.describe_frames(range(first, last + 1))} only")
         said += corrections.describe(self.pose)
         if self.mask_chain is not None:
             said.append(f"mask chain {self.mask_chain or 'none'}")

@@ -20,6 +20,7 @@ from wanlab import config, files, media, runs
 from wanlab.files import fingerprints, targets
 from wanlab.mask import read_mask
 from wanlab.mask.packed import unpack
+from wanlab.pose import face
 from wanlab.runs import artefacts
 
 REFERENCE = "src_ref.png"
@@ -46,7 +47,6 @@ DECIDING = (
     "own",
     "preview",
 )  # facts that do
-FACE_SIZE = 512  # pixels, the side of a face crop in upstream's folders
 UPSTREAM_NAMES = {  # upstream's and the earlier scripts' words: wanlab's
     "video_path": "driving_video",
     "refer_path": "reference_image",
@@ -374,7 +374,9 @@ def check_video(name: str, info: media.VideoInfo, *, num_frames: int, height: in
             f"{name} must have the size {height}x{width} (height x width), got {info.height}x{info.width}; use {height}x{width}"
         )
     if abs(info.fps / fps - 1) > 0.01:
-        raise ValueError(f"{name} must have {float(fps):.4g} frames per second, got {float(info.fps):.4g}; use {fps}")
+        raise ValueError(
+            f"{name} must have {media.describe_rate(fps)} frames per second, got {media.describe_rate(info.fps)}; use {fps}"
+        )
 
 
 def _check(infos: Mapping[str, media.VideoInfo], pose: media.VideoInfo) -> None:
@@ -385,5 +387,5 @@ def _check(infos: Mapping[str, media.VideoInfo], pose: media.VideoInfo) -> None:
             f"src_pose.mp4 must have sides that are multiples of 16, got {pose.height}x{pose.width} (height x width); use {near}"
         )
     for name, info in infos.items():
-        height, width = (FACE_SIZE, FACE_SIZE) if name == "face_video" else (pose.height, pose.width)
+        height, width = (face.CROP_SIZE, face.CROP_SIZE) if name == "face_video" else (pose.height, pose.width)
         check_video(info.path.name, info, num_frames=pose.num_frames, height=height, width=width, fps=pose.fps)

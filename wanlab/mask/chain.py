@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from wanlab.mask.lattice import TEMPORAL_STRIDE, snap
+from wanlab.pose.wholebody import SEEN
 
 DEFAULT_CHAIN = "grow:10,blockify:32"  # ComfyUI's
 UPSTREAM_CHAIN = "dilate:7x3,cells:1x1"  # the official command line's
@@ -181,7 +182,7 @@ def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> N
         return
     height, width = mask.shape[1:]
     x, y = keypoints[:, :17, 0].astype(int), keypoints[:, :17, 1].astype(int)
-    seen = (keypoints[:, :17, 2] >= 0.3) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    seen = (keypoints[:, :17, 2] >= SEEN) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     frames, joints = np.nonzero(seen)
     on_person = mask[frames, y[frames, joints], x[frames, joints]]
     if len(on_person) and on_person.mean() < 0.3:

@@ -6,7 +6,7 @@ import numpy as np
 
 from wanlab import pose
 from wanlab.mask.prompts import Click, Prompts
-from wanlab.pose.wholebody import SEEN
+from wanlab.pose.wholebody import FACE, SEEN
 
 PROMPTED = [0, 1, 2, 5, 8, 11, 10, 13]  # of upstream's body points: nose, neck, shoulders, hips, ankles
 
@@ -85,7 +85,7 @@ def centre_clicks(keypoints: np.ndarray, height: int, width: int) -> Prompts:
         height, width: of the clip in pixels.
     """
     for t, points in enumerate(keypoints):
-        parts = (points[23:91], points[[5, 6, 11, 12]])  # face; shoulders and hips
+        parts = (points[FACE], points[[5, 6, 11, 12]])  # face; shoulders and hips
         seen = [part[part[:, 2] >= SEEN, :2] for part in parts]
         middles = [(part.min(axis=0) + part.max(axis=0)) / 2 for part in seen if len(part) > 1]
         clicks = [Click(t, float(x), float(y), True) for x, y in middles if 0 <= x < width and 0 <= y < height]

@@ -22,12 +22,12 @@ from torch.nn import functional as F
 from wanlab.mask import sam2_weights
 from wanlab.mask.prompts import Box, Click, Prompts
 from wanlab.media import Frames
+from wanlab.media.colour import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 RESULT_VERSION = 2  # raise it when the same clip, prompts and weights come to mean other masks
 RECENT = 16  # frames whose features are kept: 8 MB each for the large model in bfloat16
 CHUNK = 400  # frames after which upstream starts anew
 COMPILE_FROM = 2000  # frames; on an H200 compiling took 51 s, and all of a frame 61 ms, of which it can save a part
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 
 class Predictor(SAM2VideoPredictor):
@@ -233,8 +233,8 @@ class _Pixels:
 
     def __init__(self, frames: Frames, stretch: range, side: int, device: torch.device) -> None:
         self._frames, self._stretch, self._side = frames, stretch, side
-        self._mean = torch.tensor(MEAN, device=device)[:, None, None]
-        self._deviation = torch.tensor(DEVIATION, device=device)[:, None, None]
+        self._mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
+        self._deviation = torch.tensor(IMAGENET_DEVIATION, device=device)[:, None, None]
 
     def __getitem__(self, t: int) -> torch.Tensor:
         picture = torch.tensor(self._frames[self._stretch[t]]).permute(2, 0, 1)[None]

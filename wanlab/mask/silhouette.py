@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
+from wanlab.media.colour import IMAGENET_DEVIATION, IMAGENET_MEAN
 from wanlab.pose.people import run_network
 from wanlab.pose.wholebody import SEEN
 
@@ -14,7 +15,6 @@ MARGIN = 1.3  # side of the crop: of the box around the key points; hair and clo
 THIGH = 0.8  # of the torso, the length of a thigh
 CROWN = 133  # row after the 133 key points
 REACH = 0.5  # of the body's size; farther from the skeleton nothing belongs to the person
-MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # ImageNet's
 SMOOTHING = np.array([0.25, 0.5, 0.25])  # weights of the frames before, here and after
 LIMBS = (
     (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14),
@@ -46,11 +46,13 @@ def person_probability(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
     if crop_of is None:
         return np.zeros((height, width), np.float32)
     centre, size = crop_of
-    pose_crop, _ = _cut(frame, centre, size, 256)
+    pose_crop = _square_crop(frame, centre, size, 256)
     logits = run_network("pose_landmark_full", pose_crop[None].astype(np.float32) / 255)[2][0, ..., 0]
     pose_mask = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-    salient_crop, _ = _cut(frame, centre, size, 320)
-    values = (salient_crop.astype(np.float32) / 255 - MEAN) / DEVIATION
+    salient_crop = _square_crop(frame, centre, size, 320)
+    values = (salient_crop.astype(np.float32) / 255 - np.array(IMAGENET_MEAN, np.float32)) / np.array(
+        IMAGENET_DEVIATION, np.float32
+    )
     salient = run_network("u2netp", values.transpose(2, 0, 1)[None])[0][0, 0]
     salient = (salient - salient.min()) / max(float(np.ptp(salient)), 1e-6)
     mean = (cv2.resize(pose_mask, (320, 320)) + salient) / 2
@@ -124,13 +126,19 @@ def _near(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.clip(2 - distance / reach, 0, 1).astype(np.float32)
 
 
-def _cut(frame: np.ndarray, centre: np.ndarray, size: float, side: int) -> tuple[np.ndarray, np.ndarray]:
-    scale = size / side
-    move = np.array([[scale, 0, centre[0] - size / 2], [0, scale, centre[1] - size / 2]])
-    return cv2.warpAffine(frame, move, (side, side), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR), move
+def _square_crop(frame: np.ndarray, centre: np.ndarray, size: float, side: int) -> np.ndarray:
+    """Return the square of `size` pixels around `centre` as [side, side, C]."""
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    return cv2.warpAffine(frame, _square_to_frame(centre, size, side), (side, side), flags=flags)
 
 
 def _paste(values: np.ndarray, centre: np.ndarray, size: float, height: int, width: int) -> np.ndarray:
-    scale = size / values.shape[0]
-    move = np.array([[scale, 0, centre[0] - size / 2], [0, scale, centre[1] - size / 2]])
+    """Put a square back where it was cropped: [H, W], float32."""
+    move = _square_to_frame(centre, size, values.shape[0])
     return cv2.warpAffine(values.astype(np.float32), move, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _square_to_frame(centre: np.ndarray, size: float, side: int) -> np.ndarray:
+    """Return the 2x3 map from a crop's pixels to the frame's."""
+    scale = size / side
+    return np.array([[scale, 0, centre[0] - size / 2], [0, scale, centre[1] - size / 2]])

@@ -1,5 +1,6 @@
 """Videos, images and sound: read as a screen shows them, written whole or not at all."""
 
+from wanlab.media.describe import describe_frames, describe_rate
 from wanlab.media.image import Image, open_image, read_image, write_image
 from wanlab.media.sound import AudioStretch
 from wanlab.media.video import (
@@ -9,7 +10,6 @@ from wanlab.media.video import (
     Seeker,
     Video,
     VideoInfo,
-    describe_frames,
     open_clip,
     probe_video,
     read_comment,

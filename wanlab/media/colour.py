@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB from 0 to 1, for networks
 PQ, HLG = 16, 18  # libav's numbers of the two HDR transfers
 WHITE_NITS = 203.0  # of a white sheet in HDR video (ITU-R BT.2408)
 PEAK_NITS = 1000.0

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import itertools
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from wanlab.media import colour
+from wanlab.media.describe import describe_rate
 from wanlab.media.resize import frame_indices
 
 ATTACHED_PICTURE = 1024  # libav's disposition of a cover picture
@@ -257,7 +258,7 @@ def open_clip(
         ticks = np.arange(max(1, int((info.duration_s - info.times[first]) * float(rate) + 1e-6))) / float(rate)
         indices = np.searchsorted(times, ticks + half_tick / 50, side="right") - 1
         notes.append(
-            f"the film's rate varies: it was brought to {_decimal(rate)} frames per second, {left} frames became {len(ticks)}"
+            f"the film's rate varies: it was brought to {describe_rate(rate)} frames per second, {left} frames became {len(ticks)}"
         )
     elif rate == info.fps:
         indices = np.arange(left)
@@ -267,7 +268,7 @@ def open_clip(
             raise ValueError(f"fps must leave at least one frame, got {rate} for {left} frames; use {info.fps}")
         indices = frame_indices(left, float(info.fps), length, float(rate))
         notes.append(
-            f"resampled from {_decimal(info.fps)} to {_decimal(rate)} frames per second: {left} frames became {length}"
+            f"resampled from {describe_rate(info.fps)} to {describe_rate(rate)} frames per second: {left} frames became {length}"
         )
     if max_frames is not None and len(indices) > max_frames:
         indices = indices[:max_frames]
@@ -282,17 +283,6 @@ def read_video(path: Path | str) -> Video:
     """Read a whole film; raises as `open_clip`."""
     clip = open_clip(path)
     return Video(clip.read(), clip.fps)
-
-
-def describe_frames(frames: Iterable[int]) -> str:
-    """Write frame numbers as ranges: `frames 3-7, 12`."""
-    parts: list[list[int]] = []
-    for frame in frames:
-        if parts and frame == parts[-1][1] + 1:
-            parts[-1][1] = frame
-        else:
-            parts.append([frame, frame])
-    return "frames " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def read_comment(path: Path | str) -> str | None:
@@ -434,7 +424,3 @@ def _upright(frame: Any, info: VideoInfo) -> np.ndarray:
 
 def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _decimal(fps: Fraction) -> str:
-    return f"{float(fps):.3f}".rstrip("0").rstrip(".")

@@ -5,7 +5,6 @@ from wanlab.pose.drawing import (
     BODY_SOURCES,
     COLOURS,
     DRAWN_FROM,
-    FACE,
     FINGER_COLOURS,
     FINGERS,
     FINGERTIP_COLOUR,

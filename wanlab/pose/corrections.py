@@ -62,7 +62,7 @@ class Interpolate:
             beside = " and ".join(map(str, ends)) or "none"
             raise ValueError(
                 f"{name_of(self.part)} must be seen in a frame beside the stretch to be interpolated in "
-                f"{_frames(self.first, self.last)}, got nothing there (frames beside it: {beside}); use a longer stretch"
+                f"{media.describe_frames(range(self.first, self.last + 1))}, got nothing there (frames beside it: {beside}); use a longer stretch"
             )
         frames = np.arange(self.first, self.last + 1)
         wrist = {"left hand": WRISTS[0], "right hand": WRISTS[1]}.get(str(self.part))
@@ -197,7 +197,7 @@ def describe(entries: Iterable[Entry]) -> tuple[str, ...]:
         frames.setdefault((entry.do, what), set()).update(frames_of(entry))
     sentences = []
     for (do, what), changed in frames.items():
-        where = _describe_frames(sorted(changed))
+        where = media.describe_frames(sorted(changed))
         if do == Move.do:
             moved = joints[str(what)]
             one = name_of(min(moved))
@@ -259,14 +259,3 @@ def _is_whole(value: Any) -> bool:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _frames(first: int, last: int) -> str:
-    return f"frame {first}" if first == last else f"frames {first} to {last}"
-
-
-def _describe_frames(frames: Sequence[int]) -> str:
-    """Write frame numbers as `frame 12`, `frames 20 to 24`, and several stretches as `frames 3-7, 12`."""
-    if frames[-1] - frames[0] == len(frames) - 1:
-        return _frames(frames[0], frames[-1])
-    return media.describe_frames(frames)

@@ -16,7 +16,7 @@ from wanlab import media
 from wanlab.pose import people
 from wanlab.pose.people import run_network
 from wanlab.pose.smooth import bridge_gaps, smooth_keypoints, stretches
-from wanlab.pose.wholebody import FACE, FEET, HANDS, NAMES, NUM_BODY
+from wanlab.pose.wholebody import FACE, FEET, HANDS, NAMES, NUM_BODY, SEEN
 
 BLAZE_BODY = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # BlazePose's row for each body point
 BLAZE_FEET = (31, 31, 29, 32, 32, 30)  # it has one toe a foot, which stands for both
@@ -175,7 +175,7 @@ class _Follower:
             roots = blaze[list(BLAZE_HANDS[side])]
             points[HANDS[side]] = self._hand(frame, side, points, [roots + moved[9 + side], roots])
         points[FACE] = self._face_points(frame, points)
-        seen = points[(points[:, 2] > 0.3)][:, :2]
+        seen = points[(points[:, 2] > SEEN)][:, :2]
         box = np.concatenate([seen.min(axis=0), seen.max(axis=0)]) if len(seen) else found.boxes[chosen]
         return points, box, len(found.scores), _place(found.boxes, chosen)
 
@@ -186,10 +186,10 @@ class _Follower:
         tries = 1
         limit = trust * MAX_ASTRAY + (1 - trust) * 0.3  # MoveNet itself is off by a fifth of the smallest people
         if self._blaze is None or _astray(self._blaze, movenet) > limit:
-            sure = movenet[movenet[:, 2] > people.SURE_POINT, :2]
+            sure = movenet[movenet[:, 2] > SEEN, :2]
             corners = np.concatenate([sure, box.reshape(2, 2)])
             hips = movenet[[11, 12], :2].mean(axis=0)
-            centre = hips if movenet[[11, 12], 2].mean() > people.SURE_POINT else corners.mean(axis=0)
+            centre = hips if movenet[[11, 12], 2].mean() > SEEN else corners.mean(axis=0)
             radius = np.linalg.norm(corners - centre, axis=1).max()
             self._blaze = np.zeros((39, 2))
             self._blaze[BLAZE_CENTRE], self._blaze[BLAZE_TOP] = centre, centre - (0, radius)
@@ -199,7 +199,7 @@ class _Follower:
             centre, top = self._blaze[BLAZE_CENTRE], self._blaze[BLAZE_TOP]
             up = top - centre
             size = 2 * POSE_MARGIN * max(float(np.linalg.norm(up)), 8.0)
-            crop, move = _cut(frame, centre, size, 256, float(np.arctan2(up[0], -up[1])))
+            crop, move = _turned_crop(frame, centre, size, 256, float(np.arctan2(up[0], -up[1])))
             out = run_network("pose_landmark_full", crop[None].astype(np.float32) / 255)
             rows = out[0].reshape(39, 5)
             self._blaze, visible = _back(rows[:, :2], move), _sigmoid(rows[:, 3]) * _sigmoid(rows[:, 4])
@@ -249,7 +249,9 @@ class _Follower:
                     np.ptp(start, axis=0).max(),
                 )
             size = HAND_SIZE * max(float(extent), 4.0)
-            crop, move = _cut(frame, centre, size, 224, float(np.arctan2(direction[1], direction[0]) + np.pi / 2))
+            crop, move = _turned_crop(
+                frame, centre, size, 224, float(np.arctan2(direction[1], direction[0]) + np.pi / 2)
+            )
             out = run_network("hand_landmark_full", crop[None].astype(np.float32) / 255)
             presence, hand = float(out[1].ravel()[0]), _back(out[0].reshape(21, 3)[:, :2], move)
             near = np.linalg.norm(hand[0] - body_wrist) < 0.6 * arm
@@ -283,7 +285,9 @@ class _Follower:
                     (start.min(axis=0) + start.max(axis=0)) / 2,
                     FACE_SIZE * float(np.ptp(start, axis=0).max()),
                 )
-            crop, move = _cut(frame, centre, max(size, 8.0), 192, float(np.arctan2(right_to_left[1], right_to_left[0])))
+            crop, move = _turned_crop(
+                frame, centre, max(size, 8.0), 192, float(np.arctan2(right_to_left[1], right_to_left[0]))
+            )
             out = run_network("face_landmark", crop[None].astype(np.float32) / 255)
             score = float(_sigmoid(out[1].ravel()[0]))
             if score >= MIN_PRESENCE:
@@ -295,7 +299,7 @@ class _Follower:
 
 def _trust(movenet: np.ndarray, frame: np.ndarray) -> float:
     """Return how far MoveNet's points count, 0 to 1: it sees the whole picture at 256 pixels, BlazePose the person."""
-    pixels = _size(movenet) * people.SIDE / max(frame.shape[:2])
+    pixels = _extent(movenet) * people.SIDE / max(frame.shape[:2])
     return float(np.clip((pixels - COARSE) / (FINE - COARSE), 0, 1))
 
 
@@ -315,8 +319,8 @@ def _merge_body(movenet: np.ndarray, blaze: np.ndarray, visible: np.ndarray, tru
         [17, 3], x, y in pixels, score 0 to 1: at least 0.5 for nearly all points in the picture.
     """
     ours, seen = blaze[list(BLAZE_BODY)], visible[list(BLAZE_BODY)]
-    sure = movenet[:, 2] > people.SURE_POINT
-    apart = np.linalg.norm(movenet[:, :2] - ours, axis=1) / _size(movenet)
+    sure = movenet[:, 2] > SEEN
+    apart = np.linalg.norm(movenet[:, :2] - ours, axis=1) / _extent(movenet)
     share = MOVENET_SHARE + (1 - MOVENET_SHARE) * np.clip((apart - NEAR) / (FAR - NEAR), 0, 1)
     share = (np.where(seen < 0.2, 1.0, share * trust) * sure)[:, None]
     say = 0.5 + 0.35 * trust  # MoveNet's in the score: it knows better than BlazePose what is outside the picture
@@ -326,20 +330,22 @@ def _merge_body(movenet: np.ndarray, blaze: np.ndarray, visible: np.ndarray, tru
 
 def _astray(blaze: np.ndarray, movenet: np.ndarray) -> float:
     """Return how far BlazePose's body is from MoveNet's, in sizes of the person (median of the points)."""
-    sure = movenet[:, 2] > people.SURE_POINT
+    sure = movenet[:, 2] > SEEN
     if not sure.any():
         return 0.0
     apart = np.linalg.norm(blaze[list(BLAZE_BODY)][sure] - movenet[sure, :2], axis=1)
-    return float(np.median(apart)) / _size(movenet)
+    return float(np.median(apart)) / _extent(movenet)
 
 
-def _size(movenet: np.ndarray) -> float:
+def _extent(movenet: np.ndarray) -> float:
     """Return the longer side of a person's sure points in pixels."""
-    sure = movenet[movenet[:, 2] > people.SURE_POINT, :2]
+    sure = movenet[movenet[:, 2] > SEEN, :2]
     return max(float(np.ptp(sure, axis=0).max()), 1.0) if len(sure) else 1.0
 
 
-def _cut(frame: np.ndarray, centre: np.ndarray, size: float, side: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
+def _turned_crop(
+    frame: np.ndarray, centre: np.ndarray, size: float, side: int, angle: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a square of `size` pixels turned by `angle` (radians) as side x side, and the 2x3 map back to the frame."""
     cosine, sine, scale = np.cos(angle), np.sin(angle), size / side
     move = np.array([[cosine * scale, -sine * scale, 0], [sine * scale, cosine * scale, 0]])

@@ -27,7 +27,7 @@ BODY_SOURCES = (
     (0, 0), (5, 6), (6, 6), (8, 8), (10, 10), (5, 5), (7, 7), (9, 9), (12, 12), (14, 14), (16, 16), (11, 11), (13, 13),
     (15, 15), (2, 2), (1, 1), (4, 4), (3, 3), (17, 18), (20, 21),
 )  # fmt: skip
-FACE = slice(22, 91)  # the right heel and 68 face points: upstream's face metas begin one early
+HEEL_AND_FACE = slice(22, 91)  # the right heel and 68 face points: upstream's face metas begin one early
 LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)
 LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
@@ -80,7 +80,7 @@ def to_meta(keypoints: np.ndarray, height: int, width: int) -> Meta:
     outside = (body[..., :2].min(axis=-1) < 0).all(axis=1)
     for t in np.flatnonzero(outside):
         body[t] = body[t - 1] if t else 0
-    return Meta(body, points[:, LEFT_HAND], points[:, RIGHT_HAND], points[:, FACE])
+    return Meta(body, points[:, LEFT_HAND], points[:, RIGHT_HAND], points[:, HEEL_AND_FACE])
 
 
 def letterbox_meta(meta: Meta, clip_height: int, clip_width: int, height: int, width: int) -> Meta:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from wanlab.pose.wholebody import SEEN
+
 CROP_SIZE = 512  # pixels, the side of a crop; the model's motion encoder expects it
 GROWTH = 1.3  # of the box's area, upstream's
-MIN_SCORE = 0.3  # mean of the 68 points; below, a detector has guessed where a face could be
+MIN_SCORE = SEEN  # mean of the 68 points; below, a detector has guessed where a face could be
 
 
 class Boxes(NamedTuple):

@@ -158,13 +158,13 @@ def _steps(points: np.ndarray, cuts: Collection[int]) -> np.ndarray:
     """Return how far each joint went since the frame before, in sizes of the person: [T, 133], float32, NaN unknown."""
     seen = corrections.seen(points)
     steps = np.full(points.shape[:2], np.nan, np.float32)
-    apart = np.linalg.norm(np.diff(points[..., :2], axis=0), axis=-1) / _size(points, seen)
+    apart = np.linalg.norm(np.diff(points[..., :2], axis=0), axis=-1) / _median_extent(points, seen)
     steps[1:] = np.where(seen[1:] & seen[:-1], apart, np.nan)
     steps[[t for t in cuts if t < len(steps)]] = np.nan
     return steps
 
 
-def _size(points: np.ndarray, seen: np.ndarray) -> float:
+def _median_extent(points: np.ndarray, seen: np.ndarray) -> float:
     """Return the person's size in pixels: the longer side around the body's points, the median of the frames."""
     sizes = [
         float(np.ptp(p[s, :2], axis=0).max())

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from wanlab import config
+from wanlab.pose.wholebody import SEEN
 
 NETWORKS = config.ASSETS / "networks"
 SIDE = 256  # pixels of MoveNet's input
 MIN_SCORE = 0.2  # of a person; MoveNet gives 0.6 to 0.85 to whole ones, less than 0.1 to furniture
-SURE_POINT = 0.3  # score of a point that may be used to tell people apart
 MAX_LOST = 15  # frames that a lost person is waited for before another is taken
 MAX_JUMP = 0.6  # of the person's size between two frames
 COLOUR_WEIGHT = 2.0  # how much another colour of the torso counts against a candidate, beside distance in sizes
@@ -141,7 +141,7 @@ class Tracker:
     def _cost(self, frame: np.ndarray, points: np.ndarray, by_colour: bool) -> float:
         """Return how unlike the followed person a candidate is: distance in sizes of the person, and colour if asked."""
         assert self._points is not None
-        sure = (points[:, 2] > SURE_POINT) & (self._points[:, 2] > SURE_POINT)
+        sure = (points[:, 2] > SEEN) & (self._points[:, 2] > SEEN)
         if not sure.any():
             return np.inf
         size = max(np.ptp(self._points[:, :2], axis=0).max(), 1.0)

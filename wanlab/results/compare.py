@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from wanlab import config, media, runs
+from wanlab.results.evaluate import RESULT
 
 Entry = Mapping[str, Any]
-RESULT = "result.mp4"
 
 
 def entries(chosen: Sequence[runs.Run]) -> list[Entry]:

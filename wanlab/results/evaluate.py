@@ -14,6 +14,7 @@ from wanlab.media import resize
 from wanlab.pose import detection
 from wanlab.results import metrics
 
+RESULT = "result.mp4"  # in the folder of a generation
 SAMPLED = 8  # frames whose person is cut out for the colours
 BEST_PSNR = 99.0  # dB that equal pictures are given: infinite is no JSON
 ORDER = (
@@ -49,12 +50,12 @@ def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int]
         film = driving.at(slice(len(video)))
         kept = ~made.mask()[: len(video)]
         series["psnr"], series["ssim"] = metrics.psnr(video, film, kept), metrics.ssim(video, film, kept)
-    overall = {name: _plain(values.overall) for name, values in series.items()}
+    overall = {name: _finite(values.overall) for name, values in series.items()}
     overall["colour_drift"] = _largest(metrics.colour_drift(video, seams)[1:])
     overall["seam_jump"] = _largest(metrics.seam_jump(video, seams))
     return Evaluation(
         {name: overall[name] for name in ORDER if name in overall},
-        {name: [_plain(value) for value in values.per_frame] for name, values in series.items()},
+        {name: [_finite(value) for value in values.per_frame] for name, values in series.items()},
     )
 
 
@@ -85,10 +86,10 @@ def _colours(made: inputs.AnimateInputs, video: media.Clip, found: np.ndarray) -
 
 def _largest(values: np.ndarray) -> float | None:
     known = values[np.isfinite(values)]
-    return _plain(float(known.max())) if len(known) else None
+    return _finite(float(known.max())) if len(known) else None
 
 
-def _plain(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     if math.isnan(value):
         return None
     return round(min(float(value), BEST_PSNR) if math.isinf(value) else float(value), 4)

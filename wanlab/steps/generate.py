@@ -23,6 +23,7 @@ from wanlab.inputs import decisions, shrink
 from wanlab.model import checkpoints, segments
 from wanlab.official import clone
 from wanlab.results import evaluate
+from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
 from wanlab.steps import inspect
 from wanlab.steps import preview as preview_module
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from wanlab.model.networks import Networks
 
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
-RESULT = "result.mp4"
 MASTER = "result.mkv"  # lossless: metrics are computed from it
 PREVIEW = "preview.mp4"  # the first segment after some of its steps
 METRICS = "metrics.json"  # per metric its value in each frame
@@ -409,7 +409,7 @@ def _work_official(run: runs.Run) -> None:
         said = "with the film's sound" if sound else "without sound: the inputs hold no film that has any"
         run.add_notes(
             f"{official.ORIGINAL} is the official script's film of {official.FPS} frames per second without sound; {RESULT} holds the "
-            f"same coded pictures at the clip's {float(made.fps):.4g}, {said}"
+            f"same coded pictures at the clip's {media.describe_rate(made.fps)}, {said}"
         )
     run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **_facts(made, len(film)))
     _measure(run, made, media.open_clip(run.path(RESULT)), cut)

@@ -628,7 +628,7 @@ def _open_film(path: Path, made: inputs.AnimateInputs) -> media.Clip:
     film = media.open_clip(path, fps=made.fps)
     if len(film) != made.num_frames:
         raise ValueError(
-            f"driving_video must have {made.num_frames} frames at {float(made.fps):.4g} per second, as the inputs have, got "
+            f"driving_video must have {made.num_frames} frames at {media.describe_rate(made.fps)} per second, as the inputs have, got "
             f"{len(film)}; use the film that they were made from"
         )
     if made.mode == "replace" and abs(film.width / film.height * made.height / made.width - 1) > 0.05:

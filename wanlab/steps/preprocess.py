@@ -19,7 +19,7 @@ from wanlab.mask import prompts, sam2_weights
 from wanlab.mask.person import PersonMasker, takes_sam2
 from wanlab.media import resize
 from wanlab.model import checkpoints
-from wanlab.pose import detection, people
+from wanlab.pose import detection, face, people
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
@@ -376,7 +376,7 @@ def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int
         if path.suffix == ".json":
             prompts.read(path, len(clip), height, width)
             continue
-        side = inputs.FACE_SIZE
+        side = face.CROP_SIZE
         size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}
         inputs.check_video(name, media.probe_video(path), num_frames=whole, fps=clip.fps, **size)
 

@@ -20,7 +20,7 @@ from IPython.display import HTML
 
 from wanlab import config, inputs, media, runs, viz
 from wanlab.results import compare
-from wanlab.results.compare import RESULT
+from wanlab.results.evaluate import RESULT
 from wanlab.steps import generate, inspect, preview
 from wanlab.viz import player
 
@@ -134,7 +134,7 @@ def overview(story: Story) -> HTML:
     """Show title and one paragraph: what was made from what, how long it took, where the full files are."""
     chosen, made = story.first.manifest["settings"], story.first.manifest["artefacts"]["video"]
     sentence = (
-        f"{made['frames']} frames of {made['height']}x{made['width']} (height x width) at {_rate(made['fps'])} frames per second, "
+        f"{made['frames']} frames of {made['height']}x{made['width']} (height x width) at {media.describe_rate(made['fps'])} frames per second, "
         f"mode {chosen['mode']}, checkpoint {chosen['checkpoint']}"
     )
     first = story.before[0].manifest["inputs"] if story.before else {}
@@ -337,8 +337,3 @@ def _flag_text(value: Any) -> str:
 
 def _link(run: runs.Run, file: str) -> Path:
     return Path("..") / run.id / file
-
-
-def _rate(fps: str) -> str:
-    top, _, bottom = fps.partition("/")
-    return f"{int(top) / int(bottom or 1):.3f}".rstrip("0").rstrip(".")

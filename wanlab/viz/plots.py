@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from wanlab import pose
+from wanlab import media, pose
 from wanlab.model.segments import SegmentPlan
 from wanlab.pose import wholebody
 from wanlab.pose.faults import Review
@@ -37,7 +37,12 @@ from wanlab.viz.style import (
     plain_axes,
 )
 
-PARTS = {"body": slice(0, 17), "face": slice(23, 91), "left hand": slice(91, 112), "right hand": slice(112, 133)}
+PARTS = {
+    "body": slice(0, wholebody.NUM_BODY),
+    "face": wholebody.FACE,
+    "left hand": wholebody.HANDS[0],
+    "right hand": wholebody.HANDS[1],
+}
 
 
 def keypoint_confidence(
@@ -67,7 +72,7 @@ def keypoint_confidence(
     axis.set(
         xlim=(-0.5, len(keypoints) - 0.5),
         ylim=(-0.03, 1.05),
-        xlabel=f"frame ({float(fps):.4g} per second)",
+        xlabel=f"frame ({media.describe_rate(fps)} per second)",
         ylabel="mean score",
     )
     axis.legend(loc="lower left", ncols=4, fontsize=8, frameon=False)

@@ -113,7 +113,7 @@ class MaskComparison(stills.Stills):
             base=seen.base,
             frame=len(clip) // 2,
             facts={
-                "views": {name: _plain(view) for name, view in viz.MASK_VIEWS.items()},
+                "views": {name: _view_facts(view) for name, view in viz.MASK_VIEWS.items()},
                 "numbers": {
                     kind: {
                         "title": f"{kind} with {seen.base}" if compares else kind,
@@ -341,6 +341,6 @@ def _where(folder: Any) -> str:
     return f'{where}. 30_generate takes the newest inputs by itself; these with inputs = "{where}"'
 
 
-def _plain(view: viz.View) -> dict[str, Any]:
+def _view_facts(view: viz.View) -> dict[str, Any]:
     """Return a view as JSON holds it."""
     return {**view._asdict(), "layers": [layer._asdict() for layer in view.layers]}
