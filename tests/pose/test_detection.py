@@ -157,7 +157,3 @@ def test_a_changed_network_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path:
     with pytest.raises(ValueError, match="face_landmark.onnx must have SHA-256"):
         people.session("face_landmark")
     people.session.cache_clear()
-
-
-def test_ranges_of_frames() -> None:
-    assert media.describe_frames([3, 4, 5, 9]) == "frames 3-5, 9"
