@@ -10,7 +10,8 @@ import av
 import av.error
 import numpy as np
 
-from wanlab.media.video import open_container, probe_video
+from wanlab.media.decode import open_container
+from wanlab.media.probe import probe_video
 
 Sound = tuple[list[Any], int]  # frames of 16-bit stereo, samples per second
 

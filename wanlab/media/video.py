@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import functools
 import itertools
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,34 +21,13 @@ import cv2
 import numpy as np
 
 from wanlab.media import colour
+from wanlab.media.clock import frames_on_screen
+from wanlab.media.decode import decode, open_container, video_stream
 from wanlab.media.describe import describe_rate
-from wanlab.media.resize import frame_indices
+from wanlab.media.probe import VideoInfo, probe_video
+from wanlab.media.resize import frame_indices, letterbox
 
-ATTACHED_PICTURE = 1024  # libav's disposition of a cover picture
-
-
-class VideoInfo(NamedTuple):
-    """Facts about a film file, all of them counted or read, none guessed from a header.
-
-    height, width and pixel_aspect: as a player shows it, turned and with square pixels. fps: the average rate.
-    rotation: degrees counter-clockwise that the stored picture is turned by. times: seconds of each frame after the first.
-    """
-
-    path: Path
-    height: int
-    width: int
-    fps: Fraction
-    num_frames: int
-    duration_s: float
-    rotation: int
-    mirrored: bool
-    pixel_aspect: Fraction
-    variable_rate: bool
-    has_audio: bool
-    colour: str
-    notes: tuple[str, ...]
-    times: tuple[float, ...]
-    start_s: float
+MAX_FRAMES = 1_000_000  # of a clip: more than nine hours at 30 frames a second
 
 
 class Clip:
@@ -61,10 +39,18 @@ class Clip:
         fps: frames per second.
         source_indices: [T], int; the file's frame that each frame shows.
         notes: what was done to the film, one sentence each.
+        deinterlace: whether frames of two moments are made into frames of one.
     """
 
-    def __init__(self, info: VideoInfo, fps: Fraction, source_indices: np.ndarray, notes: tuple[str, ...]) -> None:
-        self.info = info
+    def __init__(
+        self,
+        info: VideoInfo,
+        fps: Fraction,
+        source_indices: np.ndarray,
+        notes: tuple[str, ...],
+        deinterlace: bool = False,
+    ) -> None:
+        self.info, self.deinterlace = info, deinterlace
         self.height, self.width, self.fps = info.height, info.width, fps
         self.source_indices = source_indices
         self.notes = notes
@@ -72,11 +58,14 @@ class Clip:
     def __len__(self) -> int:
         return len(self.source_indices)
 
+    def __repr__(self) -> str:
+        return f"<Clip of {self.info.path.name}: {len(self)} frames, {self.height}x{self.width} (height x width), {describe_rate(self.fps)} frames per second>"
+
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield [H, W, 3], 0 to 255, uint8 RGB."""
         wanted = iter(self.source_indices)
         index = next(wanted, None)
-        for number, frame in enumerate(_decode(self.info.path)):
+        for number, frame in enumerate(decode(self.info.path, careful=self.info.damaged, deinterlace=self.deinterlace)):
             if index is None:
                 return
             if number < index:
@@ -93,7 +82,7 @@ class Clip:
     def at(self, frames: slice | Sequence[int] | np.ndarray) -> Clip:
         """Return some of the frames, in rising order, as a clip."""
         chosen = frames if isinstance(frames, slice) else np.asarray(frames, dtype=int)
-        return Clip(self.info, self.fps, self.source_indices[chosen], ())
+        return Clip(self.info, self.fps, self.source_indices[chosen], (), self.deinterlace)
 
 
 class Frames:
@@ -173,6 +162,8 @@ class Seeker:
     def __getitem__(self, t: int) -> np.ndarray:
         """Return frame `t`: [H, W, 3], 0 to 255, uint8 RGB."""
         info, index = self._clip.info, int(self._clip.source_indices[t])
+        if self._clip.deinterlace or info.damaged:  # a frame needs those before it
+            return next(iter(self._clip.at([t])))
         with self._lock:
             if self._container is None:
                 self._container = av.open(str(info.path))
@@ -212,24 +203,13 @@ class Video(NamedTuple):
     fps: Fraction
 
 
-def probe_video(path: Path | str) -> VideoInfo:
-    """Count and measure a film by decoding it once (headers lie, and MKV's hold no count); kept until the file changes.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not a film, or one without a frame.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"video {path} does not exist; check the path")
-    if not path.is_file():
-        raise ValueError(f"video must be a file, got the folder {path}; name the film in it")
-    facts = path.stat()
-    return _probe(path.resolve(), facts.st_mtime_ns, facts.st_size)
-
-
 def open_clip(
-    path: Path | str, *, start_s: float = 0.0, max_frames: int | None = None, fps: Fraction | None = None
+    path: Path | str,
+    *,
+    start_s: float = 0.0,
+    max_frames: int | None = None,
+    fps: Fraction | None = None,
+    deinterlace: bool = False,
 ) -> Clip:
     """Open a stretch of a film at a constant rate.
 
@@ -237,7 +217,8 @@ def open_clip(
         path: the file.
         start_s: seconds to skip.
         max_frames: frames of the clip at most; None takes all.
-        fps: frames per second of the clip; None: the film's own (of a film with varying rate its average).
+        fps: frames per second of the clip; None: the film's own (where it truly varies, its average).
+        deinterlace: make frames that are woven of two moments into frames of the first one.
 
     Raises:
         FileNotFoundError, ValueError: as `probe_video`, and if nothing of the film is left.
@@ -247,36 +228,52 @@ def open_clip(
         raise ValueError(f"max_frames must be at least 1, got {max_frames}; use 1 or None")
     if fps is not None and fps <= 0:
         raise ValueError(f"fps must be more than 0, got {fps}; use {info.fps}")
-    half_tick = 0.5 / float(info.fps)
-    first = next((i for i, time in enumerate(info.times) if time >= start_s - half_tick / 2), None)
+    first = next((i for i, time in enumerate(info.shown) if time >= start_s - 0.25 / float(info.fps)), None)
     if first is None:
         raise ValueError(f"start_s must lie inside the film, got {start_s} of {info.duration_s:.3f} s; use 0")
-    rate, left = fps or info.fps, info.num_frames - first
-    notes = list(info.notes)
-    if info.variable_rate:  # the frame that is on the screen at each tick
-        times = np.array(info.times[first:]) - info.times[first]
-        ticks = np.arange(max(1, int((info.duration_s - info.times[first]) * float(rate) + 1e-6))) / float(rate)
-        indices = np.searchsorted(times, ticks + half_tick / 50, side="right") - 1
-        notes.append(
-            f"the film's rate varies: it was brought to {describe_rate(rate)} frames per second, {left} frames became {len(ticks)}"
+    rate, notes = fps or info.fps, list(info.notes)
+    expected = (info.duration_s - info.shown[first]) * float(rate)
+    if expected > MAX_FRAMES:
+        raise ValueError(
+            f"fps must leave at most {MAX_FRAMES:,} frames, got {describe_rate(rate)} a second for {info.duration_s:.0f} s, "
+            f"which are {expected:,.0f}; use a lower fps or a shorter video"
         )
-    elif rate == info.fps:
-        indices = np.arange(left)
-    else:
-        length = int(left / float(info.fps) * float(rate))  # upstream's formula
-        if not length:
-            raise ValueError(f"fps must leave at least one frame, got {rate} for {left} frames; use {info.fps}")
-        indices = frame_indices(left, float(info.fps), length, float(rate))
+    if deinterlace:
         notes.append(
-            f"resampled from {describe_rate(info.fps)} to {describe_rate(rate)} frames per second: {left} frames became {length}"
+            f"{info.path.name} was deinterlaced: the lines of each frame's second field were made anew (bwdif)"
         )
+    elif info.interlaced:
+        notes.append(f"{info.path.name} is interlaced ({info.interlaced}): use deinterlace true to get whole frames")
+    indices = _resampled(info, rate, first, notes)
     if max_frames is not None and len(indices) > max_frames:
         indices = indices[:max_frames]
     if first or len(indices) != info.num_frames:
         notes.append(
             f"the working clip is {len(indices)} frames from second {info.times[first]:.3f} of {info.num_frames} frames"
         )
-    return Clip(info, rate, indices + first, tuple(notes))
+    return Clip(info, rate, indices, tuple(notes), deinterlace)
+
+
+def _resampled(info: VideoInfo, rate: Fraction, first: int, notes: list[str]) -> np.ndarray:
+    """Return the file's frame for each frame of a clip of `rate` from frame `first` on; add to `notes` what was done."""
+    left = info.num_frames - first
+    if info.variable_rate:
+        indices = frames_on_screen(info.clock(), first, rate, info.duration_s)
+        lost = left - len(np.unique(indices))
+        notes.append(
+            f"the film's rate varies: it was brought to {describe_rate(rate)} frames per second, {left} frames became {len(indices)}"
+            f" ({len(indices) - left + lost} repeated, {lost} left out)"
+        )
+        return indices
+    if rate == info.fps:
+        return np.arange(left) + first
+    length = int(left / float(info.fps) * float(rate))  # upstream's formula
+    if not length:
+        raise ValueError(f"fps must leave at least one frame, got {rate} for {left} frames; use {info.fps}")
+    notes.append(
+        f"resampled from {describe_rate(info.fps)} to {describe_rate(rate)} frames per second: {left} frames became {length}"
+    )
+    return frame_indices(left, float(info.fps), length, float(rate)) + first
 
 
 def read_video(path: Path | str) -> Video:
@@ -304,123 +301,14 @@ def read_tags(path: Path | str) -> dict[str, str]:
         return {name.lower(): value for name, value in container.metadata.items()}
 
 
-@functools.lru_cache(maxsize=64)
-def _probe(path: Path, _mtime: int, _size: int) -> VideoInfo:
-    with open_container(path) as container:
-        stream = video_stream(container, path)
-        notes = []
-        films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE]
-        if len(films) > 1:
-            notes.append(f"{path.name} holds {len(films)} films: track {stream.index}, the largest, was taken")
-        rate = stream.average_rate or stream.guessed_rate
-        has_audio = bool(container.streams.audio)
-        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
-        first, stamps, last = None, [], 0.0
-        with contextlib.closing(_frames(container, stream)) as frames:
-            for frame in frames:
-                first = frame if first is None else first
-                last = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
-                stamps.append(float(frame.time) if frame.time is not None else np.nan)
-        if first is None:
-            raise ValueError(f"video must hold at least one frame, got none in {path}; export the film again")
-        rotation, mirrored = _turn(first)
-        height, width = first.height, max(1, round(first.width * Fraction(aspect or 1)))
-        aspect = Fraction(aspect) if width != first.width else Fraction(1)
-        if rotation % 180:
-            height, width = width, height
-        reading = colour.reading(first)
-    times = np.array(stamps)
-    if np.isnan(times).any():
-        times = np.arange(len(stamps)) / float(rate or 25)
-    start = times[0]
-    times = times - start
-    gaps = np.diff(times)
-    if len(gaps):
-        typical = float(np.median(gaps))
-        variable = bool(np.abs(gaps - typical).max() > max(0.0015, 0.1 * typical))  # containers count in milliseconds
-        if variable or not rate or abs(typical * float(rate) - 1) > 0.05:
-            rate = Fraction((len(times) - 1) / float(times[-1])).limit_denominator(1001)
-    else:
-        variable, typical = False, last or (1 / float(rate) if rate else 0.04)
-    rate = Fraction(rate or 25)
-    duration = float(times[-1]) + (last if variable and last else 1 / float(rate))
-    if aspect != 1:
-        notes.append(f"{path.name} has pixels of shape {aspect}: it was stretched to {height}x{width} (height x width)")
-    if reading.note:
-        notes.append(f"{path.name} {reading.note}")
-    return VideoInfo(
-        path, height, width, rate, len(times), duration, rotation, mirrored, aspect, variable, has_audio, reading.name,
-        tuple(notes), tuple(times.tolist()), float(start),
-    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def open_container(path: Path) -> Iterator[Any]:
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(
-            f"video must be a film that can be read (mp4, mov, mkv, webm, …), got {path}: {reason_of(error)}; export it as mp4"
-        ) from None
-    try:
-        yield container
-    finally:
-        container.close()
-
-
-def video_stream(container: Any, path: Path) -> Any:
-    """Return the film among a file's streams: not a cover picture, the largest of several."""
-    films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE and s.codec_context is not None]
-    if not films:
-        what = "only sound" if container.streams.audio else "no film"
-        raise ValueError(f"video must hold a film, got {what} in {path}; name another file")
-    chosen = max(films, key=lambda stream: stream.codec_context.height * stream.codec_context.width)
-    chosen.thread_type = "AUTO"
-    return chosen
-
-
-def _frames(container: Any, stream: Any) -> Generator[Any]:
-    """Decode one stream; a broken place ends the film where it is, as players do."""
-    decoded = 0
-    try:
-        for frame in container.decode(stream):
-            decoded += 1
-            yield frame
-    except av.error.FFmpegError as error:
-        if not decoded:
-            raise ValueError(
-                f"video must be a film that can be decoded, got {container.name}: {reason_of(error)}; export it as mp4"
-            ) from None
-
-
-def _decode(path: Path) -> Iterator[Any]:
-    with open_container(path) as container:
-        yield from _frames(container, video_stream(container, path))
-
-
-def _turn(frame: Any) -> tuple[int, bool]:
-    """Return (degrees counter-clockwise, mirrored); libav's angle alone does not tell a mirror."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return 0, False
-    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].astype(float)
-    mirrored = a * d - b * c < 0
-    if mirrored:  # the matrix is a left-right flip followed by a turn
-        a, b = -a, -b
-    degrees = round(np.degrees(np.arctan2(-b, a)) / 90) * 90 % 360
-    return int(degrees), bool(mirrored)
-
-
 def _upright(frame: Any, info: VideoInfo) -> np.ndarray:
     """Return a decoded frame as a screen shows it: [H, W, 3], uint8 RGB."""
     picture = colour.to_rgb(frame)
+    if picture.shape[:2] != info.stored:
+        picture = letterbox(picture, *info.stored)
     if info.pixel_aspect != 1:
         width = info.width if info.rotation % 180 == 0 else info.height
         picture = cv2.resize(picture, (width, picture.shape[0]), interpolation=cv2.INTER_LINEAR)
     if info.mirrored:
         picture = picture[:, ::-1]
     return np.ascontiguousarray(np.rot90(picture, info.rotation // 90))
-
-
-def reason_of(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

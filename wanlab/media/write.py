@@ -15,8 +15,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from wanlab import files
+from wanlab.media.decode import open_container, reason_of, video_stream
+from wanlab.media.probe import probe_video
 from wanlab.media.sound import AudioStretch, Sound, add_sound_stream, decode_sound, mux_sound
-from wanlab.media.video import open_container, probe_video, reason_of, video_stream
 
 
 def write_video(
