@@ -74,7 +74,7 @@ def test_behind_a_damaged_place_it_goes_on(
     clip = media.open_clip(broken)
     assert (len(clip), clip.fps, clip.info.num_frames, clip.info.damaged) == (60, 25, 60 - len(missing), True)
     note = said(broken, "is damaged")
-    assert f"{len(missing)} of 60 frames could not be decoded (frames 25-{missing[-1]}, seconds 1.000 to " in note
+    assert f"{len(missing)} of 60 frames could not be decoded (frames 25 to {missing[-1]}, seconds 1.000 to " in note
     true, found = media.open_clip(whole).read().astype(int), clip.read().astype(int)
     np.testing.assert_array_equal(found[:25], true[:25])
     np.testing.assert_array_equal(found[40:], true[40:])  # from the next key frame on
@@ -115,7 +115,7 @@ def test_frames_of_another_size_are_fitted_and_said(tmp_path: Path) -> None:
     frames = media.open_clip(path).read()
     assert frames.shape == (4, 64, 96, 3)
     assert (frames[3, :8].max(), frames[3, 56:].max()) == (0, 0)  # 64x32 in 96x64: 48 rows, 8 of black above and below
-    assert "frames 2-3 are 32x64 (height x width) and were fitted into the 64x96 of the first" in said(path, "its size")
+    assert "frames 2 to 3 are 32x64 (height x width) and were fitted into the 64x96 of the first" in said(path, "its size")
 
 
 def woven(n: int) -> np.ndarray:
