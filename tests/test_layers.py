@@ -28,7 +28,7 @@ NEVER = {"mask": {"inputs", "runs"}, "model": {"media", "runs"}}  # below them, 
 STEPS = {  # among themselves: every step may use preview and segment_files
     "sweep": {"generate", "inspect"},
     "inspect": {"preprocess"},
-    "generate": {"inspect"},
+    "generate": {"inspect", "denoise"},
     "report": {"generate", "inspect"},
 }
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2", "papermill")

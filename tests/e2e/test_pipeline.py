@@ -23,7 +23,7 @@ from wanlab.files import targets
 from wanlab.inputs import decisions
 from wanlab.model import checkpoints
 from wanlab.model.networks import Networks
-from wanlab.steps import generate, preprocess
+from wanlab.steps import denoise, generate, preprocess
 
 FRAMES = 5  # one segment of the shortest length; steps and guidance are the checkpoint's without the last two
 SHORT = f"--max_frames {FRAMES} --segment_frame_length {FRAMES} --num_inference_steps 1 --guidance_scale 1".split()
@@ -191,7 +191,7 @@ def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
     """Within little more than the autoencoder's own error: what it makes of the film itself. Inside it is somebody else."""
     made = inputs.read(folder(replaced, "inspect"))
     source, outside = made.driving().read(), ~mask.grow(made.mask(), 8, tapered=False)
-    found = media.read_video(folder(replaced, "generate") / generate.MASTER).frames.astype(float)
+    found = media.read_video(folder(replaced, "generate") / denoise.MASTER).frames.astype(float)
     networks = Networks(checkpoints.NANO, "cpu")
     pixels = torch.from_numpy(made.video("background_video").read()).permute(3, 0, 1, 2).float() / 127.5 - 1
     through = ((networks.decode(networks.encode(pixels)).permute(1, 2, 3, 0).numpy() + 1) * 127.5).round()

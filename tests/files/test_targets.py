@@ -27,7 +27,7 @@ from wanlab.mask import prompts
 from wanlab.model import checkpoints
 from wanlab.official import download
 from wanlab.runs import manage, notebook
-from wanlab.steps import generate, inspect, preprocess, segment_files
+from wanlab.steps import denoise, generate, inspect, preprocess, segment_files
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
 COMPOSED, APART = (unicodedata.normalize(form, "é.mp4") for form in ("NFC", "NFD"))
@@ -177,10 +177,10 @@ def finished(box: Path, **more: object) -> runs.Run:
     run = generate.prepare(settings(box, **more))
     if not run.completed:
         with run.working():
-            media.write_video(run.path(generate.MASTER), FRAMES, Fraction(8), lossless=True)
+            media.write_video(run.path(denoise.MASTER), FRAMES, Fraction(8), lossless=True)
             media.write_video(run.path(generate.RESULT), FRAMES, Fraction(8), comment="how it was made")
             files.write_json(run.path(generate.METRICS), {})
-            for name, file in (("master", generate.MASTER), ("video", generate.RESULT), ("metrics", generate.METRICS)):
+            for name, file in (("master", denoise.MASTER), ("video", generate.RESULT), ("metrics", generate.METRICS)):
                 run.add_artefact(name, file, frames=5, height=64, width=64, fps="8")
     return run
 

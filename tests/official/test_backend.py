@@ -205,7 +205,7 @@ def test_several_gpus_run_under_torchrun(
     [
         ({"multi_gpu": True, "nproc_per_node": 8}, "nproc_per_node must be 2 to the number of GPUs with multi_gpu, which is 4, got 8"),
         ({"multi_gpu": True, "nproc_per_node": 3}, "nproc_per_node must divide the model's 40 attention heads, got 3; use 2"),
-        ({"segment_frame_length": 5, "prev_segment_conditioning_frames": 5}, "must be more than the 5 frames taken over, got 5; use 9"),
+        ({"segment_frame_length": 5, "prev_segment_conditioning_frames": 5}, "more than the 5 frames taken over, got 5; use 9"),
         ({"max_frames": 5}, "max_frames must be left out with backend wan22"),
         ({"device": "cpu"}, "device must be left out with backend wan22"),
     ],

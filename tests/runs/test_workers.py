@@ -21,7 +21,7 @@ import torch
 from wanlab import config, media, runs
 from wanlab.model import checkpoints
 from wanlab.runs import manage, workers
-from wanlab.steps import generate, segment_files, sweep
+from wanlab.steps import denoise, generate, segment_files, sweep
 
 
 def settings(folder: Path, **more: object) -> config.SweepSettings:
@@ -62,7 +62,7 @@ def deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def frames_of(entries: list) -> list[np.ndarray]:
-    return [media.read_video(runs.find_run(entry["run"]).path(generate.MASTER)).frames for entry in entries]
+    return [media.read_video(runs.find_run(entry["run"]).path(denoise.MASTER)).frames for entry in entries]
 
 
 def swept(settings_: config.SweepSettings) -> tuple[runs.Run, list]:

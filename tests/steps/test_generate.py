@@ -13,7 +13,7 @@ import pytest
 
 from wanlab import config, files, media, runs
 from wanlab.model import checkpoints, networks
-from wanlab.steps import generate, report, segment_files
+from wanlab.steps import denoise, generate, report, segment_files
 
 FRAMES = 7
 
@@ -63,14 +63,14 @@ def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: P
     assert run.manifest["artefacts"]["video"]["seams"] == [5]
     assert run.status == "completed"
     assert not (run.folder / "segments").exists()
-    master = media.read_video(run.path(generate.MASTER)).frames
+    master = media.read_video(run.path(denoise.MASTER)).frames
     assert np.abs(master.astype(int) - clip.read().astype(int)).mean() < 3
 
 
 def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = generate.prepare(settings(folder))
     generate.work(whole)
-    expected = media.read_video(whole.path(generate.MASTER)).frames
+    expected = media.read_video(whole.path(denoise.MASTER)).frames
     calls = {"denoise": 0}
     original = networks.Networks.denoise
 
@@ -89,7 +89,7 @@ def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, mon
     unfinished = runs.Run(run.folder, run.settings)
     generate.work(unfinished)
     assert calls["denoise"] == 3  # one before, one that died, one after
-    np.testing.assert_array_equal(media.read_video(run.path(generate.MASTER)).frames, expected)
+    np.testing.assert_array_equal(media.read_video(run.path(denoise.MASTER)).frames, expected)
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 5])
@@ -136,7 +136,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_is_finished(
 
     def limited(path: Path, *args: object, **how: object) -> object:
         """Write it, the result into at most 3000 bytes: Python ignores SIGXFSZ, so this reads as a full disk does."""
-        if path.name != generate.MASTER:
+        if path.name != denoise.MASTER:
             return original(path, *args, **how)  # type: ignore[arg-type]
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
@@ -153,7 +153,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_is_finished(
     monkeypatch.setattr(media, "write_video", original)
     assert runs.Run(run.folder).status == "failed"
     assert len(list((run.folder / "segments").glob("*.npy"))) == 2
-    assert not run.path(generate.MASTER).exists()
+    assert not run.path(denoise.MASTER).exists()
     again = generate.prepare(settings(folder))
     assert (again.news, again.id) == ("continued", run.id)
     assert len(generate.work(again)) == FRAMES
@@ -228,8 +228,8 @@ def test_a_completed_run_is_looked_at_before_it_is_used(
     frames = generate.work(run).read()
     numbers = run.manifest["metrics"]
     assert generate.is_finished(generate.resolve(chosen))
-    with_model, generated = generate._generate, []
-    monkeypatch.setattr(generate, "_generate", lambda *how: (generated.append(1), with_model(*how)))
+    with_model, generated = denoise._generate, []
+    monkeypatch.setattr(denoise, "_generate", lambda *how: (generated.append(1), with_model(*how)))
     for file in ("result.mp4", "metrics.json", "result.mkv"):
         for how in ("half", "empty", "gone") if file != "result.mkv" else ("half",):
             spoil(run.path(file), how)

@@ -14,7 +14,7 @@ from wanlab.inputs import shrink
 from wanlab.model import checkpoints
 from wanlab.results import compare
 from wanlab.runs import manage
-from wanlab.steps import generate, inspect, preprocess, report, sweep
+from wanlab.steps import denoise, generate, inspect, preprocess, report, sweep
 from wanlab.steps import preview as preview_module
 from wanlab.steps.preview import NOT_MEASURED, Look, at_generation
 
@@ -170,7 +170,7 @@ def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: 
     generate.work(whole)
     assert set(whole.manifest["metrics"]) >= {"flicker", "pose_agreement"}
     np.testing.assert_array_equal(  # what is not cut down is the same
-        media.read_video(run.path(generate.MASTER)).frames, media.read_video(whole.path(generate.MASTER)).frames
+        media.read_video(run.path(denoise.MASTER)).frames, media.read_video(whole.path(denoise.MASTER)).frames
     )
     _never_taken_for_a_result(run, whole, capsys)
 

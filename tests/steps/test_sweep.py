@@ -17,7 +17,7 @@ from wanlab.mask import grabcut
 from wanlab.model import checkpoints, networks
 from wanlab.pose import detection
 from wanlab.results import compare
-from wanlab.steps import generate, inspect, report, sweep
+from wanlab.steps import denoise, generate, inspect, report, sweep
 
 GRID = {"num_inference_steps": [1, 2], "shift": [3, 5]}
 
@@ -43,7 +43,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> collections.Counter[str]:
 
 
 def frames_of(run_id: str) -> np.ndarray:
-    return media.read_video(runs.find_run(run_id).path(generate.MASTER)).frames
+    return media.read_video(runs.find_run(run_id).path(denoise.MASTER)).frames
 
 
 def ids(entries: list) -> list[str]:
@@ -149,8 +149,8 @@ def test_a_failing_point_is_recorded_and_the_rest_runs(
 OTHER = """
 import json, os, signal, sys, time
 from wanlab import config, runs
-from wanlab.steps import generate
-from wanlab.steps import sweep
+from wanlab.steps import denoise, generate
+from wanlab.steps import denoise, sweep
 first, _, third = sweep.points(config.SweepSettings.build(json.loads(sys.argv[1])))
 first, third = generate.prepare(first.settings), generate.prepare(third.settings)
 said = []

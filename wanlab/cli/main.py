@@ -88,8 +88,8 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     return notebook.execute(step, name, {key: _param(value) for key, value in values.items()})
 
 
-def _check_steps(values: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check settings by step and the places they name, before anything is started; raises as `run_step`."""
+def _check_steps(values: Mapping[str, Mapping[str, Any]]) -> list[config.Settings]:
+    """Check settings by step and the places they name, before anything is started; return them. Raises as `run_step`."""
     chosen = [_checked(step, given) for step, given in values.items()]
     keep = targets.kept(*chosen)
     for settings in chosen:
@@ -99,6 +99,7 @@ def _check_steps(values: Mapping[str, Mapping[str, Any]]) -> None:
             from wanlab.inputs import copies
 
             copies.check(settings.save_path, keep)  # type: ignore[attr-defined]
+    return chosen
 
 
 def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
@@ -113,7 +114,7 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
                     f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
                     "start at the shell's folder)"
                 )
-    if getattr(settings, "backend", None) == "wan22":
+    if getattr(settings, "is_official", False):
         from wanlab.official import clone
 
         clone.check(settings)
@@ -134,9 +135,9 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
 
     values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
-    _check_steps(values)
+    checked = _check_steps(values)
     corrections = [name for name in ("points", "edits") if given.get(name)]
-    if given.get("backend") == "wan22" and corrections:
+    if corrections and any(getattr(settings, "is_official", False) for settings in checked):
         raise SettingsError(
             f"{corrections[0]} must be left out of the pipeline with backend wan22, whose script takes none; give them to "
             "wanlab inspect, between wanlab preprocess and wanlab generate"

@@ -24,5 +24,6 @@ from wanlab.config.steps import (
     InspectSettings,
     PreprocessSettings,
     ReportSettings,
+    ResolvedGenerateSettings,
     SweepSettings,
 )

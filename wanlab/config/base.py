@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator
 
 from wanlab.config.paths import absolute, lies_outside, shown
 
@@ -22,10 +22,8 @@ class SettingsError(ValueError):
     """A parameter that no run should start with; its text has one line per fault."""
 
 
-class Settings(BaseModel):
+class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True):
     """What every settings model shares: frozen, no unknown names, one clear line per fault."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     @field_validator("*", mode="before")
     @classmethod

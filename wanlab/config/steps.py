@@ -75,15 +75,20 @@ def _preview(what: str) -> Any:
     return Field(False, description=f"a smaller run first: {what}", json_schema_extra=extra)
 
 
-class _Backed(Settings):
+class _Backed(Settings, frozen=True):
     """What the settings of the steps share that the official scripts can run as well."""
 
     if TYPE_CHECKING:  # each model declares it at its place in the reader's order
         backend: Literal["wanlab", "wan22"]
 
+    @property
+    def is_official(self) -> bool:
+        """Whether the official scripts do the step."""
+        return self.backend == "wan22"
+
     @model_validator(mode="after")
     def _fits_the_backend(self) -> Self:
-        faults = self._faults_of_wan22() if self.backend == "wan22" else self._faults_of_wanlab()
+        faults = self._faults_of_wan22() if self.is_official else self._faults_of_wanlab()
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -104,7 +109,7 @@ class _Backed(Settings):
         ]
 
 
-class PreprocessSettings(_Backed):
+class PreprocessSettings(_Backed, frozen=True):
     """Settings of one preprocessing; field names are those of the `parameters` cell of 10_preprocess."""
 
     driving_video: Path = Field(
@@ -206,7 +211,7 @@ NO_UPSTREAM_ARGUMENT = (
 )  # fmt: skip
 
 
-class InspectSettings(Settings):
+class InspectSettings(Settings, frozen=True):
     """Settings of one inspection; field names are those of the `parameters` cell of 20_inspect."""
 
     inputs: Literal["latest"] | Path = Field(
@@ -251,7 +256,7 @@ class InspectSettings(Settings):
         return tuple(value.split()) if isinstance(value, str) else value  # the command line's: chains hold no space
 
 
-class _Generation(_Backed):
+class _Generation(_Backed, frozen=True):
     """What decides a video, shared by one generation and a sweep over many."""
 
     inputs: Literal["latest"] | Path = Field(
@@ -324,7 +329,7 @@ class _Generation(_Backed):
         return faults
 
 
-class GenerateSettings(_Generation):
+class GenerateSettings(_Generation, frozen=True):
     """Settings of one generation; field names are those of the `parameters` cell of 30_generate."""
 
     preview: bool = _preview("the first segment only, smaller and with fewer steps")
@@ -334,7 +339,30 @@ class GenerateSettings(_Generation):
     overwrite: bool = _convenience(False, "allow output_path to replace a file that wanlab did not write")
 
 
-class _Points(Settings):
+class ResolvedGenerateSettings(GenerateSettings, frozen=True):
+    """Settings of one generation in which nothing is `None` that means "as the checkpoint recommends"."""
+
+    if TYPE_CHECKING:  # told to the type checker alone: fields, defaults and hash stay those of GenerateSettings
+        inputs: Path
+        checkpoint: Path = Path()
+        mode: Literal["animate", "replace"]
+        num_inference_steps: int
+        guidance_scale: float
+        shift: float
+        segment_frame_length: int
+        prev_segment_conditioning_frames: Literal[1, 5]
+
+    @model_validator(mode="after")
+    def _leaves_nothing_open(self) -> Self:
+        names = (
+            "checkpoint", "mode", "num_inference_steps", "guidance_scale", "shift", "segment_frame_length", "prev_segment_conditioning_frames",
+        )  # fmt: skip
+        if left := [name for name in names if getattr(self, name) is None]:
+            raise ValueError(f"{left[0]} must be resolved, got None; use generate.resolve")
+        return self
+
+
+class _Points(Settings, frozen=True):
     """What a sweep varies: a class of its own, since a subclass's fields come last and these are read first."""
 
     grid: dict[str, tuple[Any, ...]] = Field(
@@ -348,7 +376,7 @@ class _Points(Settings):
     finish: tuple[int, ...] = _convenience((), "numbers of the points to compute completely, e.g. 3,7; empty: all")
 
 
-class SweepSettings(_Generation, _Points):
+class SweepSettings(_Generation, _Points, frozen=True):
     """Settings of one sweep; field names are those of the `parameters` cell of 40_sweep."""
 
     workers: int | None = _convenience(
@@ -411,7 +439,7 @@ class SweepSettings(_Generation, _Points):
         return value
 
 
-class ReportSettings(Settings):
+class ReportSettings(Settings, frozen=True):
     """Settings of one report; field names are those of the `parameters` cell of 50_report."""
 
     run: tuple[Annotated[Literal["latest"] | Path, Field(union_mode="left_to_right")], ...] = Field(

@@ -53,12 +53,25 @@ class Checkpoint:
         own = (self.folder / name for name in (INDEX, SETTINGS))
         return fingerprints.of_files(self.folder, [*read, *(path for path in own if path.is_file())])
 
-    def refuse(self, name: str, value: int) -> str | None:
-        """Return the line that refuses `value` of the setting `name`, None if the checkpoint can do it."""
-        low, high = self.limits[name]
-        if low <= value <= high:
-            return None
-        return f"{name} must be {low} to {high} with {self.name}, got {value}; use {min(max(value, low), high)}"
+    def faults(self, values: Mapping[str, Any]) -> list[str]:
+        """Return a line for each of the settings, by name, whose value lies outside its limits."""
+        found = []
+        for name in (name for name in values if name in self.limits):
+            low, high = self.limits[name]
+            if not low <= values[name] <= high:
+                use = min(max(values[name], low), high)
+                found.append(f"{name} must be {low} to {high} with {self.name}, got {values[name]}; use {use}")
+        return found
+
+    def faults_of_size(self, height: int, width: int) -> list[str]:
+        """Return the line that refuses a result of this size in pixels, none where it can be made."""
+        low, high = self.limits["pixel_area"]
+        if low <= height * width <= high:
+            return []
+        return [
+            f"src_pose.mp4 must have {low} to {high} pixels with {self.name}, got {height}x{width} = "
+            f"{height * width}; preprocess again with resolution {self.recommended['resolution']!r}"
+        ]
 
 
 def find(path: Path | str | None) -> Checkpoint:

@@ -7,17 +7,19 @@ Flags, defaults and log lines are those of Wan2.2 at commit 42bf4cf.
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from tqdm import tqdm
 
 from wanlab import config, files, inputs, mask, media, runs
 from wanlab.media import resize
-from wanlab.model import segments
+from wanlab.model import checkpoints, segments
 from wanlab.official import clone as clones
 from wanlab.official import process
 from wanlab.official.clone import CHECKPOINT, GENERATE, PREPROCESS, Clone
@@ -60,6 +62,78 @@ class Preprocessing:
     def work(self, run: runs.Run) -> None:
         """Run stage 1 in the run's folder; errors as those of `preprocess`."""
         preprocess(run, _clone_for_preprocessing(run.settings))
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """The official scripts as the backend of 30_generate, for one set of settings.
+
+    Attributes:
+        checkpoint: the original one.
+        clone: that does it.
+    """
+
+    source: ClassVar[str] = "original"
+    source_file: ClassVar[str] = ORIGINAL
+    source_is_measured: ClassVar[bool] = False  # it plays at FPS
+    can_pause: ClassVar[bool] = False
+    fixed: ClassVar[Mapping[str, Any]] = {"prompt": config.PROMPT}  # the script's own, whatever was given
+    checkpoint: checkpoints.Checkpoint
+    clone: Clone
+
+    @classmethod
+    def open(cls, settings: config.GenerateSettings, mode: str) -> Self:
+        """Find checkpoint and clone.
+
+        Raises:
+            SettingsError, FileNotFoundError: what is missing, with the commands that bring it.
+        """
+        replacing, lora = mode == "replace", settings.use_relighting_lora
+        folder = clones.find_checkpoint(settings.checkpoint, GENERATE, replacing=replacing, lora=lora)
+        here = config.project_root()
+        arguments = generate_arguments(settings, here, here, here, 2 if settings.multi_gpu else 1)
+        return cls(clones.read_checkpoint(folder), clones.find_clone(settings, GENERATE, arguments))
+
+    def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
+        """Return what `faults_of_generation` does."""
+        return faults_of_generation(settings, animate_inputs, self.clone)
+
+    def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
+        """Return the fingerprint of the weights that the script reads, and the clone's commit."""
+        weights = clones.fingerprint(self.checkpoint.folder, GENERATE, lora=settings.use_relighting_lora)
+        return {self.checkpoint.name: weights, "Wan2.2": self.clone.commit}
+
+    def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
+        """Return what a reader of a run by the official script must know."""
+        found = [
+            f"the official script makes this video: {self.clone.describe()}",
+            f"{TF32}=1 is set for it: today's upstream does not switch TF32 on by itself",
+        ]
+        if asked.prompt != config.PROMPT:
+            found.append(f"prompt has no effect: the official script uses its own for animate, {config.PROMPT}")
+        if settings.use_relighting_lora and settings.mode != "replace":
+            found.append(
+                "use_relighting_lora is made for replace: in animate there is no film whose light it could fit"
+            )
+        return found
+
+    def make_source(
+        self, run: runs.Run, animate_inputs: inputs.AnimateInputs, plan: segments.SegmentPlan, loaded: object
+    ) -> None:
+        """Run stage 2; errors as those of `generate`."""
+        generate(run, self.clone, animate_inputs, plan)
+
+    @staticmethod
+    def write_video(
+        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None
+    ) -> tuple[str, ...]:
+        """Bring the script's video to the clip's rate and sound without encoding it anew."""
+        media.remux(source.info.path, path, fps, comment=comment, audio=audio)
+        said = "with the film's sound" if audio else "without sound: the inputs hold no film that has any"
+        return (
+            f"{ORIGINAL} is the official script's film of {FPS} frames per second without sound; {path.name} holds the "
+            f"same coded pictures at the clip's {media.describe_rate(fps)}, {said}",
+        )
 
 
 def _clone_for_preprocessing(settings: config.PreprocessSettings) -> Clone:
@@ -132,18 +206,17 @@ def generate_arguments(
     ]  # fmt: skip
 
 
-def refuse(settings: config.GenerateSettings, made: inputs.AnimateInputs, clone: Clone) -> list[str]:
+def faults_of_generation(
+    settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs, clone: Clone
+) -> list[str]:
     """Return a line for each thing that `generate.py` would fail on after minutes of loading."""
-    overlap, length = settings.prev_segment_conditioning_frames or 1, settings.segment_frame_length or 5
+    overlap, length = settings.prev_segment_conditioning_frames, settings.segment_frame_length
     there, count = int(clone.facts.get("gpus") or 0), num_gpus(settings, clone)
+    height, width = animate_inputs.height, animate_inputs.width
     faults = []
-    if made.num_frames <= overlap:
+    if animate_inputs.num_frames <= overlap:
         faults.append(
-            f"inputs must have more frames than the {overlap} taken over with backend wan22, got {made.num_frames}; use a longer film"
-        )
-    if length <= overlap:
-        faults.append(
-            f"segment_frame_length must be more than the {overlap} frames taken over, got {length}; use {overlap + 4}"
+            f"inputs must have more frames than the {overlap} taken over with backend wan22, got {animate_inputs.num_frames}; use a longer film"
         )
     if not there:
         faults.append(
@@ -156,11 +229,11 @@ def refuse(settings: config.GenerateSettings, made: inputs.AnimateInputs, clone:
     elif HEADS % count:
         near = min((n for n in range(1, there + 1) if HEADS % n == 0), key=lambda n: abs(n - count))
         faults.append(f"nproc_per_node must divide the model's {HEADS} attention heads, got {count}; use {near}")
-    elif num_tokens(made.height, made.width, length) % count:
-        height, width = nearest_size(made.height, made.width, length, count)
+    elif num_tokens(height, width, length) % count:
+        near_height, near_width = nearest_size(height, width, length, count)
         faults.append(
-            f"src_pose.mp4 must have a size whose tokens ({num_tokens(made.height, made.width, length)}) the {count} GPUs divide, got "
-            f"{made.height}x{made.width} (height x width); use {height}x{width}, or another nproc_per_node"
+            f"src_pose.mp4 must have a size whose tokens ({num_tokens(height, width, length)}) the {count} GPUs divide, got "
+            f"{height}x{width} (height x width); use {near_height}x{near_width}, or another nproc_per_node"
         )
     return faults
 
@@ -264,14 +337,14 @@ def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segm
         FloatingPointError: if the film is black.
         ValueError: if it has another length than the inputs.
     """
-    settings: config.GenerateSettings = run.settings
+    settings: config.ResolvedGenerateSettings = run.settings
     count = num_gpus(settings, clone)
-    checkpoint = config.absolute(settings.checkpoint or CHECKPOINT)
+    checkpoint = config.absolute(settings.checkpoint)
     arguments = generate_arguments(settings, checkpoint, made.folder, run.path(ORIGINAL), count)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nnodes", "1", "--nproc_per_node", str(count)]
     command = [str(clone.python), *(launcher if count > 1 else []), str(clone.folder / GENERATE), *arguments]
     files.remove(run.path(ORIGINAL))
-    steps = settings.num_inference_steps or 0
+    steps = settings.num_inference_steps
     seen = process.Steps(len(plan.windows), steps, count)
     total = len(plan.windows) * steps
     with (
@@ -302,25 +375,6 @@ def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segm
         )
     run.add_artefact("original", ORIGINAL, frames=len(film), height=film.height, width=film.width, fps=str(film.fps))
     return film
-
-
-def notes(settings: config.GenerateSettings, clone: Clone, prompt: str) -> list[str]:
-    """Return what a reader of a run by the official script must know.
-
-    Args:
-        settings: resolved.
-        clone: that will do it.
-        prompt: the one that was given.
-    """
-    found = [
-        f"the official script makes this video: {clone.describe()}",
-        f"{TF32}=1 is set for it: today's upstream does not switch TF32 on by itself",
-    ]
-    if prompt != config.PROMPT:
-        found.append(f"prompt has no effect: the official script uses its own for animate, {config.PROMPT}")
-    if settings.use_relighting_lora and settings.mode != "replace":
-        found.append("use_relighting_lora is made for replace: in animate there is no film whose light it could fit")
-    return found
 
 
 def _work(run: runs.Run, clone: Clone, command: list[str], environment: dict[str, str], on_progress: Any) -> list[str]:

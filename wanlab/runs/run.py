@@ -57,6 +57,7 @@ class Run:
     def __init__(self, folder: Path, settings: config.Settings | None = None, news: str = "") -> None:
         self.folder = folder
         self.settings: Any = settings
+        self.resolved: Any = None  # what the step has opened and checked for its work in this process; a step says so
         self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; a step says so
         self.news = news  # "new", "continued" or "reused", for the reader
         self.watch: Callable[[str, int, int], None] | None = (

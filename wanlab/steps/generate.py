@@ -7,116 +7,180 @@ video = generate.work(run)         # segments, each saved when it is finished â†
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import functools
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from tqdm import tqdm
+from typing import Any, ClassVar, Protocol, Self
 
 from wanlab import config, files, inputs, mask, media, official, runs
 from wanlab.files import targets
 from wanlab.inputs import decisions, shrink
 from wanlab.model import checkpoints, segments
-from wanlab.official import clone
 from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
-from wanlab.steps import inspect
+from wanlab.steps import denoise, inspect
 from wanlab.steps import preview as preview_module
+from wanlab.steps.denoise import PREVIEW, LoadedNetworks
 from wanlab.steps.preview import at_generation
-from wanlab.steps.segment_files import BEGUN, SEGMENTS, begun_velocities, num_finished, save_segment, saved_frames
-
-if TYPE_CHECKING:
-    from wanlab.model import sampling
-    from wanlab.model.networks import Networks
+from wanlab.steps.segment_files import SEGMENTS
 
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
-MASTER = "result.mkv"  # lossless: metrics are computed from it
-PREVIEW = "preview.mp4"  # the first segment after some of its steps
 METRICS = "metrics.json"  # per metric its value in each frame
 FROM_CHECKPOINT = (
     "num_inference_steps", "guidance_scale", "shift", "segment_frame_length", "prev_segment_conditioning_frames",
 )  # fmt: skip
 
 
-class Loaded:
-    """The networks that the last run used, and what they have encoded, kept for the next run of the same kernel."""
+class Backend(Protocol):
+    """Who generates: a class per value of the setting `backend`, in BACKENDS, opened for one set of settings.
 
-    def __init__(self) -> None:
-        self._key: tuple[Path, str] | None = None
-        self._parts: Any = None
+    Attributes:
+        source: artefact that the video and its numbers can be made from again, without a model.
+        source_file: its file in the run folder.
+        source_is_measured: whether the numbers are the source's; else, as its rate is another one, the result's.
+        can_pause: whether it can stop after some steps and go on later.
+        fixed: settings in which it has no choice.
+        checkpoint: what it generates with, in the layout that it reads.
+    """
 
-    def get(self, checkpoint: Path, device: str | None) -> tuple[Networks, sampling.Encodings]:
-        """Return networks and encodings; those of another checkpoint or device are dropped first: memory is short."""
-        from wanlab.model import sampling
-        from wanlab.model.networks import Networks, default_device
+    source: ClassVar[str]
+    source_file: ClassVar[str]
+    source_is_measured: ClassVar[bool]
+    can_pause: ClassVar[bool]
+    fixed: ClassVar[Mapping[str, Any]]
 
-        key = checkpoint, device or default_device()
-        if key != self._key:
-            self._parts = None
-            self._parts = Networks(*key), sampling.Encodings()
-            self._key = key
-        return self._parts
+    @property
+    def checkpoint(self) -> checkpoints.Checkpoint: ...
+
+    @classmethod
+    def open(cls, settings: config.GenerateSettings, mode: str) -> Self:
+        """Find and check what it needs on this machine.
+
+        Raises:
+            SettingsError, FileNotFoundError: what is missing, with the commands that bring it.
+        """
+        ...
+
+    def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
+        """Return a line for each thing that it cannot do, besides those beyond the checkpoint's limits."""
+        ...
+
+    def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
+        """Return the fingerprint of all that decides its results, by name."""
+        ...
+
+    def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
+        """Return what a reader must know, a sentence each; `asked` are the settings as they were given."""
+        ...
+
+    def make_source(
+        self,
+        run: runs.Run,
+        animate_inputs: inputs.AnimateInputs,
+        plan: segments.SegmentPlan,
+        loaded: LoadedNetworks,
+    ) -> None:
+        """Generate what is not finished yet and record the artefact `source`.
+
+        Raises:
+            FloatingPointError: if the result is black or not a number.
+            ScriptFailedError: if the official script fails.
+        """
+        ...
+
+    @staticmethod
+    def write_video(
+        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None
+    ) -> tuple[str, ...]:
+        """Write the source as an mp4 of `fps` frames per second; return what a reader must know of it."""
+        ...
 
 
-def resolve(settings: config.GenerateSettings) -> config.GenerateSettings:
-    """Return the settings with every `None` filled in, checked against checkpoint and inputs.
+BACKENDS: Mapping[str, type[Backend]] = {"wanlab": denoise.Denoiser, "wan22": official.Generation}
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A generation as it will be done: made once by `resolve`, and handed on.
+
+    Attributes:
+        settings: with nothing `None` that means "as the checkpoint recommends".
+        asked: the settings as they were given.
+        inputs: opened; of a preview those that smaller ones are made from.
+        backend: who generates, with its checkpoint.
+        plan: how the clip is cut into segments.
+        height, width: of the result, in pixels.
+        left_out: what a preview leaves out, a phrase each.
+    """
+
+    settings: config.ResolvedGenerateSettings
+    asked: config.GenerateSettings
+    inputs: inputs.AnimateInputs
+    backend: Backend
+    plan: segments.SegmentPlan
+    height: int
+    width: int
+    left_out: tuple[str, ...]
+
+    @functools.cached_property
+    def made_from(self) -> dict[str, Any]:
+        """Inputs, models and version that decide the result beside the settings, as `runs.open_run` takes them."""
+        return {
+            "inputs": {"inputs": {"folder": config.shown(self.inputs.folder), "sha256": self.inputs.sha256()}},
+            "models": self.backend.models(self.settings),
+            "result_version": RESULT_VERSION,
+        }
+
+    @property
+    def calls_per_step(self) -> int:
+        """How often the model is asked in a denoising step."""
+        return denoise.calls_per_step(self.settings)
+
+    @property
+    def num_calls(self) -> int:
+        """How often the model is asked in all."""
+        return len(self.plan.windows) * self.settings.num_inference_steps * self.calls_per_step
+
+
+def resolve(settings: config.GenerateSettings, opened: inputs.AnimateInputs | None = None) -> Resolved:
+    """Open what a generation reads and fill in every `None`, checked against checkpoint and inputs.
+
+    Args:
+        settings: what was asked for.
+        opened: the inputs, where they are open already.
 
     Raises:
-        SettingsError: what the checkpoint or the inputs cannot do, a line each.
-        FileNotFoundError: if inputs or checkpoint are missing.
+        SettingsError: what the checkpoint, the backend or the inputs cannot do, a line each.
+        FileNotFoundError: if inputs, checkpoint or clone are missing.
     """
-    return _resolve(settings)[0]
-
-
-def _resolve(settings: config.GenerateSettings) -> tuple[config.GenerateSettings, tuple[str, ...]]:
-    """Return the resolved settings, and what a preview leaves out, a phrase each."""
-    made, _ = inspect.whole_inputs(settings.inputs, previews=settings.preview)
-    mode = settings.mode or made.mode
-    checkpoint = _checkpoint(settings, mode)
+    given = opened or inspect.whole_inputs(settings.inputs, previews=settings.preview)[0]
+    mode = settings.mode or given.mode
+    backend = BACKENDS[settings.backend].open(settings, mode)
+    checkpoint = backend.checkpoint
     chosen = {name: getattr(settings, name) for name in FROM_CHECKPOINT}
-    resolved = settings.replaced(
-        inputs=made.folder,
-        checkpoint=checkpoint.folder,
-        mode=mode,
-        **{name: checkpoint.recommended[name] if value is None else value for name, value in chosen.items()},
-    )
-    faults = [
-        checkpoint.refuse("segment_frame_length", resolved.segment_frame_length or 0),
-        checkpoint.refuse("prev_segment_conditioning_frames", resolved.prev_segment_conditioning_frames or 0),
-    ]
-    height, width, left_out = made.height, made.width, made.preview
-    if settings.preview and not any(faults):
-        look = at_generation(resolved, made, checkpoint)
+    chosen = {name: checkpoint.recommended[name] if value is None else value for name, value in chosen.items()}
+    found = {"inputs": given.folder, "checkpoint": checkpoint.folder, "mode": mode}
+    resolved = config.ResolvedGenerateSettings.build({**settings.model_dump(), **found, **chosen, **backend.fixed})
+    faults = checkpoint.faults(chosen)
+    height, width, left_out = given.height, given.width, given.preview
+    if settings.preview and not faults:
+        look = at_generation(resolved, given, checkpoint)
         resolved, height, width = look.settings, look.height, look.width
         left_out += look.left_out
-    low, high = checkpoint.limits["pixel_area"]
-    if not low <= height * width <= high:
-        faults.append(
-            f"src_pose.mp4 must have {low} to {high} pixels with {checkpoint.name}, got {height}x{width} = "
-            f"{height * width}; preprocess again with resolution {checkpoint.recommended['resolution']!r}"
-        )
-    if mode == "replace" and made.mode != "replace":
-        faults.append(
-            "mode must be animate for these inputs, got replace: they hold no src_bg.mp4 and src_mask.mp4; use mode None"
-        )
-    elif mode == "replace" and made.files["mask_video"].suffix != ".npz":  # another tool's, or swapped by hand
-        try:
-            mask.check(made.files["mask_video"].name, made.mask(), made.keypoints())
-        except ValueError as error:
-            faults.append(str(error))
-    if resolved.backend == "wan22":
-        resolved = resolved.replaced(prompt=config.PROMPT)  # the one that the script uses, whatever was given
-        faults += official.refuse(resolved, made, _clone(resolved))
-    if any(faults):
-        raise config.SettingsError("\n".join(fault for fault in faults if fault))
-    if resolved.output_path is not None:
-        targets.video(resolved, keep=_kept(resolved, made)).check()
-    return resolved, left_out
+    faults += checkpoint.faults_of_size(height, width)
+    faults += _faults_of_mode(mode, given)
+    faults += backend.faults(resolved, given)
+    if faults:
+        raise config.SettingsError("\n".join(faults))
+    try:
+        plan = _plan(resolved, given.num_frames)
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+    return Resolved(resolved, settings, given, backend, plan, height, width, left_out)
 
 
 def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> runs.Run:
@@ -129,44 +193,41 @@ def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> r
     Raises:
         SettingsError, FileNotFoundError: as `resolve`, before a folder is made.
     """
-    resolved, left_out = _resolve(settings)
-    made, parent = inputs.find(resolved.inputs)
-    checkpoint = _checkpoint(resolved, made.mode)
+    resolved = resolve(settings)
+    if settings.output_path is not None:
+        targets.video(resolved.settings, keep=_kept(resolved.settings, resolved.inputs)).check()
+    parent = resolved.inputs.facts.get("run")
     run = runs.open_run(
         "generate",
-        resolved,
-        **_made_from(resolved, made, checkpoint),
+        resolved.settings,
+        **resolved.made_from,
         parents=(parent,) if parent else (),
-        preview=left_out,
+        preview=resolved.left_out,
         fresh=settings.fresh,
         made_for=made_for,
     )
+    run.resolved = resolved
     if run.completed and (wrong := _wrong(run)):
         artefacts.distrust(run, wrong.values())
-    run.add_notes(*checkpoint.notes, *made.notes)
-    not_applied = decisions.unapplied(made)
+    run.add_notes(*resolved.backend.checkpoint.notes, *resolved.inputs.notes)
+    not_applied = decisions.unapplied(resolved.inputs)
     if not_applied and run.completed:  # its manifest says what was so when it was made
         print(f"note: {not_applied}")
     elif not_applied:
         run.add_notes(not_applied)
-    if resolved.backend == "wan22":
-        run.add_notes(*official.notes(resolved, _clone(resolved), settings.prompt))
-    if checkpoint.folder == checkpoints.NANO:
-        run.add_notes(
-            "the bundled miniature (nano) makes this video, not Wan2.2-Animate-14B: it shows the line, not the quality"
-        )
+    run.add_notes(*resolved.backend.notes(resolved.settings, settings))
     return run
 
 
-def is_finished(resolved: config.GenerateSettings) -> bool:
-    """Return whether a completed run of these settings (from `resolve`) is there, with all its files."""
-    code = runs.identity("generate", resolved, **made_from(resolved))
+def is_finished(resolved: Resolved) -> bool:
+    """Return whether a completed run of this generation is there, with all its files."""
+    code = runs.identity("generate", resolved.settings, **resolved.made_from)
     same = (run for run in runs.list_runs("generate") if run.completed and run.manifest["hash"] == code)
     return any(not _wrong(run) for run in same)
 
 
 def restore(run: runs.Run) -> None:
-    """Make what is missing or damaged of a completed run's video and numbers again, from its lossless video; no model runs.
+    """Make what is missing or damaged of a completed run's video and numbers again, from what the backend made; no model runs.
 
     Raises:
         FileNotFoundError: if that is damaged too, or the inputs are gone; the message says how to generate anew.
@@ -178,16 +239,19 @@ def restore(run: runs.Run) -> None:
     if not {"video", "metrics"} & set(wrong):
         print(f"note: in {run.id} {said}; what is asked for needs none of it")
         return
-    source = "original" if run.manifest["settings"].get("backend") == "wan22" else "master"
-    if source in wrong or source not in run.manifest["artefacts"]:
+    backend = BACKENDS[run.manifest["settings"].get("backend", "wanlab")]
+    if backend.source in wrong or backend.source not in run.manifest["artefacts"]:
         shown = run.manifest["settings"]["inputs"]
         raise FileNotFoundError(
             f"{run.id} must be whole, but {said}; generate it again with its settings: wanlab generate --inputs {shown} â€¦"
         )
-    made = inputs.of_run(run)
-    run.settings = config.GenerateSettings.build({**run.given(), "inputs": made.folder, "output_path": None})
+    animate_inputs = preview_module.inputs_of(run)
+    given = {**run.given(), "inputs": animate_inputs.folder, "output_path": None}
+    run.settings = config.ResolvedGenerateSettings.build(given)
     artefacts.distrust(run, wrong.values())
-    work(run)
+    with run.working() as unfinished:
+        if unfinished:
+            _finish(run, backend, animate_inputs, _plan(run.settings, animate_inputs.num_frames), wrong)
 
 
 def _wrong(run: runs.Run) -> dict[str, artefacts.Fault]:
@@ -199,65 +263,17 @@ def _wrong(run: runs.Run) -> dict[str, artefacts.Fault]:
     return {name: fault for name, fault in found.items() if name == "metrics" or not fault.readable}
 
 
-def made_from(resolved: config.GenerateSettings) -> dict[str, Any]:
-    """Return inputs, models and version that decide a result beside its settings (from `resolve`), as `runs.open_run` takes them."""
-    made, _ = inputs.find(resolved.inputs)
-    return _made_from(resolved, made, _checkpoint(resolved, made.mode))
-
-
-def _made_from(
-    resolved: config.GenerateSettings, made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
-) -> dict[str, Any]:
-    """Do the work of `made_from`."""
-    if resolved.backend == "wan22":
-        lora = resolved.use_relighting_lora
-        weights = clone.fingerprint(checkpoint.folder, clone.GENERATE, lora=lora)
-        models = {checkpoint.name: weights, "Wan2.2": _clone(resolved).commit}
-    else:
-        models = {checkpoint.name: checkpoint.fingerprint()}
-    return {
-        "inputs": {"inputs": {"folder": config.shown(made.folder), "sha256": made.sha256()}},
-        "models": models,
-        "result_version": RESULT_VERSION,
-    }
-
-
-def _checkpoint(settings: config.GenerateSettings, mode: str) -> checkpoints.Checkpoint:
-    """Return the checkpoint in the layout that the backend reads."""
-    if settings.backend == "wanlab":
-        return checkpoints.find(settings.checkpoint)
-    folder = clone.find_checkpoint(
-        settings.checkpoint,
-        clone.GENERATE,
-        replacing=mode == "replace",
-        lora=settings.use_relighting_lora,
-    )
-    return clone.read_checkpoint(folder)
-
-
-def _clone(resolved: config.GenerateSettings) -> clone.Clone:
-    here = config.project_root()
-    arguments = official.generate_arguments(resolved, here, here, here, 2 if resolved.multi_gpu else 1)
-    return clone.find_clone(resolved, clone.GENERATE, arguments)
-
-
 def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
     """Return the inputs that a run reads: of a preview the smaller ones, once it has made them."""
-    return preview_module.inputs_of(run, config.absolute(run.settings.inputs))
+    return preview_module.inputs_of(run, _resolved(run).inputs)
 
 
 def plan(run: runs.Run) -> segments.SegmentPlan:
     """Return how the clip of a run is cut into segments."""
-    settings = run.settings
-    num_frames = inputs_of(run).num_frames
-    return segments.make_plan(
-        min(num_frames, settings.max_frames or num_frames),
-        settings.segment_frame_length,
-        settings.prev_segment_conditioning_frames,
-    )
+    return _resolved(run).plan
 
 
-def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
+def work(run: runs.Run, loaded: LoadedNetworks | None = None) -> media.Clip:
     """Generate what is not finished yet and write `result.mp4`; a completed run is only read.
 
     Args:
@@ -270,13 +286,141 @@ def work(run: runs.Run, loaded: Loaded | None = None) -> media.Clip:
     """
     if not run.completed:
         with run.working() as unfinished:
-            if unfinished and run.settings.backend == "wan22":
-                _work_official(run)
-            elif unfinished:
-                _work(run, run.settings, loaded or Loaded())
+            if unfinished:
+                _work(run, _resolved(run), loaded or LoadedNetworks())
     run.tidy(run.folder / SEGMENTS, run.path(PREVIEW))
     _hand_over(run)
     return media.open_clip(run.path(RESULT))
+
+
+def preview(run: runs.Run, num_steps: int, loaded: LoadedNetworks | None = None) -> media.Clip:
+    """Run the first steps of the first segment and write `preview.mp4`; `work` goes on from there, bit for bit.
+
+    Args:
+        run: from `prepare`, of a backend that can pause; a completed one is only read.
+        num_steps: how many; all of the segment's where it has fewer.
+        loaded: networks of earlier runs.
+
+    Returns:
+        the first segment as the last of these steps foresees it; of a completed run the result.
+
+    Raises:
+        FloatingPointError: if the preview is black or not a number; the run is failed then.
+    """
+    if run.completed:
+        return media.open_clip(run.path(RESULT))
+    num_steps = min(num_steps, run.settings.num_inference_steps)
+    if _previewed(run) < num_steps:
+        with run.working() as unfinished:
+            if not unfinished:
+                return media.open_clip(run.path(RESULT))
+            if _previewed(run) < num_steps:
+                denoise.begin(run, inputs_of(run), plan(run), num_steps, loaded or LoadedNetworks())
+            run.stop_here()
+    return media.open_clip(run.path(PREVIEW))
+
+
+def _resolved(run: runs.Run) -> Resolved:
+    """Return what a run generates; resolved here where another process, or an earlier one, has prepared it."""
+    if not isinstance(run.resolved, Resolved):
+        run.resolved = resolve(run.settings)
+    return run.resolved
+
+
+def _plan(settings: config.ResolvedGenerateSettings, num_frames: int) -> segments.SegmentPlan:
+    return segments.make_plan(
+        min(num_frames, settings.max_frames or num_frames),
+        settings.segment_frame_length,
+        settings.prev_segment_conditioning_frames,
+    )
+
+
+def _faults_of_mode(mode: str, given: inputs.AnimateInputs) -> list[str]:
+    """Return what forbids to generate in a mode from these inputs, a line each."""
+    if mode != "replace":
+        return []
+    if given.mode != "replace":
+        return [
+            "mode must be animate for these inputs, got replace: they hold no src_bg.mp4 and src_mask.mp4; use mode None"
+        ]
+    if given.files["mask_video"].suffix != ".npz":  # another tool's, or swapped by hand
+        try:
+            mask.check(given.files["mask_video"].name, given.mask(), given.keypoints())
+        except ValueError as error:
+            return [str(error)]
+    return []
+
+
+def _work(run: runs.Run, resolved: Resolved, loaded: LoadedNetworks) -> None:
+    """Make what the video is made from, unless it is there, then video and numbers."""
+    run.remove_when_completed(run.folder / SEGMENTS)  # all of it is in the master then
+    run.remove_when_completed(run.path(PREVIEW))
+    _shrink(run, resolved)
+    animate_inputs, backend, wrong = inputs_of(run), resolved.backend, _wrong(run)
+    if backend.source in wrong or backend.source not in run.manifest["artefacts"]:
+        backend.make_source(run, animate_inputs, resolved.plan, loaded)
+    _finish(run, backend, animate_inputs, resolved.plan, wrong)
+
+
+def _finish(
+    run: runs.Run,
+    backend: Backend | type[Backend],
+    animate_inputs: inputs.AnimateInputs,
+    plan: segments.SegmentPlan,
+    wrong: Container[str],
+) -> None:
+    """Write video and numbers from the source, those that are not there or `wrong`."""
+    source = media.open_clip(run.path(backend.source_file))
+
+    def lacks(name: str) -> bool:
+        return name in wrong or name not in run.manifest["artefacts"]
+
+    if lacks("video"):
+        sound = _sound(animate_inputs, len(source))
+        with run.stage("write"):
+            notes = backend.write_video(source, run.path(RESULT), animate_inputs.fps, _comment(run), sound)
+        run.add_notes(*notes)
+        facts = {"frames": len(source), "height": source.height, "width": source.width, "fps": str(animate_inputs.fps)}
+        run.add_artefact("video", RESULT, seams=list(plan.seams), audio=sound is not None, **facts)
+    if lacks("metrics") and not run.settings.preview:
+        measured = source if backend.source_is_measured else media.open_clip(run.path(RESULT))
+        with run.stage("measure"):
+            numbers = evaluate.evaluate(animate_inputs, measured, plan.seams, run.settings.mode)
+            files.write_json(run.path(METRICS), numbers.over_time)
+            run.manifest["metrics"] = numbers.overall  # saved with the artefact: where it is, these are
+            run.add_artefact("metrics", METRICS)
+    run.manifest["artefacts"].pop("preview", None)
+
+
+def _previewed(run: runs.Run) -> int:
+    """Return how many steps a run's preview shows; 0: there is none."""
+    made = run.manifest["artefacts"].get("preview")
+    return 0 if made is None or "preview" in artefacts.damaged(run) else made["steps"]
+
+
+def _shrink(run: runs.Run, resolved: Resolved) -> None:
+    """Make the inputs of a preview smaller, where they are larger than it may be."""
+    whole, size = resolved.inputs, (resolved.height, resolved.width)
+    if size == (whole.height, whole.width) or (run.folder / shrink.FOLDER).is_dir():
+        return
+    with run.stage("shrink"):
+        notes = shrink.shrink(
+            whole,
+            run.path(shrink.FOLDER),
+            num_frames=resolved.plan.num_frames,
+            height=resolved.height,
+            width=resolved.width,
+            left_out=run.preview,
+        )
+        run.add_notes(*notes)
+
+
+def _sound(animate_inputs: inputs.AnimateInputs, count: int) -> media.AudioStretch | None:
+    """Return the sound that belongs to the first `count` frames, None where the inputs hold none."""
+    driving = animate_inputs.driving()
+    if driving is None or not driving.info.has_audio:
+        return None
+    return media.AudioStretch(driving.info.path, 0.0, float(count / animate_inputs.fps))
 
 
 def _hand_over(run: runs.Run) -> None:
@@ -295,262 +439,9 @@ def _hand_over(run: runs.Run) -> None:
     print(f"video copied to {target.shown()}")
 
 
-def _kept(settings: config.GenerateSettings, made: inputs.AnimateInputs) -> targets.Kept:
-    """Return what `output_path` may not be: what the settings name, and the films and pictures that the inputs came from."""
-    return targets.kept(settings, beside=inputs.origins(made.facts.get("run")))
-
-
-def preview(run: runs.Run, num_steps: int, loaded: Loaded | None = None) -> media.Clip:
-    """Run the first steps of the first segment and write `preview.mp4`; `work` goes on from there, bit for bit.
-
-    Args:
-        run: from `prepare`; a completed one is only read.
-        num_steps: how many; all of the segment's where it has fewer.
-        loaded: networks of earlier runs.
-
-    Returns:
-        the first segment as the last of these steps foresees it; of a completed run the result.
-
-    Raises:
-        FloatingPointError: if the preview is black or not a number; the run is failed then.
-    """
-    if run.completed:
-        return media.open_clip(run.path(RESULT))
-    num_steps = min(num_steps, run.settings.num_inference_steps)
-    if _previewed(run) < num_steps:
-        with run.working() as unfinished:
-            if not unfinished:
-                return media.open_clip(run.path(RESULT))
-            if _previewed(run) < num_steps:
-                _preview(run, run.settings, num_steps, loaded or Loaded())
-            run.stop_here()
-    return media.open_clip(run.path(PREVIEW))
-
-
-def _work(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> None:
-    _shrink(run)
-    made, cut, wrong = inputs_of(run), plan(run), _wrong(run)
-    run.remove_when_completed(run.folder / SEGMENTS)  # all of it is in the master then
-    run.remove_when_completed(run.path(PREVIEW))
-
-    def is_whole(name: str) -> bool:
-        return name in run.manifest["artefacts"] and name not in wrong
-
-    if not is_whole("master"):
-        _write_master(run, settings, made, cut, loaded)
-    master = media.open_clip(run.path(MASTER))
-    if not is_whole("video"):
-        with run.stage("write"):
-            sound = _sound(made, len(master))
-            media.write_video(run.path(RESULT), master, made.fps, comment=_comment(run), audio=sound)
-        facts = _facts(made, len(master))
-        run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **facts)
-    if not settings.preview and not is_whole("metrics"):
-        _measure(run, made, master, cut)
-    run.manifest["artefacts"].pop("preview", None)
-
-
-def _previewed(run: runs.Run) -> int:
-    """Return how many steps a run's preview shows; 0: there is none."""
-    made = run.manifest["artefacts"].get("preview")
-    return 0 if made is None or "preview" in artefacts.damaged(run) else made["steps"]
-
-
-def _write_master(
-    run: runs.Run,
-    settings: config.GenerateSettings,
-    made: inputs.AnimateInputs,
-    cut: segments.SegmentPlan,
-    loaded: Loaded,
-) -> None:
-    """Generate the segments that are not finished yet and write all of them as one lossless video."""
-    folder = files.make_folder(run.path(SEGMENTS))
-    done = num_finished(folder, cut)
-    if done:
-        print(f"{done} of {len(cut.windows)} segments are finished already")
-    if done < len(cut.windows):
-        _generate(run, settings, made, cut, folder, done, loaded)
-    with run.stage("write"):
-        frames = (frame for n in range(len(cut.windows)) for frame in saved_frames(folder, n))
-        count = media.write_video(run.path(MASTER), frames, made.fps, lossless=True)
-    run.add_artefact("master", MASTER, **_facts(made, count))
-
-
-def _shrink(run: runs.Run) -> None:
-    """Make the inputs of a preview smaller, where they are larger than it may be."""
-    if not run.settings.preview or (run.folder / shrink.FOLDER).is_dir():
-        return
-    made = inputs_of(run)
-    look = at_generation(run.settings, made, checkpoints.find(run.settings.checkpoint))
-    if (look.height, look.width) != (made.height, made.width):
-        with run.stage("shrink"):
-            frames = look.settings.max_frames or made.num_frames
-            notes = shrink.shrink(
-                made,
-                run.path(shrink.FOLDER),
-                num_frames=frames,
-                height=look.height,
-                width=look.width,
-                left_out=run.preview,
-            )
-            run.add_notes(*notes)
-
-
-def _work_official(run: runs.Run) -> None:
-    made, cut = inputs_of(run), plan(run)
-    wrong = _wrong(run)
-    if "original" in run.manifest["artefacts"] and "original" not in wrong:
-        film = media.open_clip(run.path(official.ORIGINAL))
-    else:
-        film = official.generate(run, _clone(run.settings), made, cut)
-    with run.stage("write"):
-        sound = _sound(made, len(film))
-        media.remux(film.info.path, run.path(RESULT), made.fps, comment=_comment(run), audio=sound)
-        said = "with the film's sound" if sound else "without sound: the inputs hold no film that has any"
-        run.add_notes(
-            f"{official.ORIGINAL} is the official script's film of {official.FPS} frames per second without sound; {RESULT} holds the "
-            f"same coded pictures at the clip's {media.describe_rate(made.fps)}, {said}"
-        )
-    run.add_artefact("video", RESULT, seams=list(cut.seams), audio=sound is not None, **_facts(made, len(film)))
-    _measure(run, made, media.open_clip(run.path(RESULT)), cut)
-
-
-def _sound(made: inputs.AnimateInputs, count: int) -> media.AudioStretch | None:
-    """Return the sound that belongs to the first `count` frames, None where the inputs hold none."""
-    driving = made.driving()
-    if driving is None or not driving.info.has_audio:
-        return None
-    return media.AudioStretch(driving.info.path, 0.0, float(count / made.fps))
-
-
-def _facts(made: inputs.AnimateInputs, count: int) -> dict[str, Any]:
-    return {"frames": count, "height": made.height, "width": made.width, "fps": str(made.fps)}
-
-
-def _measure(run: runs.Run, made: inputs.AnimateInputs, video: media.Clip, cut: segments.SegmentPlan) -> None:
-    """Compute the metrics of a result and put them into the run."""
-    with run.stage("measure"):
-        measured = evaluate.evaluate(made, video, cut.seams, run.settings.mode or made.mode)
-        files.write_json(run.path(METRICS), measured.over_time)
-        run.manifest["metrics"] = measured.overall  # saved with the artefact: where it is, these are
-        run.add_artefact("metrics", METRICS)
-
-
-def _generate(
-    run: runs.Run,
-    settings: config.GenerateSettings,
-    made: inputs.AnimateInputs,
-    cut: segments.SegmentPlan,
-    folder: Path,
-    done: int,
-    loaded: Loaded,
-) -> None:
-    from wanlab.model import sampling
-
-    networks, encodings = _load(run, settings, loaded)
-    velocities = None if done else begun_velocities(folder)
-    already = done * (settings.num_inference_steps or 0) + (0 if velocities is None else len(velocities))
-    tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
-    with run.stage("generate"), _steps(run, settings, len(cut.windows), already) as on_step:
-        for segment in sampling.generate_segments(
-            networks,
-            _Material(made, settings.mode or made.mode),
-            cut,
-            _sampler(settings),
-            num_done=done,
-            tail=tail,
-            velocities=velocities,
-            on_step=on_step,
-            encodings=encodings,
-        ):
-            save_segment(folder, segment.number, segment.frames, segment.tail, made.fps)
-            run.keep(f"{segment.number + 1} of {len(cut.windows)} segments")
-    if networks.device.type == "cuda":
-        import torch
-
-        run.manifest["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-
-
-def _preview(run: runs.Run, settings: config.GenerateSettings, num_steps: int, loaded: Loaded) -> None:
-    made, cut = inputs_of(run), plan(run)
-    folder = files.make_folder(run.path(SEGMENTS))
-    if num_finished(folder, cut):  # it was cut off later than where it shall stop
-        frames, num_steps = np.stack(list(saved_frames(folder, 0))), settings.num_inference_steps or 0
-    else:
-        from wanlab.model import sampling
-
-        networks, encodings = _load(run, settings, loaded)
-        velocities = begun_velocities(folder)
-        already = 0 if velocities is None else len(velocities)
-        with run.stage("generate"), _steps(run, settings, 1, already, num_steps) as on_step:
-            begun = sampling.begin(
-                networks,
-                _Material(made, settings.mode or made.mode),
-                cut,
-                _sampler(settings),
-                num_steps,
-                velocities=velocities,
-                on_step=on_step,
-                encodings=encodings,
-            )
-        files.write_array(folder / BEGUN, begun.velocities)
-        frames = begun.frames
-    media.write_video(run.path(PREVIEW), frames, made.fps)
-    run.add_artefact("preview", PREVIEW, frames=len(frames), steps=num_steps, of_steps=settings.num_inference_steps)
-
-
-def _load(run: runs.Run, settings: config.GenerateSettings, loaded: Loaded) -> tuple[Networks, sampling.Encodings]:
-    with run.stage("load"):
-        import torch
-
-        run.tell("loading the model", 0, 0)
-        checkpoint = config.absolute(settings.checkpoint or checkpoints.NANO)
-        networks, encodings = loaded.get(checkpoint, settings.device)
-        if networks.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-    return networks, encodings
-
-
-def _sampler(settings: config.GenerateSettings) -> sampling.Sampler:
-    from wanlab.model import sampling
-
-    return sampling.Sampler(
-        settings.prompt,
-        settings.num_inference_steps or 0,
-        settings.guidance_scale or 0,
-        settings.shift or 0,
-        settings.seed,
-    )
-
-
-@contextlib.contextmanager
-def _steps(
-    run: runs.Run, settings: config.GenerateSettings, num_segments: int, already: int, num_steps: int | None = None
-) -> Iterator[Callable[[int, int], None]]:
-    """Show how far the denoising is; count its calls in the manifest. Yields what is told before each step."""
-    steps = num_steps or settings.num_inference_steps or 0
-    total = num_segments * steps - already
-    per_step = 2 if (settings.guidance_scale or 1) > 1 else 1
-    with tqdm(total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="step") as bar:
-
-        def on_step(segment: int, step: int) -> None:
-            run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
-            run.tell("step", bar.n, total)
-            bar.set_description_str(f"segment {segment + 1}/{num_segments} step {step + 1}/{steps}", refresh=False)
-            bar.update(1)
-
-        yield on_step
-
-
-class _Material:
-    """The inputs as the segment loop reads them; `mode` may be animate though a background is there."""
-
-    def __init__(self, made: inputs.AnimateInputs, mode: str) -> None:
-        self._made, self.mode = made, mode
-        self.reference_image, self.frames, self.fingerprint = made.reference_image, made.frames, made.fingerprint
-
-    def mask(self, indices: np.ndarray) -> np.ndarray:
-        return self._made.mask()[indices]
+def _kept(settings: config.GenerateSettings, animate_inputs: inputs.AnimateInputs) -> targets.Kept:
+    """Return what `output_path` may not be: what the settings name, and the videos and images that the inputs came from."""
+    return targets.kept(settings, beside=inputs.origins(animate_inputs.facts.get("run")))
 
 
 def _comment(run: runs.Run) -> str:

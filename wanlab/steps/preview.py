@@ -5,7 +5,6 @@ A preview only ever caps: what lies below stays as it is, so that one command wi
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 from wanlab import config, inputs, media, runs
@@ -21,7 +20,7 @@ NOT_MEASURED = "no metrics: its numbers would not compare with a result's"
 class Look(NamedTuple):
     """How a generation is cut down: its settings, the (height, width) in pixels of the picture, a phrase per thing left out."""
 
-    settings: config.GenerateSettings
+    settings: config.ResolvedGenerateSettings
     height: int
     width: int
     left_out: tuple[str, ...]
@@ -39,14 +38,14 @@ def at_film(settings: config.PreprocessSettings, clip: media.Clip) -> tuple[conf
 
 
 def at_generation(
-    settings: config.GenerateSettings, made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
+    settings: config.ResolvedGenerateSettings, made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
 ) -> Look:
     """Return how a generation with these resolved settings is cut down: first segment, a smaller area, fewer steps.
 
     Neither steps nor area exceed what the checkpoint recommends: a miniature stays as small as it is.
     """
     whole = min(made.num_frames, settings.max_frames or made.num_frames)
-    length, overlap = settings.segment_frame_length or 0, settings.prev_segment_conditioning_frames or 0
+    length, overlap = settings.segment_frame_length, settings.prev_segment_conditioning_frames
     frames = min(whole, length)
     shortest = max(frames + (1 - frames) % 4, overlap + 4)  # 4n + 1, and more than what a segment takes over
     caps = {
@@ -66,9 +65,9 @@ def at_generation(
     return Look(settings.replaced(**lower), height, width, (*left_out, NOT_MEASURED))
 
 
-def inputs_of(run: runs.Run, folder: Path | None = None) -> inputs.AnimateInputs:
-    """Return the inputs that a generation reads: those made smaller for it, else those of `folder`; None: wherever they are."""
+def inputs_of(run: runs.Run, whole: inputs.AnimateInputs | None = None) -> inputs.AnimateInputs:
+    """Return the inputs that a generation reads: those made smaller for it, else `whole`; None: wherever those are."""
     smaller = run.folder / FOLDER
     if smaller.is_dir():
         return inputs.read(smaller)
-    return inputs.of_run(run) if folder is None else inputs.read(folder)
+    return inputs.of_run(run) if whole is None else whole

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from wanlab import config, inputs, mask, runs
 from wanlab.files import locks
-from wanlab.model import segments
 from wanlab.results import compare
 from wanlab.runs import workers
 from wanlab.steps import generate, inspect
@@ -34,7 +33,7 @@ SWEPT = tuple(
     if name not in (PREVIEW, *config.GenerateSettings.conveniences()) or name in CLONE
 )
 NAMING = ("inputs", "checkpoint", "backend", "mode", "use_relighting_lora")  # with CLONE, what names inputs and models
-_resident = generate.Loaded()  # in a worker: of its last point
+_resident = generate.LoadedNetworks()  # in a worker: of its last point
 
 
 class PointsFailedError(RuntimeError):
@@ -42,18 +41,26 @@ class PointsFailedError(RuntimeError):
 
 
 class Point(NamedTuple):
-    """One generation of a sweep: its number from 1, what sets it apart, and all its settings.
+    """One generation of a sweep.
 
-    values: by setting, for readers: of a path its name, or what else tells it from the others.
-    mask_chain: the chain that its inputs get first, None for the mask as it is.
-    key: equal where settings, inputs, models and chain are: what lies at a path counts, not where.
+    Attributes:
+        number: from 1.
+        values: what sets it apart, by setting, for readers: of a path its name, or what else tells it from the others.
+        resolved: the generation, with inputs that do not have its mask chain yet.
+        mask_chain: the chain that its inputs get first, None for the mask as it is.
+        key: equal where settings, inputs, models and chain are: what lies at a path counts, not where.
     """
 
     number: int
     values: Mapping[str, Any]
-    settings: config.GenerateSettings
+    resolved: generate.Resolved
     mask_chain: str | None
     key: str
+
+    @property
+    def settings(self) -> config.ResolvedGenerateSettings:
+        """All settings of the generation."""
+        return self.resolved.settings
 
 
 Outcome = dict[str, Any] | locks.BusyError  # what goes into a point's entry, or that another process works on it
@@ -82,22 +89,25 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
     common = {name: getattr(settings, name) for name in config.GenerateSettings.model_fields if hasattr(settings, name)}
     found: dict[str, Point] = {}
     contents: dict[str, str] = {}  # of inputs and models, by the settings that name them
+    opened: dict[str, inputs.AnimateInputs] = {}  # by the setting that names them
     for chosen, values in given_and_shown:
         given = {**common, **chosen}
         chain = given.pop(MASK_CHAIN, None)
         try:
             mask.parse_chain(chain or "")
-            resolved = generate.resolve(config.GenerateSettings.build(given))
-            _refuse_of_wan22(settings, resolved)
-            if chain is not None and resolved.mode != "replace":
+            named_inputs = str(given["inputs"])
+            resolved = generate.resolve(config.GenerateSettings.build(given), opened.get(named_inputs))
+            opened[named_inputs] = resolved.inputs
+            _refuse_of_backend(settings, resolved)
+            if chain is not None and resolved.settings.mode != "replace":
                 raise ValueError("mask_chain must be left out for inputs of animate, which have no mask")
         except ValueError as error:
             faults += [f"point {values}: {line}" for line in str(error).splitlines()]
             continue
-        named_by = config.digest([str(getattr(resolved, name)) for name in (*NAMING, *CLONE)])
+        named_by = config.digest([str(getattr(resolved.settings, name)) for name in (*NAMING, *CLONE)])
         if named_by not in contents:
             contents[named_by] = config.digest(_contents(resolved))
-        key = config.digest([resolved.identity(), contents[named_by], chain])
+        key = config.digest([resolved.settings.identity(), contents[named_by], chain])
         found.setdefault(key, Point(len(found) + 1, values, resolved, chain, key))
     if faults:
         raise config.SettingsError("\n".join(faults))
@@ -130,9 +140,10 @@ def _names(settings: config.SweepSettings) -> dict[str, str]:
     return {path: called[place] for path, place in places.items()}
 
 
-def _contents(resolved: config.GenerateSettings) -> list[Any]:
-    made = generate.made_from(resolved)
-    return [{name: facts["sha256"] for name, facts in made["inputs"].items()}, made["models"]]
+def _contents(resolved: generate.Resolved) -> list[Any]:
+    """Return what inputs and models hold, ready for JSON."""
+    made_from = resolved.made_from
+    return [{name: facts["sha256"] for name, facts in made_from["inputs"].items()}, made_from["models"]]
 
 
 def prepare(settings: config.SweepSettings) -> runs.Run:
@@ -151,7 +162,7 @@ def prepare(settings: config.SweepSettings) -> runs.Run:
     wrong = [number for number in settings.finish if not 1 <= number <= len(all_points)]
     if wrong:
         raise config.SettingsError(f"finish must name points from 1 to {len(all_points)}, got {wrong[0]}")
-    used = [inputs.find(folder) for folder in dict.fromkeys(point.settings.inputs for point in all_points)]
+    used = list({point.settings.inputs: point.resolved.inputs for point in all_points}.values())
     run = runs.open_run(
         "sweep",
         settings,
@@ -161,14 +172,14 @@ def prepare(settings: config.SweepSettings) -> runs.Run:
         },
         models={},
         result_version=RESULT_VERSION,
-        parents=tuple(dict.fromkeys(parent for _, parent in used if parent)),
-        preview=tuple(dict.fromkeys(phrase for made, _ in used for phrase in made.preview)),
+        parents=tuple(dict.fromkeys(each.facts["run"] for each in used if each.facts.get("run"))),
+        preview=tuple(dict.fromkeys(phrase for each in used for phrase in each.preview)),
         fresh=settings.fresh,
     )
     left = [
         point
         for point in _chosen(all_points, settings)
-        if point.mask_chain is not None or not generate.is_finished(point.settings)
+        if point.mask_chain is not None or not generate.is_finished(point.resolved)
     ]
     about = _estimate(left, _seconds_per_call(all_points[0]), settings)
     print(f"{len(all_points)} points, {len(left)} to do: {about}")
@@ -275,11 +286,13 @@ def newest_settings() -> dict[str, Any]:
     return {name: value for name, value in found[-1].given().items() if name not in hidden}
 
 
-def _refuse_of_wan22(settings: config.SweepSettings, point: config.GenerateSettings) -> None:
-    """Refuse a point of the official script that it cannot make in the way that the sweep asks for."""
-    if point.backend == "wan22" and settings.preview_steps is not None:
-        raise ValueError("preview_steps must be None with backend wan22, whose script cannot stop and go on; use None")
-    if point.multi_gpu and (settings.workers is not None or settings.cluster is not None):
+def _refuse_of_backend(settings: config.SweepSettings, point: generate.Resolved) -> None:
+    """Refuse a point that its backend cannot make in the way that the sweep asks for."""
+    if settings.preview_steps is not None and not point.backend.can_pause:
+        raise ValueError(
+            f"preview_steps must be None with backend {point.settings.backend}, whose script cannot stop and go on; use None"
+        )
+    if point.settings.multi_gpu and (settings.workers is not None or settings.cluster is not None):
         raise ValueError("multi_gpu must be false with workers, each of which has one GPU; use one of both")
 
 
@@ -334,7 +347,7 @@ def _wait_for_one(left: Sequence[Point], busy: Mapping[int, locks.BusyError]) ->
 
 def _here(settings: config.SweepSettings, start_point: Callable[[Point], runs.Run]) -> Work:
     """Return what works on points one after the other in this process."""
-    loaded = generate.Loaded()
+    loaded = generate.LoadedNetworks()
 
     def work(left: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
         for point in left:
@@ -362,7 +375,7 @@ def _in_workers(
                 yield point, _failed(error)
                 continue
             given.append(point)
-            tasks.append((home, result.id, result.settings, settings.preview_steps))
+            tasks.append((home, result.id, result.resolved, settings.preview_steps))
         if not clients:
             gpus = 0 if settings.device == "cpu" else torch.cuda.device_count()
             clients.append(stack.enter_context(workers.pool(settings.workers, settings.cluster, gpus)))
@@ -391,14 +404,14 @@ def _ending_in_peace(run_ids: Sequence[str]) -> Iterator[None]:
 
 
 def _work_there(
-    home: tuple[str, str, int], run_id: str, settings: config.GenerateSettings, preview_steps: int | None
+    home: tuple[str, str, int], run_id: str, resolved: generate.Resolved, preview_steps: int | None
 ) -> Outcome:
     """Generate a point in a worker, which keeps the model for the next one.
 
     Args:
         home: outputs folder, hash of wanlab's source and torch's number of threads (it decides the last bits).
         run_id: the point's run, made by the sweep.
-        settings: the run's: those of the point, with inputs that have its mask chain.
+        resolved: the point's generation, from inputs that have its mask chain.
         preview_steps: as in the sweep's settings.
     """
     import torch
@@ -417,7 +430,9 @@ def _work_there(
             raise RuntimeError(
                 f"{config.outputs_root()} must be seen by all workers, and this one does not see it; use a shared disk"
             )
-        return runs.Run(folder, settings)
+        run = runs.Run(folder, resolved.settings)
+        run.resolved = resolved
+        return run
 
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # bars of several workers at once are no reading
@@ -426,7 +441,7 @@ def _work_there(
         return {"run": run_id, "status": "cancelled", "seconds": 0.0}
 
 
-def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded: generate.Loaded) -> Outcome:
+def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded: generate.LoadedNetworks) -> Outcome:
     """Generate a point, or the first steps of it; return what goes into its entry."""
     began = time.monotonic()
     try:
@@ -465,31 +480,22 @@ def _estimate(left: Sequence[Point], seconds_per_call: float | None, settings: c
 
 
 def _calls(point: Point, preview_steps: int | None) -> int:
-    """Return the denoising calls of a point: segments x steps, twice with guidance."""
-    chosen = point.settings
-    per_step = 2 if (chosen.guidance_scale or 1) > 1 else 1
-    if preview_steps is not None:
-        return min(preview_steps, chosen.num_inference_steps or 0) * per_step
-    num_frames = inputs.read(Path(chosen.inputs)).num_frames
-    cut = segments.make_plan(
-        min(num_frames, chosen.max_frames or num_frames),
-        chosen.segment_frame_length or 0,
-        chosen.prev_segment_conditioning_frames or 0,
-    )
-    return len(cut.windows) * (chosen.num_inference_steps or 0) * per_step
+    """Return how often a point asks the model, or what is done of it for a first look."""
+    if preview_steps is None:
+        return point.resolved.num_calls
+    return min(preview_steps, point.settings.num_inference_steps) * point.resolved.calls_per_step
 
 
 def _seconds_per_call(point: Point) -> float | None:
     """Return what a denoising call took in the newest finished run of this checkpoint, size and segment length."""
-    chosen = point.settings
-    made = inputs.read(Path(chosen.inputs))
+    chosen, size = point.settings, (point.resolved.height, point.resolved.width)
     for run in reversed(runs.list_runs("generate")):
         video = run.manifest.get("artefacts", {}).get("video", {})
         alike = (
             run.completed
-            and (video.get("height"), video.get("width")) == (made.height, made.width)
+            and (video.get("height"), video.get("width")) == size
             and run.manifest["settings"]["segment_frame_length"] == chosen.segment_frame_length
-            and run.manifest["settings"]["checkpoint"] == config.shown(chosen.checkpoint or "")
+            and run.manifest["settings"]["checkpoint"] == config.shown(chosen.checkpoint)
         )
         calls, seconds = run.manifest.get("denoise_calls"), run.manifest["seconds"].get("generate")
         if alike and calls and seconds:  # a process that was killed leaves calls without their seconds

@@ -1,0 +1,233 @@
+"""The backend `wanlab` of 30_generate: the networks of a checkpoint denoise segment after segment, each saved when finished."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from tqdm import tqdm
+
+from wanlab import config, files, inputs, media, runs
+from wanlab.model import checkpoints, segments
+from wanlab.steps.segment_files import BEGUN, SEGMENTS, begun_velocities, num_finished, save_segment, saved_frames
+
+if TYPE_CHECKING:
+    from wanlab.model import sampling
+    from wanlab.model.networks import Networks
+
+MASTER = "result.mkv"  # lossless: metrics are computed from it
+PREVIEW = "preview.mp4"  # the first segment after some of its steps
+
+
+class LoadedNetworks:
+    """The networks that the last run used, and what they have encoded, kept for the next run of the same kernel."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Path, str] | None = None
+        self._parts: Any = None
+
+    def get(self, checkpoint: Path, device: str | None) -> tuple[Networks, sampling.Encodings]:
+        """Return networks and encodings; those of another checkpoint or device are dropped first: memory is short."""
+        from wanlab.model import sampling
+        from wanlab.model.networks import Networks, default_device
+
+        key = checkpoint, device or default_device()
+        if key != self._key:
+            self._parts = None
+            self._parts = Networks(*key), sampling.Encodings()
+            self._key = key
+        return self._parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoiser:
+    """A generation by wanlab itself; the members are those of `generate.Backend`."""
+
+    source: ClassVar[str] = "master"
+    source_file: ClassVar[str] = MASTER
+    source_is_measured: ClassVar[bool] = True
+    can_pause: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    checkpoint: checkpoints.Checkpoint
+
+    @classmethod
+    def open(cls, settings: config.GenerateSettings, mode: str) -> Self:
+        """Find the checkpoint; both modes take the same one."""
+        return cls(checkpoints.find(settings.checkpoint))
+
+    def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
+        """Return nothing: what these networks cannot do are the checkpoint's limits."""
+        return []
+
+    def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
+        """Return the checkpoint's fingerprint by its name."""
+        return {self.checkpoint.name: self.checkpoint.fingerprint()}
+
+    def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
+        """Return what a reader must know of results with this checkpoint."""
+        if self.checkpoint.folder != checkpoints.NANO:
+            return []
+        return [
+            "the bundled miniature (nano) makes this video, not Wan2.2-Animate-14B: it shows the line, not the quality"
+        ]
+
+    def make_source(
+        self,
+        run: runs.Run,
+        animate_inputs: inputs.AnimateInputs,
+        plan: segments.SegmentPlan,
+        loaded: LoadedNetworks,
+    ) -> None:
+        """Generate the segments that are not finished yet and write all of them as one lossless video."""
+        folder = files.make_folder(run.path(SEGMENTS))
+        num_segments, done = len(plan.windows), num_finished(folder, plan)
+        if done:
+            print(f"{done} of {num_segments} segments are finished already")
+        if done < num_segments:
+            _generate(run, animate_inputs, plan, folder, done, loaded)
+        with run.stage("write"):
+            frames = itertools.chain.from_iterable(saved_frames(folder, n) for n in range(num_segments))
+            count = media.write_video(run.path(MASTER), frames, animate_inputs.fps, lossless=True)
+        size = {"height": animate_inputs.height, "width": animate_inputs.width}
+        run.add_artefact("master", MASTER, frames=count, **size, fps=str(animate_inputs.fps))
+
+    @staticmethod
+    def write_video(
+        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None
+    ) -> tuple[str, ...]:
+        """Encode the master for players."""
+        media.write_video(path, source, fps, comment=comment, audio=audio)
+        return ()
+
+
+def begin(
+    run: runs.Run,
+    animate_inputs: inputs.AnimateInputs,
+    plan: segments.SegmentPlan,
+    num_steps: int,
+    loaded: LoadedNetworks,
+) -> None:
+    """Run the first steps of the first segment, keep what the model said in them, and write PREVIEW."""
+    settings: config.ResolvedGenerateSettings = run.settings
+    folder = files.make_folder(run.path(SEGMENTS))
+    if num_finished(folder, plan):  # it was cut off later than where it shall stop
+        frames, num_steps = np.stack(list(saved_frames(folder, 0))), settings.num_inference_steps
+    else:
+        from wanlab.model import sampling
+
+        networks, encodings = _load(run, loaded)
+        velocities = begun_velocities(folder)
+        already = 0 if velocities is None else len(velocities)
+        with run.stage("generate"), _steps(run, 1, already, num_steps) as on_step:
+            begun = sampling.begin(
+                networks,
+                _Material(animate_inputs, settings.mode),
+                plan,
+                _sampler(settings),
+                num_steps,
+                velocities=velocities,
+                on_step=on_step,
+                encodings=encodings,
+            )
+        files.write_array(folder / BEGUN, begun.velocities)
+        frames = begun.frames
+    media.write_video(run.path(PREVIEW), frames, animate_inputs.fps)
+    run.add_artefact("preview", PREVIEW, frames=len(frames), steps=num_steps, of_steps=settings.num_inference_steps)
+
+
+def _generate(
+    run: runs.Run,
+    animate_inputs: inputs.AnimateInputs,
+    plan: segments.SegmentPlan,
+    folder: Path,
+    done: int,
+    loaded: LoadedNetworks,
+) -> None:
+    """Generate and save the segments from number `done` on."""
+    from wanlab.model import sampling
+
+    settings: config.ResolvedGenerateSettings = run.settings
+    networks, encodings = _load(run, loaded)
+    velocities = None if done else begun_velocities(folder)
+    already = done * settings.num_inference_steps + (0 if velocities is None else len(velocities))
+    tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
+    with run.stage("generate"), _steps(run, len(plan.windows), already) as on_step:
+        for segment in sampling.generate_segments(
+            networks,
+            _Material(animate_inputs, settings.mode),
+            plan,
+            _sampler(settings),
+            num_done=done,
+            tail=tail,
+            velocities=velocities,
+            on_step=on_step,
+            encodings=encodings,
+        ):
+            save_segment(folder, segment.number, segment.frames, segment.tail, animate_inputs.fps)
+            run.keep(f"{segment.number + 1} of {len(plan.windows)} segments")
+    if networks.device.type == "cuda":
+        import torch
+
+        run.manifest["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+
+
+def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.Encodings]:
+    with run.stage("load"):
+        import torch
+
+        run.tell("loading the model", 0, 0)
+        networks, encodings = loaded.get(config.absolute(run.settings.checkpoint), run.settings.device)
+        if networks.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+    return networks, encodings
+
+
+def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.Sampler:
+    from wanlab.model import sampling
+
+    return sampling.Sampler(
+        settings.prompt, settings.num_inference_steps, settings.guidance_scale, settings.shift, settings.seed
+    )
+
+
+@contextlib.contextmanager
+def _steps(
+    run: runs.Run, num_segments: int, already: int, num_steps: int | None = None
+) -> Iterator[Callable[[int, int], None]]:
+    """Show how far the denoising is; count its calls in the manifest. Yields what is told before each step."""
+    steps = num_steps or run.settings.num_inference_steps
+    total = num_segments * steps - already
+    per_step = calls_per_step(run.settings)
+    with tqdm(total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="step") as bar:
+
+        def on_step(segment: int, step: int) -> None:
+            run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
+            run.tell("step", bar.n, total)
+            bar.set_description_str(f"segment {segment + 1}/{num_segments} step {step + 1}/{steps}", refresh=False)
+            bar.update(1)
+
+        yield on_step
+
+
+def calls_per_step(settings: config.ResolvedGenerateSettings) -> int:
+    """Return how often the model is asked in a denoising step: with guidance once more, without the prompt."""
+    return 2 if settings.guidance_scale > 1 else 1
+
+
+class _Material:
+    """The inputs as the segment loop reads them; `mode` may be animate though a background is there."""
+
+    def __init__(self, animate_inputs: inputs.AnimateInputs, mode: str) -> None:
+        self._inputs, self.mode = animate_inputs, mode
+        self.reference_image, self.frames = animate_inputs.reference_image, animate_inputs.frames
+        self.fingerprint = animate_inputs.fingerprint
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        return self._inputs.mask()[indices]
