@@ -123,7 +123,7 @@ def outcome(action) -> str:
 
 
 VIDEOS = {  # text: what the refusal says
-    "": "must name a place", "  ": "must name a place", "a\0b.mp4": "must name a place",
+    "": "must be a path", "  ": "must be a path", "a\0b.mp4": "must be a path",
     "keep.gif": "use keep.mp4", "keep.webm": "must end in .mp4, .mov or .mkv", "clip.mkvv": "use clip.mkv",
     "keep/notes.txt": "must end in", "result": "/result/ for a folder", "theirs.yaml": "must end in",
     "theirs.mp4": "use --overwrite", "./theirs.mp4": "use --overwrite", "keep/../theirs.mp4": "use --overwrite",
@@ -260,7 +260,7 @@ def test_a_folder_that_may_not_be_written_is_refused_at_once(box: Path, monkeypa
 # save_path
 
 FOLDERS = {
-    "": "must name a place", " ": "must name a place", ".": "the folder that you are in", "./": "that you are in", "..": "or a folder around it",
+    "": "must be a path", " ": "must be a path", ".": "the folder that you are in", "./": "that you are in", "..": "or a folder around it",
     "~": "your home", "/": "or a folder around it", "../project": "the project", "../project/outputs": "the outputs", "../home/": "your home",
     "../project/../project/.": "the project", "../home/../work/.": "that you are in", "keep": "which holds notes.txt", "keep/": "notes.txt",
     "link to keep": "notes.txt", "keep/../films": "which holds copy.mp4, other.mp4", "theirs.mp4": "the file", "theirs.mp4/x": "theirs.mp4 is a file",
@@ -270,7 +270,7 @@ FOLDERS = {
     "swapped": "whose src_pose.mp4 wanlab did not write, or was swapped since", "linked": "whose src_face.mp4 wanlab did not write",
     "added": "whose src_mask.mp4 wanlab did not write", "decided": "whose edits.json holds decisions", "unreadable": "whose edits.json",
     "edited index": "whose inputs.json was changed", "old": "whose inputs.json was changed", "no index": "which holds face.mkv, pose.mkv, src_face.mp4 …",
-    "foreign names": "whose inputs.json was changed", "\0": "must name a place", "../work": "that you are in", "/home": "",
+    "foreign names": "whose inputs.json was changed", "\0": "must be a path", "../work": "that you are in", "/home": "",
 }  # fmt: skip
 
 

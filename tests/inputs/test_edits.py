@@ -323,7 +323,7 @@ def test_without_a_decision_nothing_is_made(
     edits.update(seen.edits, mask_chain="fill")
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     assert inspect.replay(seen) is seen
-    assert "--edits copied/edits.json" in capsys.readouterr().out
+    assert f"--edits {copied}/edits.json" in capsys.readouterr().out
 
 
 def test_refusals_name_the_remedy(parent: inputs.AnimateInputs, decided: Path, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_detached_command_leaves_its_terminal_and_can_be_cancelled(
     assert main.main([*command, "--num_inference_steps", "900", "--detach"]) == 0
     said = capfd.readouterr().out
     run = manage.working()
-    assert f"{run.id} works in the background; its output goes to outputs/.logs/" in said
+    assert f"{run.id} works in the background; its output goes to {config.outputs_root()}/.logs/" in said
     while not run.path(runs.PROGRESS).is_file() or "step" not in run.path(runs.PROGRESS).read_text():
         assert runs.Run(run.folder).status == "running"
         time.sleep(0.1)

@@ -41,7 +41,7 @@ def check() -> Iterator[Line]:
     usage = shutil.disk_usage(config.outputs_root() if config.outputs_root().is_dir() else config.project_root())
     remedy = "" if usage.free > 10 * 2**30 else "set WANLAB_OUTPUTS to a folder on a larger disk"
     yield Line(
-        "disk for outputs", f"{usage.free / 2**30:.0f} GiB free in {config.shown(config.outputs_root())}", remedy
+        "disk for outputs", f"{usage.free / 2**30:.0f} GiB free in {config.typed(config.outputs_root())}", remedy
     )
 
 
@@ -113,5 +113,5 @@ def _checkpoint() -> Iterator[Line]:
     used = checkpoints.find(None)
     yield Line(
         "checkpoint",
-        f"{used.name} in {config.shown(used.folder)} is used" + "".join(f"; {note}" for note in used.notes),
+        f"{used.name} in {config.typed(used.folder)} is used" + "".join(f"; {note}" for note in used.notes),
     )

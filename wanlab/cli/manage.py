@@ -110,7 +110,7 @@ def _runs(_: argparse.Namespace) -> int:
 
     print_table(manage.overview())
     found = [run.folder for run in runs.list_runs()] + [folder for folder, _ in runs.list_damaged()]
-    where = config.shown(config.outputs_root())
+    where = config.typed(config.outputs_root())
     if found:
         print(f"{len(found)} runs, {manage.in_bytes(sum(map(manage.size, found)))} in {where}")
     else:

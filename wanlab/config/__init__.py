@@ -6,6 +6,7 @@ from wanlab.config.paths import (
     ASSETS,
     CHECKPOINT_FOLDERS,
     PACKAGE,
+    SHELL_FOLDER,
     absolute,
     existing_file,
     headless,
@@ -14,6 +15,7 @@ from wanlab.config.paths import (
     placed,
     project_root,
     shown,
+    typed,
 )
 from wanlab.config.steps import (
     NEGATIVE_PROMPT,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ASSETS = PACKAGE / "assets"
+SHELL_FOLDER = "WANLAB_SHELL_FOLDER"  # where a `wanlab` command was given; its kernels and workers inherit it
 
 
 def project_root() -> Path:
@@ -58,6 +60,17 @@ def shown(path: Path | str) -> str:
     """
     full = absolute(path)
     return _inside(full) or full.name
+
+
+def typed(path: Path | str) -> str:
+    """Return `path` as the user can paste it: from the project root for who works there, else whole; quoted where it must be.
+
+    For messages. What is kept and shared takes `shown`; `runs.scrub` makes the one of the other.
+    """
+    full = absolute(path)
+    at_root = Path(os.environ.get(SHELL_FOLDER) or project_root()) == project_root()
+    inside = at_root and full.is_relative_to(project_root())
+    return shlex.quote(full.relative_to(project_root()).as_posix() if inside else str(full))
 
 
 def lies_outside(path: Path | str) -> bool:

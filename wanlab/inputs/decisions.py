@@ -105,7 +105,7 @@ def unapplied(made: AnimateInputs) -> str | None:
     differences = "; ".join(filter(None, said)) or "their order or their stretch is another one"
     return (
         f"these inputs are not as {where} says ({differences}); to make such: "
-        f"wanlab inspect --inputs {config.shown(made.folder)} --edits {where}"
+        f"wanlab inspect --inputs {config.typed(made.folder)} --edits {config.typed(found.file)}"
     )
 
 

@@ -82,7 +82,7 @@ def check_editable(made: folder.AnimateInputs) -> None:
     missing = next((name for name in (folder.KEYPOINTS, folder.DRIVING) if not (made.folder / name).is_file()), None)
     if missing:
         raise ValueError(
-            f"pose corrections need {missing}, which is missing in {config.shown(made.folder)}, as in folders of other "
+            f"pose corrections need {missing}, which is missing in {config.typed(made.folder)}, as in folders of other "
             "tools; make the inputs with wanlab preprocess, or change src_pose.mp4 itself"
         )
     if len(own_videos(made)) == len(VIDEOS):

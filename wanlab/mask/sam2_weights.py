@@ -99,7 +99,7 @@ def choose(
         if found is None:
             raise FileNotFoundError(
                 "; ".join(notes)
-                or f"sam_checkpoint must be a file or a folder with SAM2's weights, got {config.shown(path)}, which holds none "
+                or f"sam_checkpoint must be a file or a folder with SAM2's weights, got {config.typed(path)}, which holds none "
                 f"(*sam2*.pt or .safetensors in {', '.join(PLACES)}); get them: {DOWNLOAD}"
             )
         return found, notes
@@ -115,7 +115,7 @@ def read(file: Path) -> Weights:
         ValueError: if it is damaged or no SAM2; the message says what it looks like.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"SAM2 weights {config.shown(file)} do not exist; get some: {DOWNLOAD}")
+        raise FileNotFoundError(f"SAM2 weights {config.typed(file)} do not exist; get some: {DOWNLOAD}")
     if file == NANO:
         return Weights(file, "SAM2 nano", file.with_name("config.yaml"))
     facts = file.stat()
@@ -185,7 +185,7 @@ def overview() -> Iterator[tuple[str, str]]:
     yield (
         "SAM2",
         "; ".join(
-            [f"{found.name} in {config.shown(found.file)}" if found else f"not here; get it: {DOWNLOAD}", *notes]
+            [f"{found.name} in {config.typed(found.file)}" if found else f"not here; get it: {DOWNLOAD}", *notes]
         ),
     )
     yield "SAM2 nano", f"bundled, SHA-256 {read(NANO).sha256()[:12]}…"

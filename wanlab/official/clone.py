@@ -202,7 +202,7 @@ def find_checkpoint(path: Path | None, script: str, *, replacing: bool, flux: bo
         only = _part_of(missing) if folder.is_dir() else "process_checkpoint" if script == PREPROCESS else None
         commands = "\n".join(shlex.join(download(source, only, given)) for source in SOURCES)
         raise FileNotFoundError(
-            f"checkpoint must be a folder with the official files, {config.shown(folder)} "
+            f"checkpoint must be a folder with the official files, {config.typed(folder)} "
             f"{'lacks ' + named if folder.is_dir() else 'does not exist'}; get them from Hugging Face or from ModelScope "
             f"(wanlab models download runs either):\n{commands}"
         )
@@ -252,7 +252,7 @@ def overview() -> Iterator[tuple[str, str]]:
     settings = config.GenerateSettings.build({"backend": "wan22"})
     folder = config.absolute(settings.wan22_dir)
     if not folder.is_dir():
-        yield "official scripts", f"no clone in {config.shown(folder)}; README says how to set one up"
+        yield "official scripts", f"no clone in {config.typed(folder)}; README says how to set one up"
         return
     for script in (PREPROCESS, GENERATE):
         try:

@@ -64,7 +64,7 @@ def named(text: str) -> runs.Run:
     starts = (Path.cwd(), config.project_root()) if os.sep in text else (outputs,)
     found = next((path for start in starts if (path := start / typed).exists()), None)
     if found is None:
-        raise FileNotFoundError(f"{text} is not a run in {config.shown(outputs)}; `wanlab runs` lists them")
+        raise FileNotFoundError(f"{text} is not a run in {config.typed(outputs)}; `wanlab runs` lists them")
     try:
         return runs.Run(files.check_run(found))
     except ValueError as error:

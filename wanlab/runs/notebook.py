@@ -90,7 +90,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
             _publish(executed, values, "failed")
             targets.record(kept, files.sha256(executed))
             files.put(executed, kept)
-            print(f"wanlab: {step} made no run; its notebook is {config.shown(kept)}", file=sys.stderr)
+            print(f"wanlab: {step} made no run; its notebook is {config.typed(kept)}", file=sys.stderr)
             return status or 1, None
         if step == "report":
             _finish_report(runs.Run(folder), executed, values, status, stop)
@@ -98,7 +98,7 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
             _keep(runs.Run(folder), executed, values)
     if stop.heard:
         print("wanlab: finished work is kept, the same command goes on from there", file=sys.stderr)
-    print(f"{step}: {config.shown(folder / REPORT)}", flush=True)
+    print(f"{step}: {config.typed(folder / REPORT)}", flush=True)
     return status, folder
 
 
@@ -233,7 +233,7 @@ def detach(command_line: Sequence[str]) -> int:
     while process.poll() is None:
         for run in runs.list_runs():
             if run.manifest.get("log") == log.name:
-                print(f"{run.id} works in the background; its output goes to {config.shown(log)}")
+                print(f"{run.id} works in the background; its output goes to {config.typed(log)}")
                 print(f"wanlab runs says how far it is, wanlab runs cancel {run.id} stops it")
                 process.returncode = 0  # it goes on by itself: nobody waits for it
                 return 0

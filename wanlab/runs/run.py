@@ -233,12 +233,18 @@ class Run:
         self.manifest.setdefault("artefacts", {})[name] = entry
         self.save()
 
-    def add_notes(self, *notes: str) -> None:
-        """Record sentences that a reader of the run must know, and print them."""
+    def add_notes(self, *notes: str, private: Iterable[str] = ()) -> None:
+        """Print sentences that a reader of the run must know, and record them without private paths.
+
+        Args:
+            notes: the sentences.
+            private: folders named in them that lie outside project and outputs.
+        """
         kept = self.manifest.setdefault("notes", [])
         for note in notes:
-            if note not in kept:
-                kept.append(note)
+            public = scrub(note, private)
+            if public not in kept:
+                kept.append(public)
                 print(f"note: {note}")
 
     def save(self, **changes: Any) -> None:
@@ -449,7 +455,7 @@ def newest(fitting: Sequence[Run], step: str | None, *, previews: bool = False) 
             why = "" if newer.preview else f", {_why_not_latest(newer, previews)}"
             but = f" but {'the preview ' if newer.preview else ''}{newer.id}{why}: name it to take it, or"
         raise FileNotFoundError(
-            f"there is no completed {step or ''} run in {config.shown(config.outputs_root())}{but} make one: wanlab {step or 'pipeline'}"
+            f"there is no completed {step or ''} run in {config.typed(config.outputs_root())}{but} make one: wanlab {step or 'pipeline'}"
         )
     for newer in passed_over:
         if newer.manifest.get("made_for") != found.id:

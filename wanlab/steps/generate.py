@@ -214,7 +214,7 @@ def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> r
     if not_applied and run.completed:  # its manifest says what was so when it was made
         print(f"note: {not_applied}")
     elif not_applied:
-        run.add_notes(not_applied)
+        run.add_notes(not_applied, private=[str(resolved.inputs.folder.parent)])
     run.add_notes(*resolved.backend.notes(resolved.settings, settings))
     return run
 
@@ -428,7 +428,7 @@ def _hand_over(run: runs.Run) -> None:
     if run.settings.output_path is None:
         return
     if run.settings.preview:
-        print(f"a preview is not copied to output_path; it is {config.shown(run.path(RESULT))}")
+        print(f"a preview is not copied to output_path; it is {config.typed(run.path(RESULT))}")
         return
     target = targets.video(run.settings, run.id, _kept(run.settings, inputs_of(run)))
     with target.writing() as part:

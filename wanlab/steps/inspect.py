@@ -218,7 +218,7 @@ def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
     if not looked_at.has_hash(run.manifest["inputs"]["inputs"]["sha256"]):
         raise FileNotFoundError(
             f"{run.id} must be whole, but {', '.join(map(str, wrong.values()))}, and its inputs have changed; look at "
-            f"them again: wanlab inspect --inputs {config.shown(looked_at.folder)}"
+            f"them again: wanlab inspect --inputs {config.typed(looked_at.folder)}"
         )
     replayed = run.path(REPLAYED) if chosen.get("edits") else None
     asked = run.settings or config.InspectSettings.build({**chosen, "inputs": looked_at.folder, "edits": replayed})
@@ -351,7 +351,7 @@ def _named_files(
         named["driving_video"] = own if settings.driving_video is None and own.is_file() else settings.driving_video
         if read_from.mode == "replace" and named["driving_video"] is None:
             raise FileNotFoundError(
-                f"{inputs.DRIVING} is missing in {config.shown(read_from.folder)}, as in folders of other tools; name the "
+                f"{inputs.DRIVING} is missing in {config.typed(read_from.folder)}, as in folders of other tools; name the "
                 "film that the inputs were made from: --driving_video film.mp4"
             )
     return {name: path for name, path in named.items() if path is not None}

@@ -125,7 +125,7 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
         restore(run)
     made = inputs.read(run.folder)
     if run.settings.save_path is not None and run.preview:
-        print(f"a preview is not copied to save_path; it is {config.shown(run.folder)}")
+        print(f"a preview is not copied to save_path; it is {config.typed(run.folder)}")
     elif run.settings.save_path is not None:
         copies.write(run.folder, run.settings.save_path, targets.kept(run.settings))
         print(f"inputs copied to {run.settings.save_path}")
