@@ -139,7 +139,7 @@ NEVER = {  # with --overwrite too
     "in": "another place than inputs", "link to in/": "another place than inputs", "keep/../in/new.mp4": "another place than inputs",
     "hard pose.mp4": "another place than inputs", "hard of run.mp4": "outside the run folders", "link to run/new.mp4": "outside the run folders",
     "link to run": "outside the run folders", "../project/outputs/.written/x.mp4": "outside the run folders",
-    "{nano}/x.mp4": "another place than checkpoint", "fifo.mp4": "must be a file", "dangling.mp4": "a link to nothing", "": "must name",
+    "{nano}/x.mp4": "another place than checkpoint", "fifo.mp4": "must be a file", "dangling.mp4": "a link to nothing", "": "must be a path",
     "keep.gif": "must end in", "~nobody-here/x.mp4": "must be a place",
 }  # fmt: skip
 
