@@ -24,7 +24,7 @@ from wanlab.model import checkpoints
 from wanlab.steps import segment_files
 
 STAGES = ("preprocess", "inspect", "generate", "sweep", "workers", "report")
-QUICK = ("preprocess", "generate", "sweep")  # what the default run kills, once each
+QUICK = ("preprocess", "generate")  # what the default run kills, once each
 KILLS = int(os.environ.get("WANLAB_KILLS", "20"))  # of each stage in the slow run
 
 
@@ -207,7 +207,9 @@ def run_out_of_disk(case: Case, limit: int, place: Path, monkeypatch: pytest.Mon
     shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("name", [*QUICK, "inspect"])
+@pytest.mark.parametrize(
+    "name", ["generate", *(pytest.param(name, marks=pytest.mark.slow) for name in ("preprocess", "inspect", "sweep"))]
+)
 def test_a_file_too_large_for_the_disk(
     name: str, case: Callable[[str], Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

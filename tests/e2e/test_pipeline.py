@@ -359,7 +359,7 @@ def test_a_preview_is_a_short_pipeline_and_the_whole_one_does_not_take_it(output
     assert f"but the preview {found['preprocess'].id}: name it to take it" in refused.stderr
 
 
-@pytest.mark.parametrize("film", ["animate_driving.mp4", "replace_driving.mp4"])
+@pytest.mark.parametrize("film", [pytest.param("animate_driving.mp4", marks=pytest.mark.slow), "replace_driving.mp4"])
 def test_real_footage_goes_through(outputs: Path, shared_media: Path, film: str) -> None:
     """The real clip, and a driver with a reference of another aspect."""
     picture = shared_media / "animate_reference.jpeg"
