@@ -227,7 +227,7 @@ def plans(folder: Path) -> Iterator[Case]:
                 plan = make_plan(real, case["clip_len"], case["overlap"])
                 if real > case["overlap"]:  # else upstream has no segment at all, wanlab one
                     assert len(plan.indices) == target, (case["clip_len"], case["overlap"], real)
-                assert plan.windows[-1][1] == len(plan.indices)
+                assert plan.segments[-1][1] == len(plan.indices)
 
     def padding() -> None:
         for case in listed(folder, "padding_indices.json"):
@@ -367,13 +367,13 @@ def generate_loop(folder: Path) -> Iterator[Case]:
         if case["status"] != "ok" and case["replace"]:
             data = {"bg": np.zeros((case["real_len"], 3), np.uint8), "bg_mean": np.zeros((case["real_len"], 3)),
                     "mask255": np.zeros((case["real_len"], case["height"], case["width"]), np.uint8)}  # fmt: skip
-        sampler = sampling.Sampler("", 1, 1.0, 5.0, 42)
+        sampler = sampling.SamplerSettings("", 1, 1.0, 5.0, 42)
         segments = list(sampling.generate_segments(networks, NumberedMaterial(case, data), plan, sampler))
         assert sum(len(segment.frames) for segment in segments) == case["real_len"]
         if case["status"] != "ok":  # upstream raises; wanlab pads one segment and cuts it
             assert len(segments) == 1
             return
-        assert [list(window) for window in plan.windows] == case["windows"]
+        assert [list(window) for window in plan.segments] == case["windows"]
         assert plan.indices.tolist() == case["padded_indices"]
         local = [range(plan.overlap if s.number else 0, case["clip_len"])[: len(s.frames)] for s in segments]
         assert [s.number for s in segments for _ in s.frames] == case["out_segment"]

@@ -115,7 +115,9 @@ def test_frames_of_another_size_are_fitted_and_said(tmp_path: Path) -> None:
     frames = media.open_clip(path).read()
     assert frames.shape == (4, 64, 96, 3)
     assert (frames[3, :8].max(), frames[3, 56:].max()) == (0, 0)  # 64x32 in 96x64: 48 rows, 8 of black above and below
-    assert "frames 2 to 3 are 32x64 (height x width) and were fitted into the 64x96 of the first" in said(path, "its size")
+    assert "frames 2 to 3 are 32x64 (height x width) and were fitted into the 64x96 of the first" in said(
+        path, "its size"
+    )
 
 
 def woven(n: int) -> np.ndarray:

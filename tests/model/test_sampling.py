@@ -19,7 +19,7 @@ from wanlab.pose import face
 HEIGHT, WIDTH, LENGTH = 128, 96, 5  # a quarter of nano's size: what is compared does not depend on it
 
 
-class SampleMaterial:
+class SampleConditions:
     """A few frames of the bundled half-body clip with its true key points."""
 
     def __init__(self, sample: Path, num_frames: int, mode: str) -> None:
@@ -67,9 +67,9 @@ def test_equals_the_pipeline_of_diffusers(networks: Networks, sample: Path, tmp_
     from diffusers import WanAnimatePipeline
 
     num_frames = 9
-    material, plan = SampleMaterial(sample, num_frames, mode), segments.make_plan(num_frames, LENGTH, 1)
-    sampler = sampling.Sampler("a prompt", 2, 1.6, 5.0, 7)
-    ours = np.concatenate([s.frames for s in sampling.generate_segments(networks, material, plan, sampler)])
+    conditions, plan = SampleConditions(sample, num_frames, mode), segments.make_plan(num_frames, LENGTH, 1)
+    sampler = sampling.SamplerSettings("a prompt", 2, 1.6, 5.0, 7)
+    ours = np.concatenate([s.frames for s in sampling.generate_segments(networks, conditions, plan, sampler)])
 
     folder = tmp_path / "nano"
     shutil.copytree(checkpoints.NANO, folder)
@@ -77,7 +77,7 @@ def test_equals_the_pipeline_of_diffusers(networks: Networks, sample: Path, tmp_
     pipe = WanAnimatePipeline.from_pretrained(folder, torch_dtype=torch.float32)
     assert index["_class_name"] == "WanAnimatePipeline"
     pipe.set_progress_bar_config(disable=True)
-    reference = torch.from_numpy(material.reference_image().copy()).permute(2, 0, 1).float() / 127.5 - 1
+    reference = torch.from_numpy(conditions.reference_image().copy()).permute(2, 0, 1).float() / 127.5 - 1
     pipe.encode_image = lambda image, device=None: networks.encode_image(reference)
 
     from wanlab.model.sampling import make_scheduler
@@ -89,13 +89,13 @@ def test_equals_the_pipeline_of_diffusers(networks: Networks, sample: Path, tmp_
 
     pipe.scheduler = OfficialSteps.from_config(make_scheduler(2, 5.0).config)
     every = np.arange(num_frames)
-    images = lambda name: [Image.fromarray(frame) for frame in material.frames(name, every)]  # noqa: E731
+    images = lambda name: [Image.fromarray(frame) for frame in conditions.frames(name, every)]  # noqa: E731
     more = {}
     if mode == "replace":
-        masks = [Image.fromarray((mask * 255).astype(np.uint8)) for mask in material.mask(every)]
+        masks = [Image.fromarray((mask * 255).astype(np.uint8)) for mask in conditions.mask(every)]
         more = {"background_video": images("background_video"), "mask_video": masks}
     theirs = pipe(
-        image=Image.fromarray(material.reference_image()), pose_video=images("pose_video"), face_video=images("face_video"),
+        image=Image.fromarray(conditions.reference_image()), pose_video=images("pose_video"), face_video=images("face_video"),
         prompt="a prompt", negative_prompt=config.NEGATIVE_PROMPT, height=HEIGHT, width=WIDTH, segment_frame_length=LENGTH,
         prev_segment_conditioning_frames=1, num_inference_steps=2, guidance_scale=1.6, mode=mode,
         generator=torch.Generator().manual_seed(7), output_type="np", **more,
@@ -105,10 +105,10 @@ def test_equals_the_pipeline_of_diffusers(networks: Networks, sample: Path, tmp_
 
 
 def test_goes_on_bit_for_bit_after_an_interruption(networks: Networks, sample: Path) -> None:
-    material, plan = SampleMaterial(sample, 12, "animate"), segments.make_plan(12, LENGTH, 1)
-    sampler = sampling.Sampler("", 2, 1.0, 5.0, 3)
-    whole = list(sampling.generate_segments(networks, material, plan, sampler))
-    rest = list(sampling.generate_segments(networks, material, plan, sampler, num_done=1, tail=whole[0].tail))
+    conditions, plan = SampleConditions(sample, 12, "animate"), segments.make_plan(12, LENGTH, 1)
+    sampler = sampling.SamplerSettings("", 2, 1.0, 5.0, 3)
+    whole = list(sampling.generate_segments(networks, conditions, plan, sampler))
+    rest = list(sampling.generate_segments(networks, conditions, plan, sampler, num_done=1, tail=whole[0].tail))
     assert [segment.number for segment in rest] == [1, 2]
     for one, other in zip(whole[1:], rest, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
@@ -116,9 +116,13 @@ def test_goes_on_bit_for_bit_after_an_interruption(networks: Networks, sample: P
 
 
 def test_the_seed_decides_the_result(networks: Networks, sample: Path) -> None:
-    material, plan = SampleMaterial(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
+    conditions, plan = SampleConditions(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
     made = [
-        next(iter(sampling.generate_segments(networks, material, plan, sampling.Sampler("", 1, 1.0, 5.0, seed)))).frames
+        next(
+            iter(
+                sampling.generate_segments(networks, conditions, plan, sampling.SamplerSettings("", 1, 1.0, 5.0, seed))
+            )
+        ).frames
         for seed in (1, 1, 2)
     ]
     np.testing.assert_array_equal(made[0], made[1])
@@ -131,10 +135,10 @@ def test_a_broken_result_is_an_error(networks: Networks, sample: Path, value: fl
         def decode(self, latents: torch.Tensor) -> torch.Tensor:
             return super().decode(latents) * 0 + value
 
-    material, plan = SampleMaterial(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
+    conditions, plan = SampleConditions(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
     broken = Broken(checkpoints.NANO, "cpu")
     with pytest.raises(FloatingPointError, match=what):
-        list(sampling.generate_segments(broken, material, plan, sampling.Sampler("", 1, 1.0, 5.0, 1)))
+        list(sampling.generate_segments(broken, conditions, plan, sampling.SamplerSettings("", 1, 1.0, 5.0, 1)))
 
 
 def test_decode_undoes_encode(networks: Networks, sample: Path) -> None:

@@ -13,12 +13,12 @@ from wanlab.model import segments
 @pytest.mark.parametrize("num_frames", [1, 2, 5, 6, 16, 17, 18, 33, 34, 65, 100])
 def test_every_frame_is_made_once(num_frames: int, overlap: int) -> None:
     plan = segments.make_plan(num_frames, 17, overlap)
-    made = [t for n, (start, end) in enumerate(plan.windows) for t in range(start + (overlap if n else 0), end)]
+    made = [t for n, (start, end) in enumerate(plan.segments) for t in range(start + (overlap if n else 0), end)]
     assert made == list(range(len(plan.indices)))
     assert plan.indices[:num_frames].tolist() == list(range(num_frames))
     assert plan.indices.max() < num_frames
     assert plan.num_wasted == len(plan.indices) - num_frames
-    assert len(plan.windows) == 1 or plan.windows[-1][0] + overlap < num_frames  # no segment is padding only
+    assert len(plan.segments) == 1 or plan.segments[-1][0] + overlap < num_frames  # no segment is padding only
 
 
 def test_padding_runs_back_and_forth_without_doubling_the_ends() -> None:

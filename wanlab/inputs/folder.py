@@ -19,7 +19,7 @@ import numpy as np
 from wanlab import config, files, media, runs
 from wanlab.files import fingerprints, targets
 from wanlab.mask import read_mask
-from wanlab.mask.packed import unpack
+from wanlab.mask.packed import FINAL, MaskReader, unpack
 from wanlab.pose import face
 from wanlab.runs import artefacts
 
@@ -112,15 +112,14 @@ class AnimateInputs:
         edited = (self.folder / name for name in EDITED)
         return {file.stem: media.read_image(file) for file in edited if file.is_file()}
 
-    def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
-        """Return the frames `indices` (in any order, repeated or not) of a video: [n, H, W, 3], 0 to 255, uint8 RGB."""
-        wanted, order = np.unique(indices, return_inverse=True)
-        return self.video(name).at(wanted).read()[order]
-
     def mask(self) -> np.ndarray:
         """Return [T, H, W], bool; True where the picture is generated anew."""
         file = self.files["mask_video"]
-        return unpack(file, "mask_final") if file.suffix == ".npz" else read_mask(file)
+        return unpack(file, FINAL) if file.suffix == ".npz" else read_mask(file)
+
+    def mask_reader(self) -> MaskReader:
+        """Return what reads the masks of `mask` a stretch at a time."""
+        return MaskReader(self.files["mask_video"])
 
     def person_mask(self) -> np.ndarray | None:
         """Return the person's mask before any chain, [T, H, W], bool; None in animate and in a folder of other tools."""

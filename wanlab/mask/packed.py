@@ -2,11 +2,62 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from wanlab import media
+
+FINAL = "mask_final"  # in mask.npz: after the chain; `mask` is from before it
+
+
+class MaskReader:
+    """The masks of a file, a stretch at a time: going forward, each frame is read once, and only what was asked for is kept.
+
+    Of mask.npz the compressed bits are read on from where the last stretch ended; a video is sought in.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take mask.npz, whose masks after the chain are meant, or a mask video; it is opened at the first stretch."""
+        self._path = path
+        self._bits: IO[bytes] | None = None
+        self._shape = 0, 0, 0  # frames, height, bytes per row
+        self._width = 0
+        self._next = 0  # frame whose bits come next
+        self._last: dict[int, np.ndarray] = {}  # packed masks of the last stretch, [H, ceil(W / 8)], uint8, by frame
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """Return the masks of the frames `indices` (in any order, repeated or not): [n, H, W], bool."""
+        wanted, order = np.unique(indices, return_inverse=True)
+        if self._path.suffix != ".npz":
+            return media.Seeker(media.open_clip(self._path)).read(wanted)[..., 0][order] >= 128
+        if self._bits is None or any(t < self._next and t not in self._last for t in wanted.tolist()):
+            self._open()
+        self._last = {t: self._last[t] if t in self._last else self._packed(t) for t in wanted.tolist()}
+        packed = np.stack([self._last[t] for t in wanted.tolist()])
+        return np.unpackbits(packed, axis=-1, count=self._width).view(bool)[order]
+
+    def _open(self) -> None:
+        """Go to the first frame."""
+        archive = zipfile.ZipFile(self._path)
+        with archive.open("shape.npy") as file:
+            self._width = int(np.lib.format.read_array(file, allow_pickle=False)[2])
+        self._bits = archive.open(f"{FINAL}.npy")
+        np.lib.format.read_magic(self._bits)
+        self._shape = np.lib.format.read_array_header_1_0(self._bits)[0]
+        self._next, self._last = 0, {}
+
+    def _packed(self, t: int) -> np.ndarray:
+        """Return the bits of frame `t`, which has not been passed yet."""
+        assert self._bits is not None
+        _, height, row = self._shape
+        while True:
+            bits = self._bits.read(height * row)
+            self._next += 1
+            if self._next > t:
+                return np.frombuffer(bits, np.uint8).reshape(height, row)
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -15,5 +66,6 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def unpack(path: Path, name: str) -> np.ndarray:
+    """Return the masks `name` of mask.npz, [T, H, W], bool."""
     with np.load(path, allow_pickle=False) as packed:
         return np.unpackbits(packed[name], axis=-1)[..., : int(packed["shape"][2])].astype(bool)

@@ -174,6 +174,16 @@ class Seeker:
             return next(iter(self._clip.at([t])))
         return _upright(frame, info)
 
+    def read(self, frames: np.ndarray) -> np.ndarray:
+        """Return some of the frames, in any order, repeated or not: [n, H, W, 3], 0 to 255, uint8 RGB."""
+        wanted, order = np.unique(frames, return_inverse=True)
+        if self._clip.deinterlace or self._clip.info.damaged:
+            return self._clip.at(wanted).read()[order]
+        found = np.empty((len(order), self.height, self.width, 3), np.uint8)
+        for i, t in enumerate(wanted):
+            found[order == i] = self[t]
+        return found
+
     def _find(self, info: VideoInfo, index: int) -> Any:
         time = info.start_s + info.times[index]
         near = 0.25 / float(info.fps)

@@ -47,7 +47,7 @@ class Networks(Protocol):
     ) -> Tensor: ...
 
 
-class Material(Protocol):
+class Conditions(Protocol):
     """What a clip is made from, read segment by segment, so that a long one never has to fit in memory."""
 
     @property
@@ -80,7 +80,7 @@ class Segment(NamedTuple):
     tail: np.ndarray
 
 
-class Sampler(NamedTuple):
+class SamplerSettings(NamedTuple):
     """The settings of the denoising; names and ranges as in `config.GenerateSettings`."""
 
     prompt: str
@@ -90,7 +90,7 @@ class Sampler(NamedTuple):
     seed: int
 
 
-class Encodings:
+class EncodingCache:
     """What clips of one model share, computed once: prompts, references, pose drawings, face crops; the oldest go first.
 
     Attributes:
@@ -118,7 +118,7 @@ class Encodings:
         return value
 
 
-class Begun(NamedTuple):
+class PartialSegment(NamedTuple):
     """A first segment that was stopped after some of its steps.
 
     velocities: [n, 16, t, h, w], float32, what the model said in each step; with them the segment goes on bit for bit.
@@ -131,15 +131,15 @@ class Begun(NamedTuple):
 
 def generate_segments(
     networks: Networks,
-    material: Material,
+    conditions: Conditions,
     plan: segments.SegmentPlan,
-    sampler: Sampler,
+    sampler: SamplerSettings,
     *,
     num_done: int = 0,
     tail: np.ndarray | None = None,
     velocities: np.ndarray | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
-    encodings: Encodings | None = None,
+    encodings: EncodingCache | None = None,
 ) -> Iterator[Segment]:
     """Generate a clip segment by segment.
 
@@ -148,7 +148,7 @@ def generate_segments(
 
     Args:
         networks: the model.
-        material: the conditions.
+        conditions: the conditions.
         plan: the cut into segments.
         sampler: settings of the denoising.
         num_done: segments that are finished already.
@@ -163,7 +163,7 @@ def generate_segments(
     Raises:
         FloatingPointError: if a segment is not a number or all black: broken weights or a broken kernel.
     """
-    loop = _Loop(networks, material, plan, sampler, encodings or Encodings(), on_step)
+    loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step)
     for number, noise in enumerate(loop.noise()):
         if number < num_done:
             continue
@@ -171,32 +171,32 @@ def generate_segments(
         last = collections.deque(loop.steps(number, noise, tail, known), maxlen=1)[0]
         made = loop.decode(number, last.latents)
         tail = made[:, -plan.overlap :].numpy()
-        start = plan.windows[number][0]
+        start = plan.segments[number][0]
         shown = max(0, plan.num_frames - start - (plan.overlap if number else 0))
         yield Segment(number, _to_uint8(made[:, plan.overlap if number else 0 :])[:shown], tail)
 
 
 def begin(
     networks: Networks,
-    material: Material,
+    conditions: Conditions,
     plan: segments.SegmentPlan,
-    sampler: Sampler,
+    sampler: SamplerSettings,
     num_steps: int,
     *,
     velocities: np.ndarray | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
-    encodings: Encodings | None = None,
-) -> Begun:
+    encodings: EncodingCache | None = None,
+) -> PartialSegment:
     """Run the first steps of a clip's first segment, for a first look; arguments and errors as `generate_segments`.
 
     Args:
         num_steps: how many; at most all of them.
     """
-    loop = _Loop(networks, material, plan, sampler, encodings or Encodings(), on_step)
+    loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step)
     known = [] if velocities is None else list(velocities)
     steps = list(itertools.islice(loop.steps(0, next(loop.noise()), None, known), num_steps))
     said = np.stack([step.velocity.cpu().numpy() for step in steps])
-    return Begun(said, _to_uint8(loop.decode(0, steps[-1].foreseen))[: plan.num_frames])
+    return PartialSegment(said, _to_uint8(loop.decode(0, steps[-1].foreseen))[: plan.num_frames])
 
 
 class _Step(NamedTuple):
@@ -213,18 +213,18 @@ class _Loop:
     def __init__(
         self,
         networks: Networks,
-        material: Material,
+        conditions: Conditions,
         plan: segments.SegmentPlan,
-        sampler: Sampler,
-        encodings: Encodings,
+        sampler: SamplerSettings,
+        encodings: EncodingCache,
         on_step: Callable[[int, int], None],
     ) -> None:
-        self.networks, self.material, self.plan, self.sampler = networks, material, plan, sampler
+        self.networks, self.conditions, self.plan, self.sampler = networks, conditions, plan, sampler
         self.encodings, self.on_step = encodings, on_step
         self.guided = sampler.guidance_scale > 1
         self.text = encodings.text(networks, [sampler.prompt, *([config.NEGATIVE_PROMPT] if self.guided else [])])
-        self.reference = _pixels(material.reference_image()[None], networks.device)
-        character = material.fingerprint("reference_image")
+        self.reference = _pixels(conditions.reference_image()[None], networks.device)
+        character = conditions.fingerprint("reference_image")
         self.image = encodings.get(("image", character), lambda: networks.encode_image(self.reference[:, 0]))
         latents = encodings.get(("reference", character), lambda: networks.encode(self.reference))
         self.grid = latents.shape[-2:]
@@ -234,7 +234,7 @@ class _Loop:
         """Yield each segment's noise; all of it is drawn in order, whatever is done already."""
         shape = (LATENT_CHANNELS, (self.plan.segment_length - 1) // mask.TEMPORAL_STRIDE + 2, *self.grid)
         random = torch.Generator("cpu").manual_seed(self.sampler.seed)
-        for _ in self.plan.windows:
+        for _ in self.plan.segments:
             yield torch.randn(shape, generator=random).to(self.networks.device)
 
     def steps(self, number: int, latents: Tensor, tail: np.ndarray | None, known: list[np.ndarray]) -> Iterator[_Step]:
@@ -276,23 +276,23 @@ class _Loop:
 
     def _conditions(self, number: int, tail: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return condition, pose latents and face crops of a segment."""
-        networks, material, device = self.networks, self.material, self.networks.device
-        start, end = self.plan.windows[number]
+        networks, conditions, device = self.networks, self.conditions, self.networks.device
+        start, end = self.plan.segments[number]
         indices = self.plan.indices[start:end]
-        drawings = ("pose", material.fingerprint("pose_video"), indices.tobytes())
+        drawings = ("pose", conditions.fingerprint("pose_video"), indices.tobytes())
         pose = self.encodings.get(
-            drawings, lambda: networks.encode(_pixels(material.frames("pose_video", indices), device))
+            drawings, lambda: networks.encode(_pixels(conditions.frames("pose_video", indices), device))
         )
-        crops = ("face", material.fingerprint("face_video"), indices.tobytes())
-        face = _pixels(self.encodings.get(crops, lambda: _crops(networks, material, indices)).numpy(), device)
+        crops = ("face", conditions.fingerprint("face_video"), indices.tobytes())
+        face = _pixels(self.encodings.get(crops, lambda: _crops(networks, conditions, indices)).numpy(), device)
         given = None if number == 0 else tail
-        picture = _condition(networks, material, self.plan, indices, given, self.reference)
+        picture = _condition(networks, conditions, self.plan, indices, given, self.reference)
         return torch.cat([self.reference_slot, picture], dim=1), pose, face
 
 
 def _condition(
     networks: Networks,
-    material: Material,
+    conditions: Conditions,
     plan: segments.SegmentPlan,
     indices: np.ndarray,
     given: np.ndarray | None,
@@ -304,9 +304,9 @@ def _condition(
     """
     height, width = like.shape[-2:]
     generated = None
-    if material.mode == "replace":
-        picture = _pixels(material.frames("background_video", indices), like.device)
-        generated = material.mask(indices)
+    if conditions.mode == "replace":
+        picture = _pixels(conditions.frames("background_video", indices), like.device)
+        generated = conditions.mask(indices)
     else:
         picture = torch.zeros(3, len(indices), height, width, device=like.device)
     if given is not None:
@@ -327,12 +327,12 @@ def _to_uint8(made: Tensor) -> np.ndarray:
     return ((made.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def _crops(networks: Networks, material: Material, indices: np.ndarray) -> Tensor:
+def _crops(networks: Networks, conditions: Conditions, indices: np.ndarray) -> Tensor:
     """Return face crops of the side that the motion encoder takes, [T, S, S, 3], uint8, on the CPU.
 
     The real model takes them as they are.
     """
-    frames, side = material.frames("face_video", indices), networks.face_size
+    frames, side = conditions.frames("face_video", indices), networks.face_size
     if frames.shape[1] != side:
         from PIL import Image
 

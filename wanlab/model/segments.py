@@ -13,20 +13,20 @@ class SegmentPlan(NamedTuple):
     """How a clip is cut into overlapping segments.
 
     num_frames: of the clip, and of the result. segment_length: frames of each segment, 4n + 1. overlap: frames that a
-    segment takes over from the one before. windows: (start, end) of each segment in the padded clip, end-exclusive.
+    segment takes over from the one before. segments: (start, end) of each segment in the padded clip, end-exclusive.
     indices: [padded length], int; the clip's frame that each padded frame shows.
     """
 
     num_frames: int
     segment_length: int
     overlap: int
-    windows: tuple[tuple[int, int], ...]
+    segments: tuple[tuple[int, int], ...]
     indices: np.ndarray
 
     @property
     def seams(self) -> tuple[int, ...]:
         """Frames of the result at which a new segment begins."""
-        return tuple(start + self.overlap for start, _ in self.windows[1:] if start + self.overlap < self.num_frames)
+        return tuple(start + self.overlap for start, _ in self.segments[1:] if start + self.overlap < self.num_frames)
 
     @property
     def num_wasted(self) -> int:
@@ -36,7 +36,7 @@ class SegmentPlan(NamedTuple):
     def describe(self) -> str:
         """Say the plan in words, with the clip lengths nearby that waste nothing."""
         step = self.segment_length - self.overlap
-        count = len(self.windows)
+        count = len(self.segments)
         text = (
             f"{self.num_frames} frames in {count} segment{'s' * (count > 1)} of {self.segment_length} frames, "
             f"{self.overlap} frame{'s' * (self.overlap > 1)} taken over at each seam"
@@ -75,8 +75,8 @@ def make_plan(num_frames: int, segment_length: int, overlap: int) -> SegmentPlan
         )
     step = segment_length - overlap
     length = padded_length(num_frames, segment_length, overlap)
-    windows = tuple((start, start + segment_length) for start in range(0, length - overlap, step))
-    return SegmentPlan(num_frames, segment_length, overlap, windows, padding_indices(num_frames, length))
+    spans = tuple((start, start + segment_length) for start in range(0, length - overlap, step))
+    return SegmentPlan(num_frames, segment_length, overlap, spans, padding_indices(num_frames, length))
 
 
 def padded_length(num_frames: int, segment_length: int, overlap: int) -> int:

@@ -345,8 +345,8 @@ def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segm
     command = [str(clone.python), *(launcher if count > 1 else []), str(clone.folder / GENERATE), *arguments]
     files.remove(run.path(ORIGINAL))
     steps = settings.num_inference_steps
-    seen = process.Steps(len(plan.windows), steps, count)
-    total = len(plan.windows) * steps
+    seen = process.Steps(len(plan.segments), steps, count)
+    total = len(plan.segments) * steps
     with (
         run.stage("official generation"),
         tqdm(total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="step") as bar,
@@ -356,7 +356,7 @@ def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segm
             if not what and seen.see(done, out_of):
                 run.tell("step", seen.done, total)
                 bar.set_description_str(
-                    f"segment {seen.segment + 1}/{len(plan.windows)} step {seen.step}/{steps}", refresh=False
+                    f"segment {seen.segment + 1}/{len(plan.segments)} step {seen.step}/{steps}", refresh=False
                 )
                 bar.update(seen.done - bar.n)
 

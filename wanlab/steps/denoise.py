@@ -33,7 +33,7 @@ class LoadedNetworks:
         self._key: tuple[Path, str] | None = None
         self._parts: Any = None
 
-    def get(self, checkpoint: Path, device: str | None) -> tuple[Networks, sampling.Encodings]:
+    def get(self, checkpoint: Path, device: str | None) -> tuple[Networks, sampling.EncodingCache]:
         """Return networks and encodings; those of another checkpoint or device are dropped first: memory is short."""
         from wanlab.model import sampling
         from wanlab.model.networks import Networks, default_device
@@ -41,7 +41,7 @@ class LoadedNetworks:
         key = checkpoint, device or default_device()
         if key != self._key:
             self._parts = None
-            self._parts = Networks(*key), sampling.Encodings()
+            self._parts = Networks(*key), sampling.EncodingCache()
             self._key = key
         return self._parts
 
@@ -87,7 +87,7 @@ class Denoiser:
     ) -> None:
         """Generate the segments that are not finished yet and write all of them as one lossless video."""
         folder = files.make_folder(run.path(SEGMENTS))
-        num_segments, done = len(plan.windows), num_finished(folder, plan)
+        num_segments, done = len(plan.segments), num_finished(folder, plan)
         if done:
             print(f"{done} of {num_segments} segments are finished already")
         if done < num_segments:
@@ -128,7 +128,7 @@ def begin(
         with run.stage("generate"), _steps(run, 1, already, num_steps) as on_step:
             begun = sampling.begin(
                 networks,
-                _Material(animate_inputs, settings.mode),
+                ClipConditions(animate_inputs, settings.mode),
                 plan,
                 _sampler(settings),
                 num_steps,
@@ -158,10 +158,10 @@ def _generate(
     velocities = None if done else begun_velocities(folder)
     already = done * settings.num_inference_steps + (0 if velocities is None else len(velocities))
     tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
-    with run.stage("generate"), _steps(run, len(plan.windows), already) as on_step:
+    with run.stage("generate"), _steps(run, len(plan.segments), already) as on_step:
         for segment in sampling.generate_segments(
             networks,
-            _Material(animate_inputs, settings.mode),
+            ClipConditions(animate_inputs, settings.mode),
             plan,
             _sampler(settings),
             num_done=done,
@@ -171,14 +171,14 @@ def _generate(
             encodings=encodings,
         ):
             save_segment(folder, segment.number, segment.frames, segment.tail, animate_inputs.fps)
-            run.keep(f"{segment.number + 1} of {len(plan.windows)} segments")
+            run.keep(f"{segment.number + 1} of {len(plan.segments)} segments")
     if networks.device.type == "cuda":
         import torch
 
         run.manifest["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
 
 
-def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.Encodings]:
+def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.EncodingCache]:
     with run.stage("load"):
         import torch
 
@@ -189,10 +189,10 @@ def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.Enc
     return networks, encodings
 
 
-def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.Sampler:
+def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.SamplerSettings:
     from wanlab.model import sampling
 
-    return sampling.Sampler(
+    return sampling.SamplerSettings(
         settings.prompt, settings.num_inference_steps, settings.guidance_scale, settings.shift, settings.seed
     )
 
@@ -221,13 +221,18 @@ def calls_per_step(settings: config.ResolvedGenerateSettings) -> int:
     return 2 if settings.guidance_scale > 1 else 1
 
 
-class _Material:
-    """The inputs as the segment loop reads them; `mode` may be animate though a background is there."""
+class ClipConditions:
+    """The inputs as the segment loop reads them, a segment at a time; `mode` may be animate though a background is there."""
 
     def __init__(self, animate_inputs: inputs.AnimateInputs, mode: str) -> None:
         self._inputs, self.mode = animate_inputs, mode
-        self.reference_image, self.frames = animate_inputs.reference_image, animate_inputs.frames
-        self.fingerprint = animate_inputs.fingerprint
+        self.reference_image, self.fingerprint = animate_inputs.reference_image, animate_inputs.fingerprint
+        self._videos: dict[str, media.Seeker] = {}  # files stay open from segment to segment
+        if mode == "replace":
+            self.mask = animate_inputs.mask_reader().read
 
-    def mask(self, indices: np.ndarray) -> np.ndarray:
-        return self._inputs.mask()[indices]
+    def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Return the frames `indices` of a video: [n, H, W, 3], 0 to 255, uint8 RGB."""
+        if name not in self._videos:
+            self._videos[name] = media.Seeker(self._inputs.video(name))
+        return self._videos[name].read(indices)

@@ -143,7 +143,7 @@ class Resolved:
     @property
     def num_calls(self) -> int:
         """How often the model is asked in all."""
-        return len(self.plan.windows) * self.settings.num_inference_steps * self.calls_per_step
+        return len(self.plan.segments) * self.settings.num_inference_steps * self.calls_per_step
 
 
 def resolve(settings: config.GenerateSettings, opened: inputs.AnimateInputs | None = None) -> Resolved:

@@ -36,7 +36,7 @@ def saved_frames(folder: Path, number: int) -> Iterator[np.ndarray]:
 
 def num_finished(folder: Path, cut: segments.SegmentPlan) -> int:
     """Return how many segments are finished, from the first on, with all their frames."""
-    for number, (start, end) in enumerate(cut.windows):
+    for number, (start, end) in enumerate(cut.segments):
         new = min(end, cut.num_frames) - start - (cut.overlap if number else 0)
         try:
             np.load(folder / f"{number:03d}.npy", allow_pickle=False)
@@ -44,4 +44,4 @@ def num_finished(folder: Path, cut: segments.SegmentPlan) -> int:
             return number
         if new > 0 and not artefacts.is_whole_video(folder / f"{number:03d}.mkv", new):
             return number
-    return len(cut.windows)
+    return len(cut.segments)

@@ -199,10 +199,10 @@ def pareto(cost: np.ndarray, value: np.ndarray, higher_is_better: bool) -> np.nd
 
 def segment_plan(plan: SegmentPlan) -> Image:
     """Draw the segments over the clip's frames: what is new, what is taken over, and (hatched) what is cut off."""
-    count = len(plan.windows)
+    count = len(plan.segments)
     figure = Figure(figsize=(10, 0.9 + 0.34 * count), dpi=DPI, layout="constrained")
     axis = figure.subplots()
-    for row, (start, end) in enumerate(plan.windows):
+    for row, (start, end) in enumerate(plan.segments):
         new = start + (plan.overlap if row else 0)
         kept = min(max(plan.num_frames, new), end)
         if row:
@@ -225,7 +225,7 @@ def segment_plan(plan: SegmentPlan) -> Image:
         yticks=range(count),
         yticklabels=[f"segment {n + 1}" for n in range(count)],
         xlabel="frame",
-        xlim=(0, plan.windows[-1][1]),
+        xlim=(0, plan.segments[-1][1]),
     )
     axis.invert_yaxis()
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)

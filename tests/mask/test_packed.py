@@ -1,0 +1,59 @@
+"""Masks in files, read whole and a stretch at a time."""
+
+from __future__ import annotations
+
+import zipfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wanlab import files, media
+from wanlab.mask import packed
+
+STRETCHES = (
+    [0, 1, 2, 3, 4],
+    [4, 5, 6, 7, 8],
+    [8, 9, 10, 11, 11],
+    [11, 10, 9, 8, 7],
+    [2, 0, 2],
+)  # on, back and from anew
+
+
+@pytest.fixture
+def masks() -> np.ndarray:
+    return np.random.default_rng(0).random((12, 20, 35)) > 0.5
+
+
+@pytest.fixture
+def file(masks: np.ndarray, tmp_path: Path) -> Path:
+    """Return a mask.npz whose masks after the chain are `masks`, and before it their opposite."""
+    bits = {name: np.packbits(m, axis=-1) for name, m in (("mask", ~masks), ("mask_final", masks))}
+    files.write_arrays(tmp_path / "mask.npz", **bits, shape=np.array(masks.shape))
+    return tmp_path / "mask.npz"
+
+
+def test_a_reader_gives_the_frames_that_are_asked_for(masks: np.ndarray, file: Path) -> None:
+    reader = packed.MaskReader(file)
+    for indices in STRETCHES:
+        found = reader.read(np.array(indices))
+        assert found.dtype == bool
+        np.testing.assert_array_equal(found, masks[indices])
+    np.testing.assert_array_equal(packed.unpack(file, packed.FINAL), masks)
+
+
+def test_a_reader_goes_on_where_it_ended(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, original = [], zipfile.ZipExtFile.read
+    reader = packed.MaskReader(file)
+    reader.read(np.arange(5))
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda self, n: (read.append(n), original(self, n))[1])
+    reader.read(np.arange(4, 9))
+    assert read == [20 * 5] * 4  # frames of 20 rows of 5 bytes; the first one is kept
+
+
+def test_a_reader_takes_a_mask_video(masks: np.ndarray, tmp_path: Path) -> None:
+    blocks = masks.repeat(8, axis=1).repeat(8, axis=2)  # H.264 would wash out single pixels
+    film = np.repeat(blocks[..., None] * np.uint8(255), 3, axis=-1)
+    media.write_video(tmp_path / "mask.mp4", film, Fraction(24))
+    np.testing.assert_array_equal(packed.MaskReader(tmp_path / "mask.mp4").read(np.array([7, 3, 3])), blocks[[7, 3, 3]])
