@@ -124,6 +124,12 @@ def nano_sam2(tiny_sam2: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_sam2
 
 
+CONTENTS = {  # the least that passes for a file of the kind: an empty table of tensors, an empty pickle
+    ".safetensors": (2).to_bytes(8, "little") + b"{}", ".pth": b"\x80\x02N.", ".ckpt": b"\x80\x02N.", ".pt": b"\x80\x02N.",
+    ".onnx": b"x", ".json": b"{}",
+}  # fmt: skip
+
+
 class Wan22(NamedTuple):
     """A clone of Wan2.2 whose scripts only take their arguments and write files, and a checkpoint of empty files."""
 
@@ -162,7 +168,7 @@ def wan22(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wan22:
     ]
     for name in names:
         (checkpoint / name).parent.mkdir(parents=True, exist_ok=True)
-        (checkpoint / name).write_bytes(b"x")
+        (checkpoint / name).write_bytes(CONTENTS[Path(name).suffix])
     weights = {"blocks.0.weight": "diffusion_pytorch_model-00001-of-00001.safetensors"}
     (checkpoint / clone.INDEX).write_text(json.dumps({"weight_map": weights}))
     fill(folder / "canned", 9, 128, 160, Fraction(16))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,28 @@ def test_what_is_missing_is_named(root: Path, missing: str) -> None:
     shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     with pytest.raises(
         FileNotFoundError,
-        match=f"checkpoint half is not whole, {missing.split('/')[0]}/.* is missing; run the download again",
+        match=f"checkpoint half is not complete, {missing.split('/')[0]}/.* is missing; run the download again",
+    ):
+        checkpoints.find("half")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 15318\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("vae/diffusion_pytorch_model.safetensors", lambda content: content[:-1000], "its header promises"),
+        ("vae/diffusion_pytorch_model.safetensors", lambda _: POINTER, "is a Git LFS pointer"),
+        ("text_encoder/config.json", lambda _: b"", "is empty"),
+    ],
+)
+def test_a_damaged_file_is_named_before_it_is_loaded(root: Path, name: str, change: Callable, said: str) -> None:
+    folder = root / "half"
+    shutil.copytree(checkpoints.NANO, folder)
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+    with pytest.raises(
+        FileNotFoundError, match=f"checkpoint half is not complete, {name} {said}|{name} is damaged: {said}"
     ):
         checkpoints.find("half")
 
@@ -96,5 +118,7 @@ def test_the_fingerprint_changes_with_a_setting(root: Path) -> None:
 
 def test_limits_name_the_nearest() -> None:
     nano = checkpoints.find(checkpoints.NANO)
-    assert nano.refuse("segment_frame_length", 17) is None
-    assert nano.refuse("segment_frame_length", 81) == "segment_frame_length must be 5 to 33 with nano, got 81; use 33"
+    assert nano.faults({"segment_frame_length": 17}) == []
+    assert nano.faults({"segment_frame_length": 81}) == [
+        "segment_frame_length must be 5 to 33 with nano, got 81; use 33"
+    ]

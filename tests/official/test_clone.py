@@ -108,7 +108,7 @@ def test_the_commit_is_the_clone_s_own_and_changes_show(wan22: Wan22) -> None:
         (PREPROCESS, "process_checkpoint/det/yolov10m.onnx", {}, "process_checkpoint"),
         (PREPROCESS, "process_checkpoint/sam2/sam2_hiera_large.pt", {"replacing": True}, "process_checkpoint"),
         (PREPROCESS, "process_checkpoint/pose2d/vitpose_h_wholebody.onnx", {}, "process_checkpoint"),
-        (PREPROCESS, "process_checkpoint/FLUX.1-Kontext-dev", {"flux": True}, "flux"),
+        (PREPROCESS, "process_checkpoint/FLUX.1-Kontext-dev/model_index.json", {"flux": True}, "flux"),
         (GENERATE, "diffusion_pytorch_model-00001-of-00001.safetensors", {}, "transformer"),
         (GENERATE, "google/umt5-xxl/tokenizer.json", {}, "text_encoder"),
         (GENERATE, "Wan2.1_VAE.pth", {}, "vae"),
@@ -182,3 +182,26 @@ def test_the_pipeline_checks_both_steps_before_the_first(
     assert main.main(["pipeline", *words]) == 2
     assert "lacks Wan2.1_VAE.pth" in capsys.readouterr().err
     assert not outputs.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            clone_module.INDEX,
+            b"{}",
+            "is damaged: it must be a JSON object whose weight_map names a file beside it for each tensor",
+        ),
+        (clone_module.INDEX, b'{"weight_map": {"a"', "is damaged"),
+        (clone_module.INDEX, b'{"weight_map": {"a": "other.bin"}}', "lacks other.bin"),
+        (clone_module.INDEX, b'{"weight_map": {"a": "../../other.bin"}}', "is damaged"),
+        (clone_module.VAE, b"", "is empty"),
+        (clone_module.VAE, b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+    ],
+)
+def test_a_damaged_file_of_the_checkpoint_is_named(wan22: Wan22, name: str, content: bytes, said: str) -> None:
+    (wan22.checkpoint / name).write_bytes(content)
+    with pytest.raises(FileNotFoundError, match="checkpoint must be a folder with the official files") as raised:
+        find_checkpoint(wan22.checkpoint, GENERATE, replacing=False)
+    assert said in str(raised.value)
+    assert "hf download" in str(raised.value)

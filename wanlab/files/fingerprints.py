@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wanlab import config
+from wanlab.files import weights
 from wanlab.files.whole import sha256, write_json
 
 KEPT = ".hashes"  # folder of the outputs: what was found of large files; it holds no path
@@ -108,13 +109,8 @@ def _pieces(path: Path) -> Iterator[_Piece]:
 
 
 def _of_safetensors(path: Path) -> list[_Piece]:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > 2**27:  # the format's own limit is 100 MB
-            raise ValueError
-        header = json.loads(file.read(length))
-    begin = 8 + length
-    offsets = [facts["data_offsets"] for name, facts in header.items() if name != "__metadata__"]
+    offsets = [facts["data_offsets"] for name, facts in weights.header(path).items() if name != "__metadata__"]
+    begin = weights.start_of_tensors(path)
     return [_Piece(0, begin, whole=True), *(_Piece(begin + start, begin + end) for start, end in sorted(offsets))]
 
 

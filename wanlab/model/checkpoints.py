@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from wanlab import config
 from wanlab.config import CHECKPOINT_FOLDERS
-from wanlab.files import fingerprints
+from wanlab.files import fingerprints, weights
 
 NANO = config.ASSETS / "nano"
 SETTINGS = "wanlab.json"  # beside the weights
@@ -127,9 +128,9 @@ def _read(folder: Path) -> Checkpoint:
             f"checkpoint {shown} must be a folder in Diffusers layout, it has no {INDEX}; get one: {DOWNLOAD}"
         )
     for component, has_weights in COMPONENTS.items():
-        for missing in _missing(folder / component, has_weights):
+        for fault in _faults(folder / component, has_weights):
             raise FileNotFoundError(
-                f"checkpoint {shown} is not whole, {component}/{missing} is missing; run the download again, it goes on: {DOWNLOAD}"
+                f"checkpoint {shown} is not complete, {component}/{fault}; run the download again, it goes on: {DOWNLOAD}"
             )
     own = folder / SETTINGS
     facts = json.loads((own if own.is_file() else SETTINGS_14B).read_text(encoding="utf-8"))
@@ -137,21 +138,23 @@ def _read(folder: Path) -> Checkpoint:
     return Checkpoint(folder, name, facts["recommended"], {key: tuple(value) for key, value in facts["limits"].items()})
 
 
-def _missing(folder: Path, has_weights: bool) -> Iterator[str]:
-    """Yield the files that a component lacks."""
+def _faults(folder: Path, has_weights: bool) -> Iterator[str]:
+    """Yield what is wrong with a component: a file of it and how its sentence ends."""
     if not folder.is_dir():
-        yield ""
-    elif has_weights:
-        if not (folder / "config.json").is_file():
-            yield "config.json"
-        shards = {
-            shard
-            for index in folder.glob("*.safetensors.index.json")
-            for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        }
-        yield from (shard for shard in sorted(shards) if not (folder / shard).is_file())
-        if not shards and not any(folder.glob("*.safetensors")):
-            yield "*.safetensors"
+        yield " is missing"
+        return
+    names = {path.name for path in folder.iterdir() if path.suffix in SUFFIXES}
+    for index in folder.glob("*.safetensors.index.json") if has_weights else ():
+        with contextlib.suppress(ValueError):  # its own fault is named below
+            names.update(weights.shards(index))
+    if has_weights:
+        names.add("config.json")
+        if not any(name.endswith(".safetensors") for name in names):
+            yield "*.safetensors is missing"
+    for name in sorted(names):
+        fault = weights.fault(folder / name)
+        if fault:
+            yield f"{name} {fault}"
 
 
 def _has_gpu() -> bool:

@@ -6,6 +6,7 @@ Nothing is installed or downloaded here: what is missing is answered with the co
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wanlab import config, runs
-from wanlab.files import fingerprints
+from wanlab.files import fingerprints, weights
 from wanlab.model import attention, checkpoints
 from wanlab.official.process import FOREIGN
 
@@ -196,14 +197,19 @@ def find_checkpoint(path: Path | None, script: str, *, replacing: bool, flux: bo
     """
     given = path or CHECKPOINT
     folder = config.absolute(given)
-    missing = list(_missing(folder, script, replacing, flux, lora))
-    if missing:
+    faults = {
+        name: fault for name in _names(folder, script, replacing, flux, lora) if (fault := weights.fault(folder / name))
+    }
+    if faults:
+        missing = [name for name, fault in faults.items() if fault == "is missing"]
+        damaged = [f"{name} {fault}" for name, fault in faults.items() if fault != "is missing"]
         named = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
-        only = _part_of(missing) if folder.is_dir() else "process_checkpoint" if script == PREPROCESS else None
+        said = "; ".join([*([f"lacks {named}"] if missing else []), *damaged[:3]])
+        only = _part_of(list(faults)) if folder.is_dir() else "process_checkpoint" if script == PREPROCESS else None
         commands = "\n".join(shlex.join(download(source, only, given)) for source in SOURCES)
         raise FileNotFoundError(
             f"checkpoint must be a folder with the official files, {config.typed(folder)} "
-            f"{'lacks ' + named if folder.is_dir() else 'does not exist'}; get them from Hugging Face or from ModelScope "
+            f"{said if folder.is_dir() else 'does not exist'}; get them from Hugging Face or from ModelScope "
             f"(wanlab models download runs either):\n{commands}"
         )
     return folder
@@ -305,31 +311,24 @@ def _texts(source: str) -> set[str]:
     }
 
 
-def _missing(folder: Path, script: str, replacing: bool, flux: bool, lora: bool) -> Iterator[str]:
-    """Yield the files that a script will look for in the checkpoint and not find."""
+def _names(folder: Path, script: str, replacing: bool, flux: bool, lora: bool) -> Iterator[str]:
+    """Yield the files of the checkpoint that a script will look for."""
     if script == PREPROCESS:
-        names = ["det/yolov10m.onnx", *(["sam2/sam2_hiera_large.pt"] if replacing else [])]
-        yield from (
-            f"process_checkpoint/{name}" for name in names if not (folder / "process_checkpoint" / name).is_file()
-        )
+        yield "process_checkpoint/det/yolov10m.onnx"
+        if replacing:
+            yield "process_checkpoint/sam2/sam2_hiera_large.pt"
         pose = "process_checkpoint/pose2d/vitpose_h_wholebody.onnx"  # a file, or a folder with its weights beside
-        if not (folder / pose).is_file() and not (folder / pose / "end2end.onnx").is_file():
-            yield pose
-        if flux and not (folder / "process_checkpoint/FLUX.1-Kontext-dev/model_index.json").is_file():
-            yield "process_checkpoint/FLUX.1-Kontext-dev"
+        yield f"{pose}/end2end.onnx" if (folder / pose).is_dir() else pose
+        if flux:
+            yield "process_checkpoint/FLUX.1-Kontext-dev/model_index.json"
         return
-    names = ["config.json", TEXT_ENCODER, IMAGE_ENCODER, VAE, *([LORA] if lora else [])]
-    yield from (name for name in names if not (folder / name).is_file())
+    yield from ("config.json", TEXT_ENCODER, IMAGE_ENCODER, VAE, *([LORA] if lora else []))
     for name in (TOKENIZER, ITS_TOKENIZER):
-        if not any(
-            (folder / name / file).is_file() for file in ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model")
-        ):
-            yield f"{name}/tokenizer.json"
-    if not (folder / INDEX).is_file():
-        yield INDEX
-        return
-    shards = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
-    yield from (shard for shard in sorted(set(shards)) if not (folder / shard).is_file())
+        files = [f"{name}/{file}" for file in ("tokenizer.json", "spiece.model", "sentencepiece.bpe.model")]
+        yield next((file for file in files if (folder / file).is_file()), files[0])
+    yield INDEX
+    with contextlib.suppress(OSError, ValueError):  # its own fault is named by itself
+        yield from weights.shards(folder / INDEX)
 
 
 def _part_of(missing: Sequence[str]) -> str | None:
@@ -337,7 +336,7 @@ def _part_of(missing: Sequence[str]) -> str | None:
     parts = {
         "flux"
         if "FLUX" in name
-        else next(part for part, patterns in PARTS.items() if any(fnmatch(name, p) for p in patterns))
+        else next((part for part, patterns in PARTS.items() if any(fnmatch(name, p) for p in patterns)), "")
         for name in missing
     }
-    return parts.pop() if len(parts) == 1 else None
+    return parts.pop() or None if len(parts) == 1 else None

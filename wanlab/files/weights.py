@@ -1,0 +1,137 @@
+"""Whether files of weights are whole, seen from their headers and sizes: nothing large is read and nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+HEADER_LIMIT = 100_000_000  # bytes, that of the safetensors format itself
+ITEM_BITS = {
+    "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16,
+    "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64,
+}  # fmt: skip
+ZIPPED = (".pth", ".pt", ".ckpt", ".bin")  # torch.save's
+LOCATION = re.compile(
+    rb"\x0a\x08location\x12([\x01-\x7f])"
+)  # of a tensor outside an ONNX file: a key, the value's length
+
+
+def fault(path: Path) -> str | None:
+    """Return what is wrong with a file as far as its header and size tell, as the end of a sentence; None if nothing is.
+
+    Args:
+        path: `.safetensors`, PyTorch's `.pth .pt .ckpt .bin`, `.onnx` with its external data, `.json`; of others
+            only that they are there, hold something and are no pointer.
+    """
+    if not path.is_file():
+        return "is missing"
+    size = path.stat().st_size
+    if not size:
+        return "is empty (0 bytes)"
+    with path.open("rb") as file:
+        start = file.read(1024)
+    if start.startswith(LFS_POINTER):
+        return f"is a Git LFS pointer of {size} bytes, not the file itself: git lfs pull brings it"
+    try:
+        if path.suffix == ".safetensors":
+            end = end_of_tensors(path)
+            return None if size == end else f"is damaged: its header promises {end:,} bytes, it has {size:,}"
+        if path.suffix in ZIPPED:
+            return _fault_of_pytorch(path, start)
+        if path.suffix == ".onnx":
+            return next(_missing_data(path), None)
+        if path.name.endswith(".index.json"):
+            shards(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return f"is damaged: {error}"
+    return None
+
+
+def shards(index: Path) -> list[str]:
+    """Return the names of the files that an index of shards (`….safetensors.index.json`) lists.
+
+    Raises:
+        ValueError: if it is no such index.
+    """
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        found = sorted(set(names))
+        if found and all(Path(name).name == name for name in found):
+            return found
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise ValueError("it must be a JSON object whose weight_map names a file beside it for each tensor")
+
+
+def header(path: Path) -> dict[str, Any]:
+    """Return what a `.safetensors` file says of its tensors: by name its `dtype`, `shape` and `data_offsets`.
+
+    Raises:
+        ValueError: if it has no such header.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(HEADER_LIMIT, path.stat().st_size - 8):
+            raise ValueError(f"its header must have 2 to {HEADER_LIMIT} bytes and lie in the file, got {length}")
+        found = json.loads(file.read(length))
+    if not isinstance(found, dict):
+        raise ValueError("its header must be a JSON object")
+    return found
+
+
+def end_of_tensors(path: Path) -> int:
+    """Return how many bytes a `.safetensors` file must have by its header.
+
+    Raises:
+        ValueError, KeyError, TypeError: if the header contradicts itself.
+    """
+    end = 0
+    for name, facts in header(path).items():
+        if name == "__metadata__":
+            continue
+        start, stop = facts["data_offsets"]
+        bits = math.prod(facts["shape"]) * ITEM_BITS.get(facts["dtype"], 0)
+        if bits and (stop - start) * 8 != bits:
+            raise ValueError(f"{name} must have {bits // 8} bytes, got {stop - start}")
+        end = max(end, stop)
+    return start_of_tensors(path) + end
+
+
+def start_of_tensors(path: Path) -> int:
+    """Return how many bytes a `.safetensors` file has before its tensors: eight that say its header's length, and that."""
+    with path.open("rb") as file:
+        return 8 + int.from_bytes(file.read(8), "little")
+
+
+def _fault_of_pytorch(path: Path, start: bytes) -> str | None:
+    """Return what is wrong with what torch.save wrote: a zip file, or a pickle of before PyTorch 1.6."""
+    if start.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile:
+            return f"is cut off: its table of contents, which stands at the end, is missing in its {path.stat().st_size:,} bytes"
+        return (
+            None if any(name.endswith("data.pkl") for name in names) else "is no PyTorch checkpoint: it has no data.pkl"
+        )
+    return None if start.startswith(b"\x80") else "is no PyTorch checkpoint"
+
+
+def _missing_data(path: Path) -> Iterator[str]:
+    """Yield what is wrong with the files that hold an ONNX model's tensors beside it."""
+    content = path.read_bytes()  # at most 2 GiB by the format; of a model with external data some MB
+    for found in LOCATION.finditer(content):
+        name = content[found.end() : found.end() + found[1][0]].decode("utf-8", "replace")
+        beside = path.parent / name
+        if not beside.is_file():
+            yield f"lacks its weights: {name} is missing beside it"
+        elif not beside.stat().st_size:
+            yield f"lacks its weights: {name} beside it is empty (0 bytes)"
