@@ -17,8 +17,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from wanlab import comfyui, config, media
 from wanlab.cli import flags, main
-from wanlab.comfyui import graph as graph_module
 from wanlab.comfyui import report
+from wanlab.comfyui.graph import read_graph
 from wanlab.mask import prompts
 from wanlab.media import resize
 
@@ -182,7 +182,7 @@ def api(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a workflow of the graph format as ComfyUI would run it, by our own reader."""
     path = folder / "for_api.json"
     path.write_text(json.dumps(content))
-    graph = graph_module.read(path)
+    graph = read_graph(path)
     return {
         name: {"class_type": node.kind, "inputs": {**node.values, **{key: list(link) for key, link in node.links.items()}}, "_meta": {"title": node.title}}
         for name, node in graph.nodes.items()
@@ -272,7 +272,7 @@ def test_values_that_the_prompt_format_wraps_and_links_to_other_nodes_are_told_a
         "1": {"class_type": "X", "inputs": {"a": {"__value__": ["1", 0]}, "b": ["1", 0], "c": ["9", 0], "d": [1, 2, 3]}}
     }
     (tmp_path / "x.json").write_text(json.dumps(nodes))
-    node = graph_module.read(tmp_path / "x.json").nodes["1"]
+    node = read_graph(tmp_path / "x.json").nodes["1"]
     assert node.values == {"a": ["1", 0], "c": ["9", 0], "d": [1, 2, 3]}
     assert node.links == {"b": ("1", 0)}
 
@@ -686,7 +686,7 @@ def test_a_click_lands_where_it_was_made(
     found = read(flow, tmp_path)
     comfyui.write(found, tmp_path / "out.yaml", tmp_path / "flow.json")
     clip = resize.resize_by_area(frame, 400 * 304)
-    read_back = prompts.read(tmp_path / "out_points.json", 3, *clip.shape[:2])
+    read_back = prompts.read_prompts(tmp_path / "out_points.json", 3, *clip.shape[:2])
     x, y = shown(clip)
     assert len(read_back.clicks) == 1
     factor = 640 / size[0]  # a click is a whole pixel of the smaller frame

@@ -10,8 +10,7 @@ import pytest
 
 from wanlab import config, media
 from wanlab.mask import grabcut, keypoint_prompts, silhouette
-from wanlab.mask.prompts import Box, Click, Prompts
-from wanlab.mask.prompts import read as read_prompts
+from wanlab.mask.prompts import Box, Click, Prompts, read_prompts
 from wanlab.media import resize
 from wanlab.pose import detection
 

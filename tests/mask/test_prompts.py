@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wanlab.mask.prompts import Box, Click, Prompts
-from wanlab.mask.prompts import read as read_prompts
-from wanlab.mask.prompts import write as write_prompts
+from wanlab.mask.prompts import Box, Click, Prompts, read_prompts, write_prompts
 
 CLIP = {"num_frames": 20, "height": 480, "width": 832}
 

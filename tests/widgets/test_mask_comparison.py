@@ -18,7 +18,7 @@ from wanlab import config, inputs, mask, media, viz
 from wanlab.inputs import edits
 from wanlab.mask import metrics
 from wanlab.steps import inspect, preprocess
-from wanlab.widgets.mask_comparison import MaskComparison, Packed, mask_comparison
+from wanlab.widgets.mask_comparison import MaskComparison, mask_comparison
 
 HEIGHT, WIDTH, FRAMES = 50, 70, 12  # no multiple of 8: bits are padded
 CHAINS = ("outline", "grow:3", "snap:16", "auto-keypoint")
@@ -76,16 +76,6 @@ def unpacked(message: tuple[dict[str, Any], list[bytes]]) -> np.ndarray:
     frames = [zlib.decompress(joined[a:b]) for a, b in itertools.pairwise(ends)]
     packed = np.frombuffer(b"".join(frames), np.uint8).reshape(len(frames), HEIGHT, -1)
     return np.unpackbits(packed, axis=-1, count=WIDTH).astype(bool)
-
-
-def test_packed_masks_are_the_masks() -> None:
-    masks = np.random.default_rng(0).random((5, 9, 13)) > 0.5
-    packed = Packed(9, 13)
-    packed.add(np.packbits(masks[:2], axis=-1))
-    packed.add(np.packbits(masks[2:], axis=-1))
-    np.testing.assert_array_equal(packed[:], masks)
-    np.testing.assert_array_equal(packed[1:4], masks[1:4])
-    assert packed[2:2].shape == (0, 9, 13)
 
 
 def test_masks_and_leaks_travel_bit_for_bit(seen: inspect.Inspection, told: Told) -> None:

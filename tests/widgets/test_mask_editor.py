@@ -16,8 +16,7 @@ from IPython.display import Image
 from wanlab import config, inputs, media
 from wanlab.inputs import edits
 from wanlab.mask import strokes
-from wanlab.mask.prompts import Box, Click, Prompts
-from wanlab.mask.prompts import parse as parse_prompts
+from wanlab.mask.prompts import Box, Click, Prompts, parse_prompts
 from wanlab.steps import inspect
 from wanlab.widgets import live_masks
 from wanlab.widgets.mask_editor import MaskEditor, mask_editor

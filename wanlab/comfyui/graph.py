@@ -184,7 +184,7 @@ class Graph(NamedTuple):
         return found
 
 
-def read(path: Path) -> Graph:
+def read_graph(path: Path) -> Graph:
     """Read the workflow in a file: JSON, the text chunks of a PNG, or the tags of a film's container.
 
     Where a file holds both formats, the prompt is taken: it is what ran.

@@ -12,8 +12,7 @@ import numpy as np
 
 from wanlab import media
 from wanlab.comfyui.graph import Graph, Node
-from wanlab.mask.prompts import Prompts
-from wanlab.mask.prompts import parse as parse_prompts
+from wanlab.mask.prompts import Prompts, parse_prompts
 from wanlab.media import resize
 
 OUTPUTS = ("coordinates", "neg_coordinates", "bboxes")  # PointsEditor's first three outputs, by the widget they give

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wanlab import config, files, media
-from wanlab.comfyui import graph as graph_module
-from wanlab.comfyui.graph import Graph, Link, Node
+from wanlab.comfyui.graph import Graph, Link, Node, read_graph
 from wanlab.comfyui.nodes import (
     CORE_SHIFT,
     EMBEDS,
@@ -57,7 +56,7 @@ def read(
         FileNotFoundError: if a file that was named here does not exist.
         config.SettingsError: no workflow, a damaged one, or one without Wan-Animate.
     """
-    graph = graph_module.read(workflow)
+    graph = read_graph(workflow)
     comfyui_dir = comfyui_dir and comfyui_dir.expanduser().resolve()
     folders = [workflow.resolve().parent, *([comfyui_dir / "input", comfyui_dir] if comfyui_dir else [])]
     if comfyui_dir is not None and not comfyui_dir.is_dir():
@@ -130,7 +129,7 @@ def write(
     try:
         if found.prompts is not None:
             with clicked.writing() as part:
-                prompts.write(part, found.prompts, *found.canvas)
+                prompts.write_prompts(part, found.prompts, *found.canvas)
         with params.writing() as part:
             files.write_text(part, "\n".join(lines) + "\n")
     except OSError as error:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wanlab import config, files, runs
-from wanlab.inputs import edits
-from wanlab.inputs import folder as folder_module
+from wanlab.inputs import edits, folder
 from wanlab.inputs.folder import FACTS, AnimateInputs
 
 ORIGIN = "origin.json"  # in a run folder, never published, for it holds absolute paths: {"inputs": [folder, …], "edits": file}, nearest inputs first
@@ -188,9 +187,9 @@ def _before(made: AnimateInputs) -> AnimateInputs | None:
         "inputs", []
     )
     for place, run in itertools.zip_longest(places[: len(ids)], ids):
-        for folder in _candidates(made.folder, place, run):
+        for candidate in _candidates(made.folder, place, run):
             try:
-                found = folder_module.read(folder)
+                found = folder.read(candidate)
             except (OSError, ValueError):
                 continue
             if found.facts.get("run") == run and size(found) == size(made):

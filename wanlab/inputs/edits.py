@@ -131,7 +131,7 @@ def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, w
         mask.parse_chain(value["mask_chain"])
     clicked = NO_POINTS
     if value["points"] is not None:
-        clicked = prompts.parse(value["points"], name, num_frames, height, width, unfinished=True)
+        clicked = prompts.parse_prompts(value["points"], name, num_frames, height, width, unfinished=True)
     return Edits(
         _stretch(value["stretch"], num_frames, name),
         clicked,
@@ -228,7 +228,7 @@ def as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
     """Return decisions as the file holds them, for a working clip of `height` x `width` pixels."""
     return {
         "stretch": None if decided.stretch is None else list(decided.stretch),
-        "points": prompts.content(decided.points, height, width) if any(decided.points) else None,
+        "points": prompts.prompts_content(decided.points, height, width) if any(decided.points) else None,
         "strokes": [as_json(stroke) for stroke in decided.strokes],
         "pose": corrections.to_json(decided.pose),
         "mask_chain": decided.mask_chain,

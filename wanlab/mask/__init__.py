@@ -4,7 +4,6 @@ from wanlab.mask.chain import (
     DEFAULT_CHAIN,
     UPSTREAM_CHAIN,
     VERBS,
-    Masks,
     apply_chain,
     apply_chain_between,
     blank_out,
@@ -21,4 +20,4 @@ from wanlab.mask.chain import (
     upstream_chain,
 )
 from wanlab.mask.lattice import TEMPORAL_STRIDE, known_pixels, pack_mask, snap
-from wanlab.mask.packed import read_mask
+from wanlab.mask.packed import Masks, PackedMasks, read_mask

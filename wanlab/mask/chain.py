@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from wanlab.mask.lattice import TEMPORAL_STRIDE, snap
+from wanlab.mask.packed import Masks
 from wanlab.pose.wholebody import SEEN
 
 DEFAULT_CHAIN = "grow:10,blockify:32"  # ComfyUI's
@@ -189,14 +190,6 @@ def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> N
         raise ValueError(
             f"{rule}, got white on {mask.mean():.0%} of the picture but on {on_person.mean():.0%} of the person; invert it"
         )
-
-
-class Masks(Protocol):
-    """A mask of which stretches are taken: an array, or one that is kept packed."""
-
-    def __getitem__(self, frames: slice, /) -> np.ndarray:
-        """Return [n, H, W], bool."""
-        ...
 
 
 class _Verb(NamedTuple):

@@ -1,10 +1,16 @@
-"""Masks in files: packed bits in mask.npz, white on black in videos."""
+"""Masks kept small: packed bits in mask.npz and in memory, white on black in videos."""
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import zipfile
 from pathlib import Path
 from typing import IO
+=======
+import zlib
+from pathlib import Path
+from typing import Protocol
+>>>>>>> b27fc6e (PackedMasks and Masks once; functions about prompts have names that need no alias, module aliases left from the move are gone)
 
 import numpy as np
 
@@ -60,12 +66,67 @@ class MaskReader:
                 return np.frombuffer(bits, np.uint8).reshape(height, row)
 
 
+class Masks(Protocol):
+    """Masks by frame: an array [T, H, W], bool, or what holds them smaller."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """T, H and W."""
+        ...
+
+    def __getitem__(self, frames: int | slice, /) -> np.ndarray:
+        """Return the mask of a frame, [H, W], or of a stretch, [n, H, W], bool."""
+        ...
+
+
+class PackedMasks:
+    """Masks as deflated bits, 3 kB a frame of 1280x720; a frame or a stretch comes unpacked.
+
+    Attributes:
+        height, width: of a frame in pixels.
+        frames: the bits of each, deflated.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        """Begin without frames."""
+        self.height, self.width = height, width
+        self.frames: list[bytes] = []
+
+    @classmethod
+    def of(cls, masks: np.ndarray) -> PackedMasks:
+        """Return masks, [T, H, W], bool, packed."""
+        packed = cls(*masks.shape[1:])
+        packed.add(np.packbits(masks, axis=-1))
+        return packed
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """T, H and W."""
+        return len(self.frames), self.height, self.width
+
+    def add(self, bits: np.ndarray) -> None:
+        """Take the next frames: [n, H, ceil(W / 8)], uint8, as np.packbits makes them."""
+        self.frames += [zlib.compress(frame.tobytes(), 1) for frame in bits]  # 1: the quickest
+
+    def __getitem__(self, frames: int | slice) -> np.ndarray:
+        """Return the mask of a frame, [H, W], or of a stretch, [n, H, W], bool."""
+        if not isinstance(frames, slice):
+            return self[frames : frames + 1 or None][0]
+        joined = b"".join(map(zlib.decompress, self.frames[frames]))
+        bits = np.frombuffer(joined, np.uint8).reshape(-1, self.height, -(-self.width // 8))
+        return np.unpackbits(bits, axis=-1, count=self.width).astype(bool)
+
+
 def read_mask(path: Path) -> np.ndarray:
     """Return a mask video as [T, H, W], bool, True from 128 on: H.264 leaves soft values."""
     return np.stack([frame[..., 0] >= 128 for frame in media.open_clip(path)])
 
 
 def unpack(path: Path, name: str) -> np.ndarray:
+<<<<<<< HEAD
     """Return the masks `name` of mask.npz, [T, H, W], bool."""
+=======
+    """Return the masks `mask` or `mask_final` of a mask.npz: [T, H, W], bool."""
+>>>>>>> b27fc6e (PackedMasks and Masks once; functions about prompts have names that need no alias, module aliases left from the move are gone)
     with np.load(path, allow_pickle=False) as packed:
         return np.unpackbits(packed[name], axis=-1)[..., : int(packed["shape"][2])].astype(bool)

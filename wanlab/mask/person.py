@@ -20,8 +20,7 @@ from wanlab import config, files, media
 from wanlab.files import arrays, locks
 from wanlab.mask import grabcut, keypoint_prompts, sam2_weights, silhouette
 from wanlab.mask.packed import read_mask
-from wanlab.mask.prompts import Prompts
-from wanlab.mask.prompts import read as read_prompts
+from wanlab.mask.prompts import Prompts, read_prompts
 
 if TYPE_CHECKING:
     from wanlab.mask import sam2_video

@@ -52,7 +52,7 @@ class Prompts(NamedTuple):
         return f"{counted} on {frames} frame{'s' if frames != 1 else ''}" if counted else "no point"
 
 
-def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool = False) -> Prompts:
+def read_prompts(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool = False) -> Prompts:
     """Read a points file for a working clip.
 
     Args:
@@ -69,11 +69,11 @@ def read(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool
 
     Source: KJNodes' PointsEditor, whose points all mean the first frame, and Kijai's Sam2Segmentation.
     """
-    content = loads(path.read_text(encoding="utf-8"), path.name)
-    return parse(content, path.name, num_frames, height, width, as_kijai=as_kijai)
+    content = load_prompts(path.read_text(encoding="utf-8"), path.name)
+    return parse_prompts(content, path.name, num_frames, height, width, as_kijai=as_kijai)
 
 
-def parse(
+def parse_prompts(
     content: Any,
     name: str,
     num_frames: int,
@@ -87,11 +87,11 @@ def parse(
 
     Args:
         content, name: the JSON value, and what messages call it.
-        num_frames, height, width, as_kijai: as in `read`.
+        num_frames, height, width, as_kijai: as in `read_prompts`.
         unfinished: take what someone is still clicking at: no point at all, an object without a positive one.
 
     Raises:
-        ValueError: as `read`.
+        ValueError: as `read_prompts`.
     """
     if isinstance(content, list):
         content = {"positive": content}
@@ -139,17 +139,17 @@ def check_finished(prompts: Prompts, name: str) -> None:
         raise ValueError(f"{name} must have a positive point or a box for object {lost}, got negative points only")
 
 
-def write(path: Path, prompts: Prompts, height: int, width: int) -> None:
-    """Write prompts as a points file that `read` and PointsEditor understand, whole or not at all.
+def write_prompts(path: Path, prompts: Prompts, height: int, width: int) -> None:
+    """Write prompts as a points file that `read_prompts` and PointsEditor understand, whole or not at all.
 
     Args:
         path: the JSON file.
-        prompts, height, width: as `content`.
+        prompts, height, width: as `prompts_content`.
     """
-    files.write_json(path, content(prompts, height, width))
+    files.write_json(path, prompts_content(prompts, height, width))
 
 
-def content(prompts: Prompts, height: int, width: int) -> dict[str, Any]:
+def prompts_content(prompts: Prompts, height: int, width: int) -> dict[str, Any]:
     """Return prompts as what a points file holds.
 
     Args:
@@ -174,7 +174,7 @@ def _are_shares(places: list[Any]) -> bool:
     return all(value <= 1 for value in found if isinstance(value, int | float))
 
 
-def loads(text: str, name: str) -> Any:
+def load_prompts(text: str, name: str) -> Any:
     """Return the JSON value of a points file's text; `name` is what messages call it.
 
     Raises:
@@ -191,7 +191,7 @@ def loads(text: str, name: str) -> Any:
 def _part(content: dict[str, Any], key: str, default: Any, name: str) -> Any:
     """Return a widget's value, which PointsEditor keeps as JSON text."""
     value = content.get(key, default)
-    value = loads(value, name) if isinstance(value, str) and value.strip() else value or default
+    value = load_prompts(value, name) if isinstance(value, str) and value.strip() else value or default
     if not isinstance(value, type(default)):
         raise ValueError(f"{name} must hold a {type(default).__name__} as {key}, got {value!r}; use {FORM}")
     return value

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from wanlab.mask.packed import Masks
 from wanlab.mask.prompts import Box, Click, Prompts, check_finished
 
 
@@ -48,19 +49,6 @@ class Decisions(Protocol):
     @property
     def strokes(self) -> tuple[Stroke, ...]:
         """Brush strokes, in the order in which they were painted."""
-        ...
-
-
-class Masks(Protocol):
-    """Masks by frame: an array [T, H, W], bool, or what holds them smaller."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """T, H and W."""
-        ...
-
-    def __getitem__(self, t: int, /) -> np.ndarray:
-        """Return [H, W], bool."""
         ...
 
 

@@ -23,9 +23,8 @@ from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
 from wanlab.steps import denoise, inspect
-from wanlab.steps import preview as preview_module
 from wanlab.steps.denoise import PREVIEW, LoadedNetworks
-from wanlab.steps.preview import at_generation
+from wanlab.steps.preview import at_generation, smaller_inputs
 from wanlab.steps.segment_files import SEGMENTS
 
 RESULT_VERSION = 2  # raise it when the same settings come to mean another result
@@ -245,7 +244,7 @@ def restore(run: runs.Run) -> None:
         raise FileNotFoundError(
             f"{run.id} must be whole, but {said}; generate it again with its settings: wanlab generate --inputs {shown} …"
         )
-    animate_inputs = preview_module.inputs_of(run)
+    animate_inputs = smaller_inputs(run)
     given = {**run.given(), "inputs": animate_inputs.folder, "output_path": None}
     run.settings = config.ResolvedGenerateSettings.build(given)
     artefacts.distrust(run, wrong.values())
@@ -265,7 +264,7 @@ def _wrong(run: runs.Run) -> dict[str, artefacts.Fault]:
 
 def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
     """Return the inputs that a run reads: of a preview the smaller ones, once it has made them."""
-    return preview_module.inputs_of(run, _resolved(run).inputs)
+    return smaller_inputs(run, _resolved(run).inputs)
 
 
 def plan(run: runs.Run) -> segments.SegmentPlan:

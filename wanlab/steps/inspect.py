@@ -22,8 +22,7 @@ from wanlab.files import targets
 from wanlab.inputs import copies, decisions, edits, pose_videos
 from wanlab.mask import metrics, sam2_weights, strokes
 from wanlab.mask.person import PersonMasker
-from wanlab.mask.prompts import check_finished
-from wanlab.mask.prompts import read as read_prompts
+from wanlab.mask.prompts import check_finished, read_prompts
 from wanlab.pose import detection, people
 from wanlab.runs import artefacts, manifests
 from wanlab.steps import preprocess

@@ -15,8 +15,9 @@ import numpy as np
 from wanlab import config, inputs, mask, media, official, runs
 from wanlab.files import fingerprints, targets
 from wanlab.inputs import copies, pose_videos
-from wanlab.mask import prompts, sam2_weights
+from wanlab.mask import sam2_weights
 from wanlab.mask.person import PersonMasker, takes_sam2
+from wanlab.mask.prompts import read_prompts
 from wanlab.media import resize
 from wanlab.model import checkpoints
 from wanlab.pose import detection, face, people
@@ -374,7 +375,7 @@ def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int
         if path is None:
             continue
         if path.suffix == ".json":
-            prompts.read(path, len(clip), height, width)
+            read_prompts(path, len(clip), height, width)
             continue
         side = face.CROP_SIZE
         size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}

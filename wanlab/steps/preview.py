@@ -65,7 +65,7 @@ def at_generation(
     return Look(settings.replaced(**lower), height, width, (*left_out, NOT_MEASURED))
 
 
-def inputs_of(run: runs.Run, whole: inputs.AnimateInputs | None = None) -> inputs.AnimateInputs:
+def smaller_inputs(run: runs.Run, whole: inputs.AnimateInputs | None = None) -> inputs.AnimateInputs:
     """Return the inputs that a generation reads: those made smaller for it, else `whole`; None: wherever those are."""
     smaller = run.folder / FOLDER
     if smaller.is_dir():

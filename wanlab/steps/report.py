@@ -108,7 +108,7 @@ def gather(run: runs.Run) -> Story:
         results = compare.finished(entries)
         first = next(iter(results.values()))
         before = _ancestors(first)
-        made = preview.inputs_of(first)
+        made = preview.smaller_inputs(first)
         return Story(run.settings.title, run.folder, chosen, entries, results, before, made)
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from wanlab import media
-from wanlab.mask import sam2_weights
+from wanlab.mask import PackedMasks, sam2_weights
 from wanlab.mask.person import ClickMasks, PersonMasker
 from wanlab.mask.prompts import Prompts
 from wanlab.pose import detection
@@ -52,19 +52,6 @@ class Told:
 SILENT = Told(lambda *_: None, threading.Event())
 
 
-class Packed:
-    """Masks by frame in an eighth of their memory."""
-
-    def __init__(self, masks: np.ndarray) -> None:
-        """Take [T, H, W], bool."""
-        self.shape = masks.shape
-        self._bits = np.packbits(masks, axis=-1)
-
-    def __getitem__(self, t: int) -> np.ndarray:
-        """Return the mask of frame `t`: [H, W], bool."""
-        return np.unpackbits(self._bits[t], axis=-1, count=self.shape[2]).astype(bool)
-
-
 class LiveMasks:
     """Masks from clicks, by what the replay uses too: the weights of SAM2 that the settings choose, else GrabCut.
 
@@ -78,7 +65,7 @@ class LiveMasks:
         self._seen, self._clip, self._frames = seen, clip, frames
         weights, _ = sam2_weights.choose(seen.asked.sam_checkpoint)
         self._masker = PersonMasker(weights, seen.asked.compile_sam, SILENT, keep_probabilities=True)
-        self.before = Packed(inspect.outline_of(seen.parent))
+        self.before = PackedMasks.of(inspect.outline_of(seen.parent))
         self.name = weights.name if weights else "GrabCut"
         self._keypoints: np.ndarray | None = None
         self._clicks: ClickMasks | None = None

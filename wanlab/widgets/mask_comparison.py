@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import traceback
-import zlib
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
@@ -19,7 +18,7 @@ from IPython.display import display
 
 from wanlab import config, mask, media, viz
 from wanlab.inputs import decisions
-from wanlab.mask import metrics
+from wanlab.mask import PackedMasks, metrics
 from wanlab.steps import inspect
 from wanlab.widgets import history, stills
 
@@ -43,25 +42,6 @@ def mask_comparison(seen: inspect.Inspection) -> MaskComparison | None:
     for view in STILL_VIEWS:
         display(viz.mask_views(seen.clip, masks, view, seen.base))
     return None
-
-
-class Packed:
-    """A mask, [T, H, W] bool, as deflated bits (3 kB a frame of 1280x720); a slice of frames comes unpacked."""
-
-    def __init__(self, height: int, width: int) -> None:
-        """Begin without frames."""
-        self.height, self.width = height, width
-        self.frames: list[bytes] = []
-
-    def add(self, packed: np.ndarray) -> None:
-        """Take the next frames: [n, H, ceil(W / 8)], uint8, as np.packbits makes them."""
-        self.frames += [zlib.compress(frame.tobytes(), 1) for frame in packed]  # 1: the quickest
-
-    def __getitem__(self, frames: slice) -> np.ndarray:
-        """Return the frames of a slice: [n, H, W], bool."""
-        found = b"".join(map(zlib.decompress, self.frames[frames]))
-        packed = np.frombuffer(found, np.uint8).reshape(-1, self.height, -(-self.width // 8))
-        return np.unpackbits(packed, axis=-1, count=self.width).astype(bool)
 
 
 class MaskComparison(stills.Stills):
@@ -96,8 +76,8 @@ class MaskComparison(stills.Stills):
         """Show the variants of an inspection over the clip that it looked at."""
         self.seen = seen
         self._numbers = {name: dict(row) for name, row in seen.numbers.items()}
-        self._masks: dict[str, Packed] = {}
-        self._leaks: dict[str, Packed] = {}
+        self._masks: dict[str, PackedMasks] = {}
+        self._leaks: dict[str, PackedMasks] = {}
         self._load = threading.RLock()
         self._cancel = threading.Event()
         self._job: threading.Thread | None = None
@@ -224,7 +204,7 @@ class MaskComparison(stills.Stills):
 
     def _measure(self, name: str) -> str:
         outline, base = self._packed(inspect.OUTLINE), self._packed(self.seen.base)
-        found, rows = Packed(outline.height, outline.width), []
+        found, rows = PackedMasks(outline.height, outline.width), []
         for first in range(0, len(self.frames), CHUNK):
             last = min(first + CHUNK, len(self.frames)) - 1
             masks, row = self._stretch(name, outline, base, first, last)
@@ -236,7 +216,7 @@ class MaskComparison(stills.Stills):
         return f"{name} is worked out in all frames"
 
     def _stretch(
-        self, chain: str, outline: Packed, base: Packed, first: int, last: int
+        self, chain: str, outline: PackedMasks, base: PackedMasks, first: int, last: int
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return a chain's frames `first` to `last`, [n, H, W], bool, and their numbers, [n] each."""
         before = max(first - 1, 0)  # the change is one from the frame before
@@ -252,25 +232,25 @@ class MaskComparison(stills.Stills):
         else:
             outline, base = self._packed(inspect.OUTLINE), self._packed(self.seen.base)
             found, row = self._stretch(name, outline, base, t, t)
-            one = Packed(outline.height, outline.width)
+            one = PackedMasks(outline.height, outline.width)
             one.add(np.packbits(metrics.leak(found) if what == "leak" else found, axis=-1))
             buffers, more = one.frames, {"first": t, "numbers": {kind: float(v[0]) for kind, v in row.items()}}
         self.tell("masks", what=what, name=name, sizes=[*map(len, buffers)], buffers=[b"".join(buffers)], **more)
 
-    def _packed(self, name: str) -> Packed:
+    def _packed(self, name: str) -> PackedMasks:
         """Return a variant, unpacked from the run's folder when it is first needed."""
         with self._load:
             if name not in self._masks:
-                self._masks[name] = Packed(self.seen.made.height, self.seen.made.width)
+                self._masks[name] = PackedMasks(self.seen.made.height, self.seen.made.width)
                 self._masks[name].add(self.seen.packed(name))
             return self._masks[name]
 
-    def _leak(self, name: str) -> Packed:
+    def _leak(self, name: str) -> PackedMasks:
         """Return what leaks of a variant, worked out when it is first needed."""
         with self._load:
             if name not in self._leaks:
                 masks = self._packed(name)
-                self._leaks[name] = Packed(masks.height, masks.width)
+                self._leaks[name] = PackedMasks(masks.height, masks.width)
                 for first in range(0, len(masks.frames), CHUNK):
                     leaking = metrics.leak(masks[first : first + CHUNK])
                     self._leaks[name].add(np.packbits(leaking, axis=-1))

@@ -21,14 +21,12 @@ from IPython.display import Image
 
 from wanlab import config, media, viz
 from wanlab.inputs import edits
-from wanlab.mask import prompts as prompts_module
-from wanlab.mask.prompts import Box, Click, Prompts, check_finished
-from wanlab.mask.prompts import loads as loads_prompts
-from wanlab.mask.prompts import parse as parse_prompts
+from wanlab.mask import PackedMasks
+from wanlab.mask.prompts import Box, Click, Prompts, check_finished, load_prompts, parse_prompts, prompts_content
 from wanlab.mask.strokes import Stroke, around, paint, to_find
 from wanlab.steps import inspect
 from wanlab.widgets import history, stills
-from wanlab.widgets.live_masks import LiveMasks, Packed, StoppedError, Told
+from wanlab.widgets.live_masks import LiveMasks, StoppedError, Told
 
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
 HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
@@ -74,7 +72,7 @@ class MaskEditor(stills.Stills):
         self.masks = LiveMasks(seen, clip, self.frames)
         self._state = threading.RLock()
         self._live: dict[int, tuple[Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
-        self._followed: Packed | None = None  # masks of the last propagation, from the first frame of its range on
+        self._followed: PackedMasks | None = None  # masks of the last propagation, from the first frame of its range on
         self._followed_by: tuple[range, Prompts] = range(0), Prompts(())
         self._seconds: float | None = None  # of a mask on a frame that was looked at before
         self._stop = threading.Event()
@@ -195,7 +193,7 @@ class MaskEditor(stills.Stills):
         elif op == "stretch":
             stretch = content["stretch"]
         elif op == "import":
-            given = parse_prompts(loads_prompts(content["text"], "the file"), "the file", *self._size)
+            given = parse_prompts(load_prompts(content["text"], "the file"), "the file", *self._size)
             clicks, boxes = list(given.clicks), list(given.boxes)
         elif op == "clear":
             clicks, boxes, strokes = [], [], []
@@ -221,7 +219,7 @@ class MaskEditor(stills.Stills):
     def _exported(self) -> dict[str, Any]:
         """Return the points as a points file holds them."""
         _, height, width = self._size
-        return prompts_module.content(self.decided.points, height, width) if any(self.decided.points) else {}
+        return prompts_content(self.decided.points, height, width) if any(self.decided.points) else {}
 
     @staticmethod
     def _fields(mark: Any) -> dict[str, Any]:
@@ -318,7 +316,7 @@ class MaskEditor(stills.Stills):
         told = Told(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
         with self._telling():
             try:
-                found = Packed(self.masks.follow(frames, prompts, told))
+                found = PackedMasks.of(self.masks.follow(frames, prompts, told))
                 with self._state:
                     self._followed, self._followed_by = found, (frames, prompts)
                 self.stale("mask")
