@@ -141,6 +141,24 @@ def test_a_broken_result_is_an_error(networks: Networks, sample: Path, value: fl
         list(sampling.generate_segments(broken, conditions, plan, sampling.SamplerSettings("", 1, 1.0, 5.0, 1)))
 
 
+def test_the_first_step_that_is_no_number_ends_it(networks: Networks, sample: Path) -> None:
+    calls = []
+
+    class Broken(Networks):
+        def denoise(self, *given: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
+            calls.append(1)
+            return super().denoise(*given, **more) * (float("inf") if len(calls) == 2 else 1)
+
+    conditions, plan = SampleConditions(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
+    with pytest.raises(FloatingPointError, match="after step 2"):
+        list(
+            sampling.generate_segments(
+                Broken(checkpoints.NANO, "cpu"), conditions, plan, sampling.SamplerSettings("", 6, 1.0, 5.0, 1)
+            )
+        )
+    assert len(calls) == 2
+
+
 def test_decode_undoes_encode(networks: Networks, sample: Path) -> None:
     picture = resize.letterbox(media.read_image(sample / "character.png"), 256, 192)
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[:, None].float() / 127.5 - 1

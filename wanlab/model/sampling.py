@@ -255,6 +255,8 @@ class _Loop:
                 conditions = conditions or self._conditions(number, tail)
                 self.on_step(number, step)
                 velocity = self._velocity(latents, *conditions, timestep)
+                if not torch.isfinite(velocity).all():  # before the steps that are left are paid too
+                    raise _broken(number, f"values that are no numbers (NaN) after step {step + 1}")
             foreseen = latents - solver.sigmas[step].to(latents) * velocity
             latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
             yield _Step(latents, velocity, foreseen)
@@ -348,7 +350,11 @@ def _check(made: Tensor, number: int) -> None:
         what = "black frames only"
     else:
         return
-    raise FloatingPointError(
+    raise _broken(number, what)
+
+
+def _broken(number: int, what: str) -> FloatingPointError:
+    return FloatingPointError(
         f"segment {number + 1} must be a picture, got {what}; check the checkpoint (wanlab models), the inputs, and try another attention kernel"
     )
 
