@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import zipfile
-from pathlib import Path
-from typing import IO
-=======
 import zlib
 from pathlib import Path
-from typing import Protocol
->>>>>>> b27fc6e (PackedMasks and Masks once; functions about prompts have names that need no alias, module aliases left from the move are gone)
+from typing import IO, Protocol
 
 import numpy as np
 
@@ -123,10 +118,6 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def unpack(path: Path, name: str) -> np.ndarray:
-<<<<<<< HEAD
     """Return the masks `name` of mask.npz, [T, H, W], bool."""
-=======
-    """Return the masks `mask` or `mask_final` of a mask.npz: [T, H, W], bool."""
->>>>>>> b27fc6e (PackedMasks and Masks once; functions about prompts have names that need no alias, module aliases left from the move are gone)
     with np.load(path, allow_pickle=False) as packed:
         return np.unpackbits(packed[name], axis=-1)[..., : int(packed["shape"][2])].astype(bool)
