@@ -27,6 +27,7 @@ resolution = None  # "width height", e.g. "1280 720": an area; the shape is the 
 start_s = 0.0  # seconds to skip at the start of the video
 max_frames = None  # process at most this many frames; None: all
 fps = None  # frames per second to resample to; None: the video's own
+deinterlace = False  # make whole frames of interlaced video, whose frames are woven of two moments
 pose_video = None  # your own pose drawings; None: drawn from the keypoints
 face_video = None  # your own face crops, 512x512; None: cropped from the driving video
 # replace mode: the mask and the background

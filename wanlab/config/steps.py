@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,8 @@ NEGATIVE_PROMPT = (  # the official one
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
     "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
+
+MAX_AREA = 3840 * 2160  # pixels of a result: nine times what the 14B model is made for
 
 
 def _convenience(default: Any, description: str, **rules: Any) -> Any:
@@ -122,13 +125,20 @@ class PreprocessSettings(_Backed, frozen=True):
         "animate",
         description="animate: the character moves as the person does; replace: takes the person's place in the video",
     )
+    deinterlace: bool = Field(
+        False,
+        description="make whole frames of interlaced video, whose frames are woven of two moments",
+        json_schema_extra={"later": True},
+    )
     resolution: str | None = Field(
         None,
         description='"width height", e.g. "1280 720": an area; the shape is the reference image\'s, in replace the video\'s; None: the checkpoint\'s',
     )
     start_s: float = Field(0.0, ge=0, description="seconds to skip at the start of the video")
     max_frames: int | None = Field(None, ge=1, description="process at most this many frames; None: all")
-    fps: Fraction | None = Field(None, gt=0, description="frames per second to resample to; None: the video's own")
+    fps: Fraction | None = Field(
+        None, gt=0, le=240, description="frames per second to resample to; None: the video's own"
+    )
     pose_video: Path | None = Field(None, description="your own pose drawings; None: drawn from the keypoints")
     face_video: Path | None = Field(
         None, description="your own face crops, 512x512; None: cropped from the driving video"
@@ -169,6 +179,8 @@ class PreprocessSettings(_Backed, frozen=True):
     @field_validator("fps", mode="before")
     @classmethod
     def _fraction(cls, value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"must be a number or a fraction such as 30000/1001, got {value}; use None")
         if isinstance(value, float):  # 29.97 means 2997/100, not the nearest binary fraction
             return Fraction(str(value))
         return value
@@ -181,6 +193,10 @@ class PreprocessSettings(_Backed, frozen=True):
         parts = list(value) if isinstance(value, list | tuple) else str(value).lower().replace("x", " ").split()
         if len(parts) != 2 or not all(str(part).isdigit() and int(part) >= 16 for part in parts):
             raise ValueError(f'must be "width height" in pixels, each at least 16, got {value!r}; use "1280 720"')
+        if int(parts[0]) * int(parts[1]) > MAX_AREA:
+            raise ValueError(
+                f'must be an area of at most 3840x2160 = {MAX_AREA:,} pixels, got {value!r}; use "3840 2160"'
+            )
         return f"{int(parts[0])} {int(parts[1])}"
 
     def _faults_of_wanlab(self) -> list[str]:
@@ -207,7 +223,7 @@ class PreprocessSettings(_Backed, frozen=True):
 
 
 NO_UPSTREAM_ARGUMENT = (
-    "start_s", "max_frames", "preview", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+    "start_s", "max_frames", "deinterlace", "preview", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from wanlab.media.decode import ATTACHED_PICTURE
 from wanlab.media.describe import describe_frames, describe_rate
 from wanlab.media.image import Image, open_image, read_image, write_image
 from wanlab.media.probe import VideoInfo, probe_video
-from wanlab.media.sound import AudioStretch
+from wanlab.media.sound import AudioStretch, describe_sound
 from wanlab.media.video import (
     Clip,
     Frames,

@@ -319,7 +319,8 @@ def _write_clip(run: runs.Run, made: inputs.AnimateInputs) -> tuple[int, int]:
             if settings.mode == "replace":
                 frames = (resize.resize_by_area(frame, area) for frame in frames)
             length = float(len(clip) / made.fps)
-            sound = media.AudioStretch(clip.info.path, 0.0, length) if clip.info.has_audio else None
+            sound = media.AudioStretch(clip.info.path, 0.0, length)
+            run.add_notes(*media.describe_sound(sound))
             inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True, audio=sound)
         else:
             run.add_notes(

@@ -14,6 +14,7 @@ import numpy as np
 
 from wanlab import media
 from wanlab.pose import people
+from wanlab.pose.cuts import mark_shots
 from wanlab.pose.people import run_network
 from wanlab.pose.smooth import bridge_gaps, smooth_keypoints, stretches
 from wanlab.pose.wholebody import FACE, FEET, HANDS, NAMES, NUM_BODY, SEEN
@@ -40,7 +41,6 @@ POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
 )  # side of a crop: of the circle around the person, the hand, the face
 MIN_PRESENCE = 0.5  # of body and face in a crop; below, they are looked for anew
 MIN_HAND = 0.25  # presence of a hand; an edge-on one that is there gets little more
-MIN_CUT, CUT_RATIO = 28.0, 4.0  # mean change of a pixel of 255, and its ratio to the usual change
 
 
 class Detection(NamedTuple):
@@ -67,12 +67,12 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; read once, one at a time.
         fps: frames per second, for the smoothing.
     """
-    follower, cutter = _Follower(), _CutFinder()
+    follower = _Follower()
     points, boxes, counts, cuts, others = [], [], [], [], []
     height = width = 0
-    for t, frame in enumerate(frames):
+    for t, (frame, begins) in enumerate(mark_shots(frames)):
         height, width = frame.shape[:2]
-        if cutter.is_cut(frame):
+        if begins:
             cuts.append(t)
             follower.forget()
         found, box, count, side = follower.follow(frame)
@@ -116,27 +116,6 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
 def detect_image(image: np.ndarray) -> Detection:
     """Find the largest person of one picture ([H, W, 3], 0 to 255, uint8 RGB)."""
     return detect([image])
-
-
-class _CutFinder:
-    """Tells a cut from motion: far more of the picture changes than usual."""
-
-    def __init__(self) -> None:
-        self._last: np.ndarray | None = None
-        self._changes: list[float] = []
-
-    def is_cut(self, frame: np.ndarray) -> bool:
-        small = cv2.resize(frame, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self._last is None:
-            self._last = small
-            return False
-        change = float(np.abs(small - self._last).mean())
-        self._last = small
-        usual = float(np.median(self._changes[-12:])) if self._changes else 0.0
-        cut = change > MIN_CUT and change > CUT_RATIO * usual
-        if not cut:
-            self._changes.append(change)
-        return cut
 
 
 class _Follower:

@@ -234,8 +234,8 @@ def _read(run: runs.Run, settings: config.PreprocessSettings) -> tuple[media.Cli
         clip = _open_clip(settings)
         run.add_notes(*clip.notes)
         opened = media.open_image(config.absolute(settings.reference_image))
-        run.add_notes(*opened.notes)
         height, width = output_size(settings, clip, opened.pixels)
+        run.add_notes(*opened.notes, *_enlarged(settings, clip, opened.pixels, height, width))
         if settings.mode == "replace":
             reference = resize.letterbox(opened.pixels, height, width)
         else:
@@ -243,6 +243,7 @@ def _read(run: runs.Run, settings: config.PreprocessSettings) -> tuple[media.Cli
         media.write_image(run.path(inputs.REFERENCE), reference)
         run.add_artefact("reference_image", inputs.REFERENCE, height=height, width=width)
         sound = media.AudioStretch(clip.info.path, settings.start_s, float(len(clip) / clip.fps))
+        run.add_notes(*media.describe_sound(sound))
         inputs.write_video(
             run,
             "driving_video",
@@ -253,6 +254,22 @@ def _read(run: runs.Run, settings: config.PreprocessSettings) -> tuple[media.Cli
             audio=sound if clip.info.has_audio else None,
         )
     return media.open_clip(run.path(inputs.DRIVING)), reference
+
+
+def _enlarged(
+    settings: config.PreprocessSettings, clip: media.Clip, reference: np.ndarray, height: int, width: int
+) -> list[str]:
+    """Say what is enlarged to the result's size, and how much."""
+    shapes = {"reference_image": reference.shape[:2]}
+    if settings.mode == "replace":
+        shapes["driving_video"] = (clip.height, clip.width)
+    scales = {name: min(height / shape[0], width / shape[1]) for name, shape in shapes.items()}
+    return [
+        f"{name} of {shapes[name][0]}x{shapes[name][1]} (height x width) is enlarged {scale:.3g} times to {height}x{width}: "
+        "it has no details to show there; use a larger one or a smaller resolution"
+        for name, scale in scales.items()
+        if scale > 1.25
+    ]
 
 
 def _keypoints(
@@ -279,6 +296,12 @@ def _keypoints(
         if of_reference.no_person:
             run.add_notes(
                 "no person was found in reference_image: the character is used as it is, without a sketch of its skeleton"
+            )
+        elif of_reference.num_people[0] > 1:
+            x = float(of_reference.boxes[0, [0, 2]].mean()) / reference.shape[1]
+            run.add_notes(
+                f"reference_image shows {of_reference.num_people[0]} people: the largest, at {100 * x:.0f} % of its width from the "
+                "left, is taken for the character's skeleton; the model sees them all, so crop it to one"
             )
         run.add_notes(*found.notes)
     return found, of_reference.keypoints[0]
@@ -394,6 +417,7 @@ def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
         start_s=settings.start_s,
         max_frames=settings.max_frames,
         fps=settings.fps,
+        deinterlace=settings.deinterlace,
     )
 
 
