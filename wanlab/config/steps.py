@@ -125,11 +125,6 @@ class PreprocessSettings(_Backed, frozen=True):
         "animate",
         description="animate: the character moves as the person does; replace: takes the person's place in the video",
     )
-    deinterlace: bool = Field(
-        False,
-        description="make whole frames of interlaced video, whose frames are woven of two moments",
-        json_schema_extra={"later": True},
-    )
     resolution: str | None = Field(
         None,
         description='"width height", e.g. "1280 720": an area; the shape is the reference image\'s, in replace the video\'s; None: the checkpoint\'s',
@@ -138,6 +133,11 @@ class PreprocessSettings(_Backed, frozen=True):
     max_frames: int | None = Field(None, ge=1, description="process at most this many frames; None: all")
     fps: Fraction | None = Field(
         None, gt=0, le=240, description="frames per second to resample to; None: the video's own"
+    )
+    deinterlace: bool = Field(
+        False,
+        description="make whole frames of interlaced video, whose frames are woven of two moments",
+        json_schema_extra={"later": True},
     )
     pose_video: Path | None = Field(None, description="your own pose drawings; None: drawn from the keypoints")
     face_video: Path | None = Field(

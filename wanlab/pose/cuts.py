@@ -91,9 +91,9 @@ class _Finder:
 
 def _differs(before: np.ndarray, now: np.ndarray, usual: float) -> bool:
     """Return whether one frame cannot be the other in another light: brightness and contrast are fitted first."""
-    clear = ((np.minimum(before, now) > 4) & (np.maximum(before, now) < 240)).all(axis=-1)  # nothing burnt out or black
-    if clear.mean() < 0.25:
-        clear[:] = True
+    burnt = (np.minimum(before, now) <= 4) | (np.maximum(before, now) >= 240)  # black, or cut off at white
+    share = np.asarray(burnt.sum(axis=-1))
+    clear = share == 0 if float((share == 0).mean()) >= 0.25 else share >= 0
     left = np.empty((int(clear.sum()), 3), np.float32)
     for channel in range(3):
         x, y = before[..., channel][clear], now[..., channel][clear]
