@@ -16,9 +16,10 @@ import pytest
 from conftest import Wan22, fill
 
 from wanlab import config, inputs, media, official, runs
+from wanlab.cli import main
 from wanlab.files import targets
 from wanlab.inputs import copies
-from wanlab.official import process
+from wanlab.official import clone, process
 from wanlab.steps import generate, inspect, preprocess, sweep
 
 
@@ -373,3 +374,56 @@ def test_the_official_mask_can_be_worked_on_and_given_back_to_the_script(
     generate.work(generate.prepare(chosen(wan22, changed.folder)))
     seen = wan22.seen()["args"]
     assert (seen["src_root_path"], seen["replace_flag"]) == (str(changed.folder), True)
+
+
+def test_two_frames_lost_and_a_rate_of_two_decimals_keep_clip_sound_and_rate(
+    wan22: Wan22, sample: Path, outputs: Path, tmp_path: Path
+) -> None:
+    rate = Fraction(24000, 1001)
+    clip = media.open_clip(sample / "half.mp4", max_frames=11)
+    media.write_video(tmp_path / "long.mkv", clip, rate, lossless=True)
+    fill(wan22.folder / "canned", 9, 128, 160, Fraction(1199, 50))  # 23.98, as the script writes it
+    made = inputs.read(prepared(wan22, tmp_path / "long.mkv", sample).folder)
+    driving = made.driving()
+    assert driving is not None
+    assert (len(driving), driving.fps, made.fps, made.num_frames) == (9, rate, rate, 9)
+    np.testing.assert_array_equal(driving.read(), clip.read()[:9])
+
+
+def test_both_stages_are_checked_before_the_first(
+    wan22: Wan22,
+    film: Path,
+    sample: Path,
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    words = ["--backend", "wan22", "--wan22_dir", str(wan22.folder), "--checkpoint", str(wan22.checkpoint)]
+    given = ["pipeline", *words, "--driving_video", str(film), "--reference_image", str(sample / "character.png")]
+    monkeypatch.setenv("WAN22_STUB_GPUS", "0")
+    assert main.main(given) == 2
+    assert "backend wan22 needs an NVIDIA GPU, and the clone's torch sees none" in capsys.readouterr().err
+    monkeypatch.setattr(clone, "_whole", {})
+    monkeypatch.setenv("WAN22_STUB_GPUS", "1")
+    assert main.main([*given, "--multi_gpu", "--nproc_per_node", "8"]) == 2
+    assert "nproc_per_node must be 2 to the number of GPUs with multi_gpu, which is 1, got 8" in capsys.readouterr().err
+    script = wan22.folder / clone.GENERATE
+    script.write_text(script.read_text().replace('"--sample_shift"', '"--other"'))
+    assert main.main(given) == 2
+    assert "generate.py of the clone must know --sample_shift" in capsys.readouterr().err
+    script.unlink()
+    (wan22.folder / ".git").mkdir()
+    assert main.main(given) == 2
+    said = capsys.readouterr().err
+    assert "which is of before Animate; bring it up to date: git -C" in said
+    assert "git clone" not in said
+    gone = [str(outputs.parent / "none") if word == str(wan22.checkpoint) else word for word in given]
+    assert main.main(gone) == 2
+    assert "hf download" in capsys.readouterr().err
+    assert runs.list_runs() == []
+
+
+def test_workers_are_given_the_gpus_that_the_clone_sees(wan22: Wan22, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAN22_STUB_GPUS", "4")
+    settings = config.GenerateSettings.build(wan22.settings)
+    assert official.Generation.open(settings, "animate").num_gpus_here() == 4

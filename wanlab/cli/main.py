@@ -107,7 +107,7 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
     """Return the settings of a step, whose files are there."""
     model = NOTEBOOKS[step][1]
     settings = model.build(values)
-    for field in set(model.paths()) - set(model.conveniences()):
+    for field in set(model.paths()) - set(model.conveniences()) - {"checkpoint"}:  # whose absence its finder explains
         for path in settings.files(field):
             if not config.absolute(path).exists() and not (config.outputs_root() / path.name).exists():
                 words = "".join(f"{word}, " for word in model.words(field))
@@ -116,9 +116,13 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
                     "start at the shell's folder)"
                 )
     if getattr(settings, "is_official", False):
-        from wanlab.official import clone
+        from wanlab import official
 
-        clone.check(settings)
+        official.check(settings)  # type: ignore[arg-type]
+    elif getattr(settings, "checkpoint", None):
+        from wanlab.model import checkpoints
+
+        checkpoints.find(settings.checkpoint)  # type: ignore[attr-defined]
     return settings
 
 

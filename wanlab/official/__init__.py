@@ -9,6 +9,7 @@ from wanlab.official.backend import (
     TF32,
     Generation,
     Preprocessing,
+    check,
     faults_of_generation,
     generate,
     generate_arguments,

@@ -29,7 +29,24 @@ FPS = Fraction(30)  # of every film that generate.py writes
 ORIGINAL = "wan22.mp4"  # the film as generate.py wrote it
 HEADS = 40  # of the model's attention: Ulysses gives each GPU the same number
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+ROUNDED = 1e-3  # relative: what two decimals leave of a rate is nearer than the next usual one
+LOST = 2  # frames at the end: the script rounds a product of rates down when it samples, and once more when it writes
 BLACK = 8  # of 255: a film that is nowhere brighter is black
+
+
+def check(settings: config.PreprocessSettings | config.GenerateSettings) -> None:
+    """Look for all that the official script of a step needs, before a step is started: checkpoint, clone, arguments, GPUs.
+
+    Raises:
+        SettingsError, FileNotFoundError: what is missing or cannot be, with the commands that bring it.
+    """
+    if isinstance(settings, config.PreprocessSettings):
+        Preprocessing().resolve(settings)
+        return
+    opened = Generation.open(settings, settings.mode or "animate")
+    faults = faults_of_machine(settings, opened.clone)
+    if faults:
+        raise config.SettingsError("\n".join(faults))
 
 
 class Preprocessing:
@@ -102,6 +119,10 @@ class Generation:
         """Return the fingerprint of the weights that the script reads, and the clone's commit."""
         weights = clones.fingerprint(self.checkpoint.folder, GENERATE, lora=settings.use_relighting_lora)
         return {self.checkpoint.name: weights, "Wan2.2": self.clone.commit}
+
+    def num_gpus_here(self) -> int:
+        """Return how many GPUs the clone's torch sees, which may be another build than this Python's."""
+        return int(self.clone.facts.get("gpus") or 0)
 
     def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
         """Return what a reader of a run by the official script must know."""
@@ -211,31 +232,37 @@ def faults_of_generation(
 ) -> list[str]:
     """Return a line for each thing that `generate.py` would fail on after minutes of loading."""
     overlap, length = settings.prev_segment_conditioning_frames, settings.segment_frame_length
-    there, count = int(clone.facts.get("gpus") or 0), num_gpus(settings, clone)
+    count = num_gpus(settings, clone)
     height, width = animate_inputs.height, animate_inputs.width
-    faults = []
+    faults = faults_of_machine(settings, clone)
     if animate_inputs.num_frames <= overlap:
         faults.append(
             f"inputs must have more frames than the {overlap} taken over with backend wan22, got {animate_inputs.num_frames}; use a longer film"
         )
-    if not there:
-        faults.append(
-            "backend wan22 needs an NVIDIA GPU, and the clone's torch sees none; use backend wanlab, which runs nano on a CPU"
-        )
-    elif settings.multi_gpu and there < max(2, count):
-        faults.append(
-            f"nproc_per_node must be 2 to the number of GPUs with multi_gpu, which is {there}, got {count}; use multi_gpu false"
-        )
-    elif HEADS % count:
-        near = min((n for n in range(1, there + 1) if HEADS % n == 0), key=lambda n: abs(n - count))
-        faults.append(f"nproc_per_node must divide the model's {HEADS} attention heads, got {count}; use {near}")
-    elif num_tokens(height, width, length) % count:
+    if not faults_of_machine(settings, clone) and num_tokens(height, width, length) % count:
         near_height, near_width = nearest_size(height, width, length, count)
         faults.append(
             f"src_pose.mp4 must have a size whose tokens ({num_tokens(height, width, length)}) the {count} GPUs divide, got "
             f"{height}x{width} (height x width); use {near_height}x{near_width}, or another nproc_per_node"
         )
     return faults
+
+
+def faults_of_machine(settings: config.GenerateSettings, clone: Clone) -> list[str]:
+    """Return a line for what the GPUs cannot do, whatever the inputs are."""
+    there, count = int(clone.facts.get("gpus") or 0), num_gpus(settings, clone)
+    if not there:
+        return [
+            "backend wan22 needs an NVIDIA GPU, and the clone's torch sees none; use backend wanlab, which runs nano on a CPU"
+        ]
+    if settings.multi_gpu and there < max(2, count):
+        return [
+            f"nproc_per_node must be 2 to the number of GPUs with multi_gpu, which is {there}, got {count}; use multi_gpu false"
+        ]
+    if HEADS % count:
+        near = min((n for n in range(1, there + 1) if HEADS % n == 0), key=lambda n: abs(n - count))
+        return [f"nproc_per_node must divide the model's {HEADS} attention heads, got {count}; use {near}"]
+    return []
 
 
 def num_tokens(height: int, width: int, segment_frame_length: int) -> int:
@@ -281,7 +308,7 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         _work(
             run, clone, command, {}, lambda what, done, total: run.tell(what or "official preprocessing", done, total)
         )
-    made = inputs.read(run.folder)
+    made = _at_the_clips_rate(run, inputs.read(run.folder))
     height, width = _write_clip(run, made)
     for name in ("reference_image", *inputs.EXPORTS):
         if name in made.files:
@@ -302,6 +329,17 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
     run.add_artefact("inputs", inputs.FACTS)
 
 
+def _at_the_clips_rate(run: runs.Run, made: inputs.AnimateInputs) -> inputs.AnimateInputs:
+    """Bring the script's videos to the clip's own rate, which it wrote with two decimals: 23.98 for 24000/1001."""
+    rate = media.probe_video(config.absolute(run.settings.driving_video)).fps
+    if run.settings.fps is not None or made.fps == rate or abs(made.fps / rate - 1) > ROUNDED:
+        return made
+    for name in inputs.EXPORTS:
+        if name in made.files:
+            media.remux(made.files[name], made.files[name], rate)
+    return inputs.read(run.folder)
+
+
 def _write_clip(run: runs.Run, made: inputs.AnimateInputs) -> tuple[int, int]:
     """Write the working clip beside what the script made, where the two fit; return its height and width in pixels."""
     settings: config.PreprocessSettings = run.settings
@@ -313,7 +351,7 @@ def _write_clip(run: runs.Run, made: inputs.AnimateInputs) -> tuple[int, int]:
         if settings.mode == "replace":
             height, width = resize.area_size(height, width, area)
         fits = settings.mode == "animate" or (height, width) == (made.height, made.width)
-        if fits and 0 <= len(clip) - made.num_frames <= 1:  # 1: the script's arithmetic can round a last frame away
+        if fits and 0 <= len(clip) - made.num_frames <= LOST:
             clip = media.Clip(clip.info, made.fps, clip.source_indices[: made.num_frames], ())
             frames = run.progress(clip, "read", len(clip))
             if settings.mode == "replace":

@@ -95,22 +95,9 @@ class Clone(NamedTuple):
         facts = self.facts
         gpus = f"{facts['gpus']} x {facts['gpu']}" if facts.get("gpus") else "no GPU"
         return (
-            f"Wan2.2 {self.commit[:12]}, Python {facts['python']}, torch {facts.get('torch')} for CUDA {facts.get('cuda')}, {gpus}, "
+            f"Wan2.2 {self.commit[:12]}{'-dirty' if '-dirty' in self.commit else ''}, Python {facts['python']}, torch {facts.get('torch')} for CUDA {facts.get('cuda')}, {gpus}, "
             f"attention by {self.kernel}"
         )
-
-
-def check(settings: Any) -> None:
-    """Look for all that the official script of a step needs, before anything is started; raises as the functions below."""
-    script = PREPROCESS if isinstance(settings, config.PreprocessSettings) else GENERATE
-    find_clone(settings, script, ())
-    find_checkpoint(
-        settings.checkpoint,
-        script,
-        replacing=settings.mode == "replace",
-        flux=getattr(settings, "use_flux", False),
-        lora=getattr(settings, "use_relighting_lora", False),
-    )
 
 
 def find_clone(settings: Any, script: str, arguments: Sequence[str]) -> Clone:
@@ -126,6 +113,11 @@ def find_clone(settings: Any, script: str, arguments: Sequence[str]) -> Clone:
     """
     folder = config.absolute(settings.wan22_dir)
     if not (folder / script).is_file():
+        if (folder / ".git").exists() or (folder / GENERATE).is_file():
+            raise FileNotFoundError(
+                f"wan22_dir must be a clone of Wan2.2 with {script}, got {settings.wan22_dir}, which is of before Animate; "
+                f"bring it up to date: git -C {shlex.quote(str(settings.wan22_dir))} pull"
+            )
         what = f"it has no {script}" if folder.is_dir() else "it does not exist"
         raise FileNotFoundError(
             f"wan22_dir must be a clone of Wan2.2, got {settings.wan22_dir}: {what}; make one:\n{setup(settings.wan22_dir)}"
@@ -165,7 +157,8 @@ def setup(folder: Path) -> str:
             "python3.12 -m venv .venv                # Python 3.10 to 3.12: it wants numpy 1",
             ".venv/bin/pip install torch torchvision setuptools wheel",
             "grep -v flash_attn requirements.txt | .venv/bin/pip install -r /dev/stdin",
-            ".venv/bin/pip install --no-build-isolation -r requirements_animate.txt moviepy librosa 'peft<0.18'",
+            "# compiles sam2: needs nvcc, and a GPU in sight or TORCH_CUDA_ARCH_LIST (8.0 for an A100, 8.9 for a 4090, 9.0 for an H100)",
+            ".venv/bin/pip install --no-build-isolation -r requirements_animate.txt moviepy librosa einops 'peft<0.18' 'numpy<2'",
             ".venv/bin/pip install --no-build-isolation flash-attn   # compiles for long; a prebuilt wheel: docs/attention.md",
         ]
     )

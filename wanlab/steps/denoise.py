@@ -70,6 +70,12 @@ class Denoiser:
         """Return the checkpoint's fingerprint by its name."""
         return {self.checkpoint.name: self.checkpoint.fingerprint()}
 
+    def num_gpus_here(self) -> int:
+        """Return how many GPUs this Python's torch sees."""
+        import torch
+
+        return torch.cuda.device_count()
+
     def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
         """Return what a reader must know of results with this checkpoint."""
         if self.checkpoint.folder != checkpoints.NANO:

@@ -72,6 +72,10 @@ class Backend(Protocol):
         """Return the fingerprint of all that decides its results, by name."""
         ...
 
+    def num_gpus_here(self) -> int:
+        """Return how many GPUs of this machine its Python sees: workers of a sweep get one each."""
+        ...
+
     def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
         """Return what a reader must know, a sentence each; `asked` are the settings as they were given."""
         ...

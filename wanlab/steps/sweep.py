@@ -376,9 +376,11 @@ def _in_workers(
                 continue
             given.append(point)
             tasks.append((home, result.id, result.resolved, settings.preview_steps))
-        if not clients:
-            gpus = 0 if settings.device == "cpu" else torch.cuda.device_count()
+        if not clients and tasks:
+            gpus = 0 if settings.device == "cpu" else tasks[0][2].backend.num_gpus_here()
             clients.append(stack.enter_context(workers.pool(settings.workers, settings.cluster, gpus)))
+        if not tasks:
+            return
         open_ = [task[1] for task in tasks]
         with _ending_in_peace(open_):
             for number, outcome in workers.each(clients[0], _work_there, tasks, settings.workers):
