@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import weakref
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
@@ -118,3 +119,29 @@ def test_wrong_points_are_refused(clip: media.Clip) -> None:
         player.grid([player.Point("a", {}, clip, [4, 9])])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         player.grid([player.Point("a", {}, Path("missing.mp4"))])
+
+
+def test_videos_side_by_side_are_whole_and_hold_few_frames(
+    clip: media.Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, alive, most = [], set(), []
+    monkeypatch.setattr(player, "display", lambda page: shown.append(page.data))
+    original = media.Clip.__iter__
+
+    def counted(self: media.Clip) -> object:
+        for frame in original(self):
+            alive.add(id(frame))
+            weakref.finalize(frame, alive.discard, id(frame))
+            most.append(len(alive))
+            yield frame
+            del frame
+
+    monkeypatch.setattr(media.Clip, "__iter__", counted)
+    player.show_videos({HOSTILE: clip, "none": None, "again": clip}, fps=clip.fps)
+    (page,) = shown
+    assert len(Tags(page).all("video")) == 2
+    assert not Tags(page).all("img")
+    for path in previews(page, tmp_path):
+        info = media.probe_video(path)
+        assert (info.num_frames, info.fps) == (9, clip.fps)
+    assert max(most) <= 3

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
-from IPython.display import HTML
+from IPython.display import HTML, display
 
 from wanlab import media
 
@@ -29,22 +29,20 @@ INLINE_HEIGHT = 320  # pixels, the height of an inline video; the full files lie
 def show_videos(videos: Mapping[str, media.Clip | None], fps: Fraction) -> None:
     """Play videos side by side, made smaller: the notebook holds them, so it can be sent around.
 
+    Frames are encoded one at a time, so that memory does not grow with the clip's length.
+
     Args:
         videos: clips by name; None is left out.
         fps: frames per second.
     """
-    import imageio_ffmpeg
-    import mediapy
-
-    mediapy.set_ffmpeg(imageio_ffmpeg.get_ffmpeg_exe())
-    small = {name: [_inline_video(frame) for frame in clip] for name, clip in videos.items() if clip is not None}
-    mediapy.show_videos(small, fps=float(fps), height=INLINE_HEIGHT, columns=len(small), qp=26)
-
-
-def _inline_video(frame: np.ndarray) -> np.ndarray:
-    height = min(INLINE_HEIGHT, frame.shape[0] // 2 * 2)
-    width = max(2, round(frame.shape[1] * height / frame.shape[0] / 2) * 2)
-    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    cells = "".join(
+        f'<td style="padding:1px; text-align:center"><div>{escape(name)}</div>'
+        f'<video controls loop autoplay muted playsinline height="{INLINE_HEIGHT}" style="object-fit:contain" '
+        f'aria-label="{escape(name)}" src="data:video/mp4;base64,{_preview(clip, fps, INLINE_HEIGHT)}"></video></td>'
+        for name, clip in videos.items()
+        if clip is not None
+    )
+    display(HTML(f'<table style="border-spacing:0"><tr>{cells}</tr></table>'))
 
 
 HEIGHT = 480  # pixels, of a preview at most; the full files lie in the run folders
@@ -120,16 +118,16 @@ def _result(point: Point, clip: media.Clip, fps: Fraction, longest: int) -> str:
     )
 
 
-def _preview(clip: media.Clip, fps: Fraction) -> str:
-    """Encode a clip made smaller, in base64."""
+def _preview(clip: media.Clip, fps: Fraction, height: int = HEIGHT) -> str:
+    """Encode a clip made smaller, to at most `height` pixels, in base64."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
-        media.write_video(path, _smaller(clip), fps, preview=True)
+        media.write_video(path, _smaller(clip, height), fps, preview=True)
         return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def _smaller(clip: media.Clip) -> Iterator[np.ndarray]:
-    height = max(2, min(HEIGHT, clip.height) // 2 * 2)  # H.264 needs even sides
+def _smaller(clip: media.Clip, at_most: int) -> Iterator[np.ndarray]:
+    height = max(2, min(at_most, clip.height) // 2 * 2)  # H.264 needs even sides
     width = max(2, round(clip.width * height / clip.height / 2) * 2)
     for frame in clip:
         yield cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
