@@ -84,7 +84,7 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
             "mask_chain must not be given beside --iterations",
         ),
         (["pipeline", "--retarget"], "wanlab cannot retarget yet"),
-        (["sweep", "--grid", "shift: 3"], "grid must be"),
+        (["sweep", "--grid", "shift: 3"], "grid must have a list of values for shift, got 3; use"),
         (["inspect", "--mask_chian", "fill"], "unknown parameter mask_chian; did you mean mask_chain?"),
         (["inspect", "--points", "/nowhere/p.json"], "points must exist, got /nowhere/p.json"),
         (["params", "from-comfyui", "/nowhere/x.json"], "workflow must be a file, got /nowhere/x.json"),
@@ -283,3 +283,50 @@ def test_a_locale_without_utf8_changes_nothing(tmp_path: Path) -> None:
     done = subprocess.run([command, *given], capture_output=True, env=env, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert f"driving_video must exist, got {tmp_path}/café.mp4" in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--grid", "seed: [3, 4]", "--grid", "guidance_scale: [1, 2]"],
+            "grid must be given once, got seed: [3, 4] and guidance_scale: [1, 2]; "
+            "use one: --grid '{seed: [3, 4], guidance_scale: [1, 2]}'",
+        ),
+        (["--seed", "3", "--seed", "4"], "seed must be given once, got 3 and 4; use one of both"),
+        (["--sample_steps", "3", "--num-inference-steps", "4"], "num_inference_steps must be given once, got 3 and 4"),
+        (["-p", "seed", "3", "-p", "base_seed", "4"], "seed must be given once, got 3 and 4"),
+        (["--mode", "animate", "--no_offload", "--mode", "replace"], "mode must be given once"),
+    ],
+)
+def test_a_setting_given_twice_never_wins_in_silence(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main.main(["sweep", *words])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    assert line in capsys.readouterr().err
+
+
+def test_the_remedy_for_two_grids_can_be_typed() -> None:
+    grid = values("sweep", "--grid", "{seed: [3, 4], guidance_scale: [1, 2]}")["grid"]
+    assert config.SweepSettings.build({"grid": grid}).grid == {"seed": (3, 4), "guidance_scale": (1, 2)}
+    assert values("sweep", "--seed", "3", "--seed", "3")["seed"] == "3"
+
+
+def test_pasted_paths_are_mended_on_the_command_line_and_in_params_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my film.mp4").touch()
+    (tmp_path / "a.yaml").write_text(
+        f"reference_image: \"'{tmp_path}/My%20film.mp4'\"\nface_video: file://{tmp_path}/my%20film.mp4 \n"
+    )
+    found = values("preprocess", "-f", "'a.yaml'", "--driving_video", "'my film.mp4' ", "--save_path", '"out"')
+    assert found["driving_video"] == found["face_video"] == f"{tmp_path}/my film.mp4"
+    assert found["save_path"] == f"{tmp_path}/out"
+    assert "note: driving_video \"'my film.mp4' \" is read as my film.mp4" in capsys.readouterr().out
+    assert main.main(["preprocess", "--driving_video", "my flim.mp4"]) == 2
+    assert "did you mean" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from fractions import Fraction
@@ -102,9 +103,18 @@ def test_settings_of_the_official_scripts_leave_older_runs_their_hash() -> None:
     assert official.identity() != official.replaced(use_relighting_lora=True).identity()
 
 
+def test_a_wrong_value_from_python_gets_our_sentence() -> None:
+    with pytest.raises(SettingsError, match=r"^seed must be a whole number, got 'x'; use 42$"):
+        GenerateSettings(seed="x")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="unknown parameter sede; did you mean seed"):
+        GenerateSettings(sede=3)  # type: ignore[call-arg]
+    assert GenerateSettings(seed=3) == GenerateSettings.build({"seed": 3})
+    assert pickle.loads(pickle.dumps(GenerateSettings(seed=3))) == GenerateSettings(seed=3)
+
+
 def test_settings_are_frozen_and_replaced_is_checked() -> None:
     settings = GenerateSettings.build({})
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(SettingsError, match=r"frozen; use settings.replaced\(seed=1\)"):
         settings.seed = 1  # type: ignore[misc]
     with pytest.raises(SettingsError):
         settings.replaced(seed="x")
@@ -178,6 +188,13 @@ def test_notebook_cell_refuses_a_name_it_does_not_know(kernel) -> None:
     result = _run(kernel, PARAMETERS, "titel = 'Hello'", BUILD)
     assert isinstance(result.error_in_exec, SettingsError)
     assert "did you mean title?" in str(result.error_in_exec)
+
+
+def test_notebook_cell_leaves_settings_of_other_steps_out(kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    """Plain papermill puts all of a params file into the notebook, as `wanlab -f` takes it."""
+    assert _run(kernel, PARAMETERS, "title = 'Hello'\nresolution = '256 192'\nseed = 3", BUILD).success
+    assert kernel.user_ns["settings"].title == "Hello"
+    assert "note: not taken, for they are settings of other steps: resolution, seed" in capsys.readouterr().out
 
 
 def test_running_the_cell_again_after_all_others_does_not_refuse_their_names(kernel) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,7 +73,7 @@ def add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
         "--params_file",
         action="append",
         default=[],
-        type=Path,
+        type=params_file,
         metavar="FILE",
         help="params file (YAML); may be repeated, and hold settings of other steps",
     )
@@ -94,21 +96,29 @@ def add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     for name, field in fields.items():
         names = [name, *(alias for alias in aliases.get(name, []) if alias not in fields)]
         flags = [f"--{spelled}" for given in names for spelled in dict.fromkeys((given, given.replace("_", "-")))]
-        switch = {"nargs": "?", "const": "true"} if bool in base.kinds_of(field.annotation) else {}
+        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if bool in base.kinds_of(field.annotation) else {}
         text = f"{field.description} [{field.default}]".replace("%", "%%")
-        group.add_argument(*flags, dest=f"set_{name}", default=None, metavar=name.upper(), help=text, **switch)  # type: ignore[arg-type]
+        group.add_argument(
+            *flags, dest=f"set_{name}", action=_Once, default=None, metavar=name.upper(), help=text, **switch
+        )
     for switch_name, (name, value) in SWITCHES.items():
         if name in fields:
             group.add_argument(
                 f"--{switch_name}",
                 dest=f"set_{name}",
-                action="store_const",
+                action=_Once,
+                nargs=0,
                 const=value,
                 help=f"the same as --{name} {value}",
             )
     for name, default in UPSTREAM_MASK.items() if "mask_chain" in fields else ():
         text = f"upstream's; the four of them are one mask_chain [{default}]"
         group.add_argument(f"--{name}", dest=f"mask_{name}", type=int, default=None, metavar="N", help=text)
+
+
+def params_file(text: str) -> Path:
+    """Return the params file that was named, as it was typed or pasted."""
+    return Path(config.mended("params_file", text, Path.cwd()))
 
 
 def given_settings(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, Any]:
@@ -119,7 +129,13 @@ def given_settings(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, 
     known = {name for model in models.values() for name in model.model_fields}
     elsewhere = {name for _, model in NOTEBOOKS.values() for name in model.model_fields} - known
     given = {name: value for name, value in config.read_params(args.params_file).items() if name not in elsewhere}
-    typed: dict[Any, str] = {UPSTREAM_NAMES.get(name, name): text for name, text in args.parameter}
+    for model in models.values():
+        given |= config.mended_paths(
+            model, {name: value for name, value in given.items() if name in model.model_fields}
+        )
+    typed: dict[Any, str] = {}
+    for name, text in args.parameter:
+        _take_once(typed, UPSTREAM_NAMES.get(name, name) or name, text)
     typed |= {
         name.removeprefix("set_"): text
         for name, text in vars(args).items()
@@ -136,6 +152,8 @@ def given_settings(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, 
         typed["mask_chain"] = upstream_chain(
             **{name: UPSTREAM_MASK[name] if value is None else value for name, value in upstream.items()}
         )
+    if "grid" in typed and "grid" in given:
+        print("note: the grid on the command line replaces the one in the params file")
     unknown = [config.unknown_name(str(name), known) for name in (*given, *typed) if name not in known]
     if unknown:
         raise SettingsError("\n".join(unknown))
@@ -147,11 +165,46 @@ def given_settings(args: argparse.Namespace, steps: Sequence[str]) -> dict[str, 
     }
 
 
+class _Once(argparse.Action):
+    """Take a flag's value; refuse another one for the same setting, which argparse would let win in silence."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        found = vars(namespace)
+        text = self.const if values is None or self.nargs == 0 else values
+        name = self.dest.removeprefix("set_")
+        given = {name: found[self.dest]} if found.get(self.dest) is not None else {}
+        try:
+            _take_once(given, name, str(text))
+        except SettingsError as error:
+            parser.error(str(error))
+        setattr(namespace, self.dest, text)
+
+
+def _take_once(given: dict[Any, str], name: str, text: str) -> None:
+    """Put a setting's text into `given`.
+
+    Raises:
+        SettingsError: if it is there with another one.
+    """
+    if given.setdefault(name, text) == text:
+        return
+    remedy = "one of both"
+    if name == "grid":
+        remedy = f"one: --grid {shlex.quote(f'{{{given[name]}, {text}}}')}"
+    elif name in ("run", "finish"):
+        remedy = f"one: --{name} {shlex.quote(f'{given[name]},{text}')}"
+    raise SettingsError(f"{name} must be given once, got {given[name]} and {text}; use {remedy}")
+
+
 def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str:
     if name in model.targets():
-        return target_from_shell(text)
+        return target_from_shell(config.peeled(name, text))
     parts = text.split(",") if model.takes_several(name) else [text]
-    return ",".join(part if part in model.words(name) or "://" in part else from_shell(part) for part in parts)
+    addresses = [re.match(r"\w+://", part) and not part.lower().startswith("file:") for part in parts]
+    return ",".join(
+        part if is_address else from_shell(part, name, model.words(name))
+        for part, is_address in zip(parts, addresses, strict=True)
+    )
 
 
 def _swept_from_shell(typed: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +214,7 @@ def _swept_from_shell(typed: Mapping[str, Any]) -> dict[str, Any]:
         settings = config.SweepSettings.build(swept)
     except SettingsError:
         return {}  # it is said where all settings are checked
-    found = settings.with_paths(from_shell)
+    found = settings.with_paths(lambda path: from_shell(path, "grid"))
     return {name: found[name] for name in swept if found[name] != settings.with_paths(str)[name]}
 
 
@@ -175,9 +228,18 @@ def target_from_shell(text: str) -> str:
     return text
 
 
-def from_shell(text: str) -> str:
-    """Return a path typed in the shell as notebooks read it: from the project root where it lies inside."""
-    full = Path.cwd() / Path(text).expanduser()
+def from_shell(text: str, name: str = "", words: Sequence[str] = ()) -> str:
+    """Return a path typed in the shell as notebooks read it: from the project root where it lies inside.
+
+    Args:
+        text: as it was typed or pasted.
+        name: of the setting, for the note that says what was mended in it.
+        words: that the setting takes beside paths.
+    """
+    text = config.mended(name, text, Path.cwd(), words)
+    if text in words or "\0" in text:
+        return text
+    full = Path.cwd() / config.expanded(text)
     full = (
         full.parent.resolve() / full.name if full.is_symlink() else full.resolve()
     )  # a link to Python means its place

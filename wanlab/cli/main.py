@@ -113,7 +113,7 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
                 words = "".join(f"{word}, " for word in model.words(field))
                 raise FileNotFoundError(
                     f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
-                    "start at the shell's folder)"
+                    f"start at the shell's folder){config.nearest(config.absolute(path))}"
                 )
     if getattr(settings, "is_official", False):
         from wanlab import official

@@ -1,7 +1,9 @@
 """Settings of every step, and where files live."""
 
-from wanlab.config.base import Settings, SettingsError, digest, parse_text, read_params, unknown_choice, unknown_name
-from wanlab.config.notebook import assigned_names, from_notebook
+from wanlab.config.base import Settings, SettingsError, brief, digest, parse_text, unknown_choice, unknown_name
+from wanlab.config.notebook import assigned_names, from_notebook, mended_paths
+from wanlab.config.params import read_mapping, read_params
+from wanlab.config.pasted import mended, peeled
 from wanlab.config.paths import (
     ASSETS,
     CHECKPOINT_FOLDERS,
@@ -9,8 +11,10 @@ from wanlab.config.paths import (
     SHELL_FOLDER,
     absolute,
     existing_file,
+    expanded,
     headless,
     lies_outside,
+    nearest,
     outputs_root,
     placed,
     project_root,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_origin
 
 from pydantic import BaseModel, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from wanlab.config.paths import absolute, lies_outside, shown
 
@@ -22,17 +25,46 @@ class SettingsError(ValueError):
     """A parameter that no run should start with; its text has one line per fault."""
 
 
-class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True):
-    """What every settings model shares: frozen, no unknown names, one clear line per fault."""
+MAX_TEXT = 20_000  # characters: the text encoder reads 512 tokens
+MAX_NAME = 255  # bytes of a file's name that disks take
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False):
+    """What every settings model shares: frozen, no unknown names, one clear line per fault.
+
+    GenerateSettings(seed=3) raises SettingsError for a wrong value or name, as does settings.replaced(seed="x").
+    """
+
+    def __init__(self, **values: Any) -> None:
+        """Check `values`.
+
+        Raises:
+            SettingsError: a line per unknown name (with the nearest known one), wrong type or broken rule.
+        """
+        known = {name: value for name, value in values.items() if name in type(self).model_fields}
+        lines = [unknown_name(name, type(self).model_fields) for name in values if name not in known]
+        try:
+            super().__init__(**known)
+        except ValidationError as error:
+            lines += _lines(type(self), error)
+        if lines:
+            raise SettingsError("\n".join(lines)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to change a setting: other code relies on what was checked together."""
+        if name in type(self).model_fields:
+            raise SettingsError(f"{name} must not be set, settings are frozen; use settings.replaced({name}={value!r})")
+        super().__setattr__(name, value)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _numbers(cls, value: Any, info: Any) -> Any:
+    def _plain(cls, value: Any, info: Any) -> Any:
         kinds = kinds_of(cls.model_fields[info.field_name].annotation)
-        if (
-            isinstance(value, str) and value.isdigit() and int(value) in kinds
-        ):  # the command line's "5" for Literal[1, 5]
-            return int(value)
+        for text in _texts(value):
+            _check_text(text)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20 and int(value) in kinds:
+            return int(value)  # the command line's "5" for Literal[1, 5]
         if isinstance(value, bool) and bool not in kinds and {int, float} & {*kinds}:
             raise ValueError(f"must be a number, got {value}; YAML reads yes, no, on and off as true and false")
         return value
@@ -44,18 +76,16 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True):
         Raises:
             SettingsError: a line per unknown name (with the nearest known one), wrong type or broken rule.
         """
-        lines = [unknown_name(name, cls.model_fields) for name in values if name not in cls.model_fields]
+        return cls(**{str(name): value for name, value in values.items()})
+
+    @classmethod
+    def faults_of(cls, name: str, value: Any) -> list[str]:
+        """Return a line for what is wrong with one value, whatever the others are; none where nothing is."""
         try:
-            settings = cls(**{name: value for name, value in values.items() if name in cls.model_fields})
+            cls.__pydantic_validator__.validate_python({name: value}, self_instance=cls.__new__(cls))
         except ValidationError as error:
-            faults = {
-                fault["loc"][:1]: fault for fault in error.errors(include_url=False)
-            }  # one of a union's is enough
-            lines += [_explain(cls, fault) for fault in faults.values()]
-        else:
-            if not lines:
-                return settings
-        raise SettingsError("\n".join(lines))
+            return _lines(cls, error, name)
+        return []
 
     def replaced(self, **changes: Any) -> Self:
         """Return a checked copy with `changes`."""
@@ -141,6 +171,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True):
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """Return the line that refuses the parameter `name`, with the nearest of the `known` names."""
+    name = name if len(name) < 60 else f"{name[:59]}…"
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
     return f"unknown parameter {name}{hint}"
@@ -170,16 +201,52 @@ def _escape(value: Any) -> str:
     return escape("" if value is None else str(value))
 
 
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, of lists and mappings too."""
+    if isinstance(value, str | Path):
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _texts(name)
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _check_text(text: str) -> None:
+    """Refuse a text that no file can hold, or that nobody means."""
+    if text == "None":
+        raise ValueError(
+            "must be a value, got the text 'None'; use null in a params file, elsewhere None without quotes"
+        )
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"must have at most {MAX_TEXT} characters, got {len(text)}; use a shorter text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"must be text in UTF-8, got {brief(text)} with half a character; write the character itself, or rename the file"
+        ) from None
+    if wrong := CONTROLS.search(text):
+        raise ValueError(f"must be text without control characters, got {brief(text)}; take {wrong[0]!r} out")
+
+
 RULES = {
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of a usual size",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_parsing": "a number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_pattern_mismatch": "an address such as tcp://host:8786",
     "path_type": "a path",
+    "tuple_type": "a list",
+    "dict_type": "names with their values",
     "is_instance_of": "a number or a fraction such as 30000/1001",
     "fraction_parsing": "a number or a fraction such as 30000/1001",
     "greater_than_equal": "at least {ge}",
@@ -188,6 +255,12 @@ RULES = {
     "less_than": "less than {lt}",
     "literal_error": "one of {expected}",
 }
+
+
+def _lines(model: type[Settings], error: ValidationError, only: str | None = None) -> list[str]:
+    """Return a line for each setting that pydantic refuses, or for the setting `only`."""
+    faults = {fault["loc"][:1]: fault for fault in error.errors(include_url=False)}  # one of a union's is enough
+    return [_explain(model, fault) for place, fault in faults.items() if only is None or place == (only,)]
 
 
 def _explain(model: type[Settings], fault: Any) -> str:
@@ -203,9 +276,36 @@ def _explain(model: type[Settings], fault: Any) -> str:
         else fault["msg"].removeprefix("Input should be ")
     )
     limit = next((context[key] for key in ("ge", "le") if key in context), None)
-    default = model.model_fields[name].default if name in model.model_fields else None
-    remedy = _short(limit if limit is not None else default)
-    return f"{name} must be {rule}, got {fault['input']!r}; use {remedy}"
+    remedy = _remedy(model.model_fields[name]) if limit is None and name in model.model_fields else _short(limit)
+    return f"{name} must be {rule}, got {brief(fault['input'])}; use {remedy}"
+
+
+def _remedy(field: FieldInfo) -> str:
+    """Return a value that would do, as it can be typed in a shell, a params file and a notebook alike."""
+    if field.examples:
+        return str(field.examples[0])
+    default = field.default
+    return default[0] if isinstance(default, tuple) and len(default) == 1 else str(_short(default))
+
+
+def brief(value: Any, depth: int = 3) -> str:
+    """Return a value as messages print it: on one line, cut off where it is long or deep."""
+    if isinstance(value, str | bytes):
+        value = value[:200]
+    elif isinstance(value, Mapping | list | tuple) and not depth:
+        return "…"
+    elif isinstance(value, Mapping):
+        first = itertools.islice(value.items(), 4)
+        return f"{{{_few(f'{brief(name)}: {brief(each, depth - 1)}' for name, each in first)}}}"
+    elif isinstance(value, list | tuple):
+        return f"[{_few(brief(each, depth - 1) for each in value[:4])}]"
+    text = repr(value) if not isinstance(value, int) or value.bit_length() < 300 else f"{value.bit_length()} bits"
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _few(parts: Iterable[str]) -> str:
+    shown = list(parts)
+    return ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
 
 
 def _short(value: Any) -> Any:
@@ -215,28 +315,3 @@ def _short(value: Any) -> Any:
 def parse_text(values: Mapping[str, str]) -> dict[str, Any]:
     """Return command-line texts as values: `None` and `null` mean None; numbers are read by the settings model."""
     return {name: None if text in ("None", "null") else text for name, text in values.items()}
-
-
-def read_params(files: Sequence[Path]) -> dict[str, Any]:
-    """Read params files (YAML mappings of name to value); later files win.
-
-    Raises:
-        FileNotFoundError: if a file is missing.
-        SettingsError: if a file is not a YAML mapping.
-    """
-    import yaml
-
-    values: dict[str, Any] = {}
-    for file in files:
-        if not file.is_file():
-            raise FileNotFoundError(f"params file {file} does not exist; the ones that come with wanlab are in params/")
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise SettingsError(
-                f"{file} must be YAML, got {str(error).splitlines()[0]}; write `name: value` lines"
-            ) from None
-        if content is not None and not isinstance(content, dict):
-            raise SettingsError(f"{file} must hold `name: value` lines, got a {type(content).__name__}")
-        values.update(content or {})
-    return values

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from typing import Any
 
 from wanlab.config.base import Settings
+from wanlab.config.pasted import mended, peeled
+from wanlab.config.paths import project_root
+from wanlab.config.steps import NOTEBOOKS
 
 
 def from_notebook(model: type[Settings]) -> Settings:
@@ -13,6 +18,9 @@ def from_notebook(model: type[Settings]) -> Settings:
     papermill only warns about a name that the notebook does not have, and JupyterLab not at all: so the names are read
     from the kernel's history with `ast`: those assigned from the last run of the `parameters` cell up to the cell
     that first called this function. (A live kernel holds the names of all later cells too.)
+
+    Settings of other steps, which a params file may hold too, are left out with a note; paths are taken as they were
+    pasted where it is clear what they mean.
 
     Raises:
         SettingsError: an unknown name, a wrong type or a broken rule.
@@ -35,7 +43,24 @@ def from_notebook(model: type[Settings]) -> Settings:
     values = {
         name: shell.user_ns[name] for name in (names | fields) if name in shell.user_ns and not name.startswith("_")
     }
-    return model.build(values)
+    known = {name for _, other in NOTEBOOKS.values() for name in other.model_fields}
+    others = sorted(known & set(values) - fields)
+    if others:
+        print(f"note: not taken, for they are settings of other steps: {', '.join(others)}")
+    return model.build(mended_paths(model, {name: value for name, value in values.items() if name not in others}))
+
+
+def mended_paths(model: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the paths among them as they were meant, from the project's root; a note says what was mended."""
+    root = project_root()
+    found = dict(values)
+    for name in set(model.paths()) & set(found):
+        if isinstance(found[name], str) and name in model.targets():
+            found[name] = peeled(name, found[name])
+        elif isinstance(found[name], str):
+            parts = found[name].split(",") if model.takes_several(name) else [found[name]]
+            found[name] = ",".join(mended(name, part, root, model.words(name)) for part in parts)
+    return found
 
 
 def assigned_names(source: str) -> set[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import itertools
 import os
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +33,14 @@ def headless() -> bool:
 
 def absolute(path: Path | str) -> Path:
     """Return `path` made absolute from the project root, wherever the kernel was started."""
-    return (project_root() / Path(path).expanduser()).resolve()
+    return (project_root() / expanded(path)).resolve()
+
+
+def expanded(path: Path | str) -> Path:
+    """Return `path` with the home folder in place of ~; as it is where it is the ~ of nobody."""
+    with contextlib.suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
 
 
 def existing_file(name: str, path: Path, words: Sequence[str] = ()) -> Path:
@@ -48,9 +59,34 @@ def existing_file(name: str, path: Path, words: Sequence[str] = ()) -> Path:
         what = "is a folder" if full.is_dir() else "does not exist"
         rule = "".join(f"{word}, " for word in words) + ("or a file" if words else "a file")
         raise FileNotFoundError(
-            f"{name} must be {rule}, got {path}, which {what} (relative paths start at the project root)"
+            f"{name} must be {rule}, got {path}, which {what} (relative paths start at the project root){nearest(full)}"
         )
     return full
+
+
+def nearest(path: Path) -> str:
+    """Return words that name the file or folder most like one that is missing, such as `; did you mean a/b.mp4?`, or none."""
+    for folder in itertools.islice(path.parents, 3):
+        missing = path.relative_to(folder).parts[0]
+        if folder.is_dir():
+            names = {folded(name): name for name in names_in(folder)}
+            near = difflib.get_close_matches(folded(missing), names, n=1, cutoff=0.6)
+            return f"; did you mean {typed(folder / names[near[0]])}?" if near else ""
+    return ""
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder, at most 10,000; none where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in itertools.islice(entries, 10_000)]
+    except OSError:
+        return []
+
+
+def folded(name: str) -> str:
+    """Return a name without the difference of upper and lower case, and of accents written in one or two pieces."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def shown(path: Path | str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from wanlab.config.base import Settings
+from wanlab.config.base import Settings, brief
 from wanlab.config.paths import absolute, lies_outside, shown
+from wanlab.config.strict import TextError, parse_yaml
 
 PROMPT = "视频中的人在做动作"  # the official code's fixed prompt for animate: "the person in the video is moving"
 NEGATIVE_PROMPT = (  # the official one
@@ -20,6 +24,9 @@ NEGATIVE_PROMPT = (  # the official one
 )
 
 MAX_AREA = 3840 * 2160  # pixels of a result: nine times what the 14B model is made for
+MAX_POINTS = 1000  # of a sweep, checked one by one before it starts
+MAX_WORKERS = 256  # processes
+_RATE = r"[0-9]{1,9}(\.[0-9]{1,9})?(e[-+]?[0-9]{1,2})?|[0-9]{1,9}/0*[1-9][0-9]{0,8}"
 
 
 def _convenience(default: Any, description: str, **rules: Any) -> Any:
@@ -132,7 +139,7 @@ class PreprocessSettings(_Backed, frozen=True):
     start_s: float = Field(0.0, ge=0, description="seconds to skip at the start of the video")
     max_frames: int | None = Field(None, ge=1, description="process at most this many frames; None: all")
     fps: Fraction | None = Field(
-        None, gt=0, le=240, description="frames per second to resample to; None: the video's own"
+        None, ge=Fraction(1, 10), le=240, description="frames per second to resample to; None: the video's own"
     )
     deinterlace: bool = Field(
         False,
@@ -179,10 +186,10 @@ class PreprocessSettings(_Backed, frozen=True):
     @field_validator("fps", mode="before")
     @classmethod
     def _fraction(cls, value: Any) -> Any:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"must be a number or a fraction such as 30000/1001, got {value}; use None")
-        if isinstance(value, float):  # 29.97 means 2997/100, not the nearest binary fraction
+        if isinstance(value, float) and math.isfinite(value):  # 29.97 means 2997/100, not the nearest binary fraction
             return Fraction(str(value))
+        if isinstance(value, str | float) and not re.fullmatch(_RATE, str(value).strip()):  # Fraction reads 1e999999999
+            raise ValueError(f"must be a number or a fraction such as 30000/1001, got {brief(value)}; use None")
         return value
 
     @field_validator("resolution", mode="before")
@@ -191,13 +198,14 @@ class PreprocessSettings(_Backed, frozen=True):
         if value is None:
             return None
         parts = list(value) if isinstance(value, list | tuple) else str(value).lower().replace("x", " ").split()
-        if len(parts) != 2 or not all(str(part).isdigit() and int(part) >= 16 for part in parts):
-            raise ValueError(f'must be "width height" in pixels, each at least 16, got {value!r}; use "1280 720"')
-        if int(parts[0]) * int(parts[1]) > MAX_AREA:
+        sides = [int(part) for part in parts if re.fullmatch("[0-9]{1,6}", str(part))]
+        if len(parts) != 2 or len(sides) != 2 or min(sides) < 16:
+            raise ValueError(f'must be "width height" in pixels, each at least 16, got {brief(value)}; use "1280 720"')
+        if sides[0] * sides[1] > MAX_AREA:
             raise ValueError(
                 f'must be an area of at most 3840x2160 = {MAX_AREA:,} pixels, got {value!r}; use "3840 2160"'
             )
-        return f"{int(parts[0])} {int(parts[1])}"
+        return f"{sides[0]} {sides[1]}"
 
     def _faults_of_wanlab(self) -> list[str]:
         faults = super()._faults_of_wanlab()
@@ -250,7 +258,10 @@ class InspectSettings(Settings, frozen=True):
         description="mask chain of the new inputs; None: the one in edits, with points that of the inputs, else no new inputs are written",
     )
     compare: tuple[str, ...] = Field(
-        ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"), description="mask chains to show side by side"
+        ("grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"),
+        examples=["grow:10 snap:16"],
+        description="mask chains to show side by side",
+        max_length=16,
     )
     auto_keypoint: bool = Field(
         True,
@@ -383,20 +394,28 @@ class _Points(Settings, frozen=True):
 
     grid: dict[str, tuple[Any, ...]] = Field(
         {"shift": (3.0, 5.0)},
+        examples=['{"shift": [3, 5]}'],
         description="settings of 30_generate, or mask_chain, each with its values; every combination is one point",
     )
-    cases: tuple[dict[str, Any], ...] = Field((), description="further points, each a set of settings")
+    cases: tuple[dict[str, Any], ...] = Field(
+        (), examples=['[{"seed": 1}, {"seed": 2}]'], description="further points, each a set of settings"
+    )
     preview_steps: int | None = _convenience(
         None, "for a first look: stop after this many steps of each point's first segment; None: all", ge=1
     )
-    finish: tuple[int, ...] = _convenience((), "numbers of the points to compute completely, e.g. 3,7; empty: all")
+    finish: tuple[int, ...] = _convenience(
+        (), "numbers of the points to compute completely, e.g. 3,7; empty: all", examples=["3,7"]
+    )
 
 
 class SweepSettings(_Generation, _Points, frozen=True):
     """Settings of one sweep; field names are those of the `parameters` cell of 40_sweep."""
 
     workers: int | None = _convenience(
-        None, "points computed at a time, each in its own process on its own GPU; None: one after the other", ge=1
+        None,
+        "points computed at a time, each in its own process on its own GPU; None: one after the other",
+        ge=1,
+        le=MAX_WORKERS,
     )
     cluster: Annotated[str, Field(pattern=r"^\w+://")] | Path | None = _convenience(
         None,
@@ -442,17 +461,61 @@ class SweepSettings(_Generation, _Points, frozen=True):
             return tuple(part.strip() for part in str(value).split(",") if part.strip())
         return value
 
-    @field_validator("grid", "cases", mode="before")
+    @field_validator("grid", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
-        if isinstance(value, str):  # the command line's: YAML, e.g. "shift: [3, 5]"
-            import yaml
-
-            try:
-                value = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise ValueError(f"must be YAML, got {value!r}; use 'shift: [3, 5]'") from None
+    def _lists_of_plain_values(cls, value: Any) -> Any:
+        value = _from_text(value)
+        if not isinstance(value, Mapping):
+            raise ValueError(f'must be names with their values, got {brief(value)}; use {{"shift": [3, 5]}}')
+        for name, values in value.items():
+            if not isinstance(values, list | tuple):
+                one = '"3.0"' if isinstance(values, Mapping) else json.dumps(values, ensure_ascii=False, default=str)
+                raise ValueError(
+                    f'must have a list of values for {name}, got {brief(values)}; use {{"{name}": [{one}]}}'
+                )
+            for each in values:
+                _check_plain(str(name), each)
+        if math.prod(map(len, value.values())) > MAX_POINTS:
+            raise ValueError(
+                f"must have at most {MAX_POINTS} points, got {' x '.join(str(len(v)) for v in value.values())}; use fewer values"
+            )
         return value
+
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _plain_cases(cls, value: Any) -> Any:
+        value = _from_text(value)
+        if not isinstance(value, list | tuple) or not all(isinstance(case, Mapping) for case in value):
+            raise ValueError(f'must be a list of settings, got {brief(value)}; use [{{"seed": 1}}, {{"seed": 2}}]')
+        for name, each in itertools.chain.from_iterable(case.items() for case in value):
+            _check_plain(str(name), each)
+        if len(value) > MAX_POINTS:
+            raise ValueError(f"must have at most {MAX_POINTS} points, got {len(value)}; use fewer")
+        return value
+
+
+def _from_text(value: Any) -> Any:
+    """Return the value of the command line's YAML, e.g. "shift: [3, 5]"."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_yaml(value)[0]
+    except TextError as error:
+        raise ValueError(str(error).replace("`name: value` lines", "'shift: [3, 5]'")) from None
+
+
+def _check_plain(name: str, value: Any) -> None:
+    """Refuse a list or mapping as one value of a sweep's points."""
+    if isinstance(value, Mapping):
+        text = ",".join(f"{word}:{number}" for word, number in value.items()) if name == "mask_chain" else "value"
+        raise ValueError(
+            f"must have plain values for {name}, got {brief(value)}, a mapping: YAML makes one of a colon with a blank; "
+            f'use {{"{name}": ["{text[:60]}"]}}'
+        )
+    if isinstance(value, list | tuple | set):
+        raise ValueError(
+            f'must have plain values for {name}, got the list {brief(value)} as one; use {{"{name}": [3, 5]}}'
+        )
 
 
 class ReportSettings(Settings, frozen=True):

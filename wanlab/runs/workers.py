@@ -231,7 +231,7 @@ def read_file(file: Path) -> tuple[str | None, dict[str, Any], dict[str, str]]:
     path = config.absolute(file)
     if not path.is_file():
         raise FileNotFoundError(f"cluster must be an address or a file that exists, got {file}; use tcp://host:8786")
-    options = config.read_params([path])
+    options = config.read_mapping(path)
     tls = {name: options.pop(name) for name in list(options) if name.startswith("tls_")}
     if "address" in options:
         return None, options, tls
