@@ -89,6 +89,7 @@ def test_damaged_sound_is_silent_there_and_said(tmp_path: Path) -> None:
     (note,) = media.describe_sound(media.AudioStretch(broken, 0.0, 2.0))
     assert "a.mp4 has damaged sound: " in note
     assert "it is silent there" in note
+    assert not any("damaged" in said for said in media.describe_sound(media.AudioStretch(broken, 0.0, 0.3)))
 
 
 def test_a_track_without_a_decoder_leaves_the_video(tmp_path: Path) -> None:

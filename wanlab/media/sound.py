@@ -98,6 +98,8 @@ class _Decoder:
         waiting = np.zeros((0, 2), np.int16)
         done = 0
         for position, values in self.pieces():
+            if position >= self.wanted:
+                break
             low, high = max(position, done + len(waiting)), min(position + len(values), self.wanted)
             if low >= high:
                 continue
@@ -157,8 +159,8 @@ class _Decoder:
             found.append(f"has sound of {self._given_rate} samples per second: it was resampled to {self.rate}")
         if self._first is None or self._end is None:
             return [*found, "has sound of which nothing could be decoded: the video is silent"]
-        if self._faults:
-            times = [time for time, _ in self._faults]
+        times = [time for time, _ in self._faults if 0 <= time < self._audio.duration_s]
+        if times:
             found.append(
                 f"has damaged sound: {len(times)} packets from second {min(times):.3f} to {max(times):.3f} of the clip could not "
                 f"be decoded ({self._faults[0][1]}); it is silent there"
