@@ -35,14 +35,16 @@ def show_videos(videos: Mapping[str, media.Clip | None], fps: Fraction) -> None:
         videos: clips by name; None is left out.
         fps: frames per second.
     """
-    cells = "".join(
-        f'<td style="padding:1px; text-align:center"><div>{escape(name)}</div>'
-        f'<video controls loop autoplay muted playsinline height="{INLINE_HEIGHT}" style="object-fit:contain" '
-        f'aria-label="{escape(name)}" src="data:video/mp4;base64,{_preview(clip, fps, INLINE_HEIGHT)}"></video></td>'
-        for name, clip in videos.items()
-        if clip is not None
-    )
-    display(HTML(f'<table style="border-spacing:0"><tr>{cells}</tr></table>'))
+    import mediapy
+
+    cells = []
+    for name, clip in ((name, clip) for name, clip in videos.items() if clip is not None):
+        height, width = _size(clip, INLINE_HEIGHT)
+        shown = mediapy.html_from_compressed_video(
+            _preview(clip, fps, INLINE_HEIGHT), width, height, title=escape(name)
+        )
+        cells.append(f'<td style="padding:1px">{shown}</td>')
+    display(HTML(f'<table style="border-spacing:0"><tr>{"".join(cells)}</tr></table>'))
 
 
 HEIGHT = 480  # pixels, of a preview at most; the full files lie in the run folders
@@ -112,23 +114,28 @@ def _result(point: Point, clip: media.Clip, fps: Fraction, longest: int) -> str:
     return (
         f'<figure class="result" data-frames="{len(clip)}" data-seams="{[int(seam) for seam in point.seams]}" '
         f'data-parameters="{escape(json.dumps(values))}">\n'
-        f'<video src="data:video/mp4;base64,{_preview(clip, fps)}" aria-label="{escape(point.title)}" '
+        f'<video src="data:video/mp4;base64,{base64.b64encode(_preview(clip, fps)).decode("ascii")}" aria-label="{escape(point.title)}" '
         "preload=auto muted playsinline controls></video>\n"
         f'<figcaption><b class="title">{escape(point.title)}</b>{link}{remark}<dl>{listed}</dl></figcaption>\n</figure>\n'
     )
 
 
-def _preview(clip: media.Clip, fps: Fraction, height: int = HEIGHT) -> str:
-    """Encode a clip made smaller, to at most `height` pixels, in base64."""
+def _preview(clip: media.Clip, fps: Fraction, height: int = HEIGHT) -> bytes:
+    """Encode a clip made smaller, to at most `height` pixels, as an mp4."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
         media.write_video(path, _smaller(clip, height), fps, preview=True)
-        return base64.b64encode(path.read_bytes()).decode("ascii")
+        return path.read_bytes()
+
+
+def _size(clip: media.Clip, at_most: int) -> tuple[int, int]:
+    """Return height and width in pixels of a clip made smaller, to at most `at_most` pixels of height; H.264 needs even sides."""
+    height = max(2, min(at_most, clip.height) // 2 * 2)
+    return height, max(2, round(clip.width * height / clip.height / 2) * 2)
 
 
 def _smaller(clip: media.Clip, at_most: int) -> Iterator[np.ndarray]:
-    height = max(2, min(at_most, clip.height) // 2 * 2)  # H.264 needs even sides
-    width = max(2, round(clip.width * height / clip.height / 2) * 2)
+    height, width = _size(clip, at_most)
     for frame in clip:
         yield cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
 
