@@ -3,7 +3,7 @@
     python make_people.py --assets CACHE --out DIR/people.npz       # numpy, scipy, opencv; a minute or two
 
 `--assets` is render_sample.py's cache (it fetches what is missing). The clothes, shoes, hair and skins of the sample
-clips' characters are not among these (`TOPS`, `HAIR`, `SKINS` of sam2_nano/figures.py). The file stays out of the
+clips' characters are not among these (`HAIR`; `TOPS`, `SKINS` of sam2_nano/figures.py). The file stays out of the
 repository, as the packages' files do (wanlab/assets/sample/LICENSES.md).
 """
 
@@ -36,6 +36,10 @@ SHAPES = (  # what the eight numbers of an expression are made of: facial units 
     {"mouthSmileLeft": 1, "mouthSmileRight": 1, "cheekSquintLeft": 0.4, "cheekSquintRight": 0.4},
     {"mouthFrownLeft": 1, "mouthFrownRight": 1},
 )
+HAIR = {  # short03, bob01 and bob02 hide an eye
+    "male": ("short01", "short04", "afro01"),
+    "female": ("long01", "afro01", "short01", "short04"),
+}
 SIDES = ("R", "L")
 ARM = ("clavicle", "shoulder01", "upperarm01", "upperarm02", "lowerarm01", "lowerarm02", "wrist")
 FINGERS = tuple(f"finger{f}-{k}" for f in range(1, 6) for k in (1, 2, 3))
@@ -92,7 +96,7 @@ def scenes(folder: Path) -> np.ndarray:
 
 def person(R: Any, roots: dict[str, str], seed: int) -> dict[str, np.ndarray]:
     """Return one dressed person. Lengths are in body heights; X to the person's left, Y up, Z where it looks."""
-    from figures import HAIR, SKINS, TOPS
+    from figures import SKINS, TOPS
 
     rng = random.Random(seed)
     sex = rng.choice(("male", "female"))
@@ -111,8 +115,7 @@ def person(R: Any, roots: dict[str, str], seed: int) -> dict[str, np.ndarray]:
     low = shoes.fit(body.base)[:, 2] < hem  # socks above the hem are inside the trousers
     shown = [i for i, f in enumerate(shoes.faces) if low[f].any()]
     shoes.faces, shoes.corners = [shoes.faces[i] for i in shown], [shoes.corners[i] for i in shown]
-    # short03 and bob02 hide an eye
-    garments = [(top, "shirt", 0), (shoes, "shoes", 0), (R.Garment(body, roots, f"hair/{rng.choice([h for h in HAIR[sex] if h not in ('short03', 'bob02')])}"), "hair", 1)]  # fmt: skip
+    garments = [(top, "shirt", 0), (shoes, "shoes", 0), (R.Garment(body, roots, f"hair/{rng.choice(HAIR[sex])}"), "hair", 1)]  # fmt: skip
     garments += [
         (R.Garment(body, roots, f"eyebrows/eyebrow00{rng.choice((1, 2, 3, 4))}"), "hair", 2),
         (R.Garment(body, roots, "eyelashes/eyelashes02"), "hair", 2),

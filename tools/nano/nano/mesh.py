@@ -97,7 +97,7 @@ class People:
         look[:, :, 6] = 255 / self.t["grey"][who].clamp(min=5)
         kind = torch.randint(0, 8, (count,), device=dev).float()
         kind = torch.where(kind > 4, torch.zeros_like(kind), kind)
-        wide = torch.where(kind == 4, P.U((count,), 0.9, 1.2, dev), P.U((count,), 11.0, 28.0, dev))
+        wide = torch.where(kind == 4, P.U((count,), 0.9, 1.2, dev), P.U((count,), 6.0, 15.0, dev))
         iris = P.hsv(P.U((count,), 0.05, 0.65, dev), P.U((count,), 0.3, 0.7, dev), P.U((count,), 0.12, 0.6, dev))
         radius = P.U((count, 1), 0.52, 0.66, dev)
         more = torch.cat([kind[:, None], wide[:, None], _cloth(count, dev), iris, radius, radius * P.U((count, 1), 0.4, 0.55, dev), radius], 1)  # fmt: skip
