@@ -300,3 +300,26 @@ def test_every_number_has_a_meaning() -> None:
         assert callable(getattr(metrics, name))
         assert meaning.cannot_tell.startswith("It cannot tell ")
         assert meaning.cannot_tell.count(".") == 1
+
+
+def test_one_pass_measures_what_each_metric_does_and_reads_each_video_once() -> None:
+    video, other = (np.random.default_rng(seed).integers(0, 255, (6, 32, 48, 3), np.uint8) for seed in (0, 1))
+    read: list[str] = []
+
+    def counted(name: str, frames: np.ndarray):
+        for frame in frames:
+            read.append(name)
+            yield frame
+
+    one_pass = metrics.OnePass(counted("video", video), [3], counted("other", other), half_mask(6))
+    np.testing.assert_array_equal(np.stack(list(one_pass)), video)
+    assert (read.count("video"), read.count("other")) == (6, 6)
+    found = one_pass.results()
+    for name in ("psnr", "ssim"):
+        wanted = getattr(metrics, name)(video, other, half_mask(6))
+        np.testing.assert_array_equal(found[name].per_frame, wanted.per_frame)
+        assert found[name].overall == wanted.overall
+    np.testing.assert_array_equal(found["flicker"].per_frame, metrics.flicker(video).per_frame)
+    np.testing.assert_array_equal(found["sharpness"].per_frame, metrics.sharpness(video).per_frame)
+    for name in ("colour_drift", "seam_jump"):
+        np.testing.assert_array_equal(found[name], getattr(metrics, name)(video, [3]))

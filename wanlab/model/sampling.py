@@ -225,6 +225,10 @@ class _Loop:
         self.text = encodings.text(networks, [sampler.prompt, *([config.NEGATIVE_PROMPT] if self.guided else [])])
         self.reference = _pixels(conditions.reference_image()[None], networks.device)
         character = conditions.fingerprint("reference_image")
+        self.drawings, self.crops = (
+            ("pose", conditions.fingerprint("pose_video")),
+            ("face", conditions.fingerprint("face_video")),
+        )
         self.image = encodings.get(("image", character), lambda: networks.encode_image(self.reference[:, 0]))
         latents = encodings.get(("reference", character), lambda: networks.encode(self.reference))
         self.grid = latents.shape[-2:]
@@ -281,11 +285,11 @@ class _Loop:
         networks, conditions, device = self.networks, self.conditions, self.networks.device
         start, end = self.plan.segments[number]
         indices = self.plan.indices[start:end]
-        drawings = ("pose", conditions.fingerprint("pose_video"), indices.tobytes())
+        drawings = (*self.drawings, indices.tobytes())
         pose = self.encodings.get(
             drawings, lambda: networks.encode(_pixels(conditions.frames("pose_video", indices), device))
         )
-        crops = ("face", conditions.fingerprint("face_video"), indices.tobytes())
+        crops = (*self.crops, indices.tobytes())
         face = _pixels(self.encodings.get(crops, lambda: _crops(networks, conditions, indices)).numpy(), device)
         given = None if number == 0 else tail
         picture = _condition(networks, conditions, self.plan, indices, given, self.reference)

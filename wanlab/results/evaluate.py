@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -38,21 +39,27 @@ def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int]
         seams: frames at which a new segment begins.
         mode: in replace the background outside the mask is compared with the film.
     """
-    series = {"flicker": metrics.flicker(video), "sharpness": metrics.sharpness(video)}
     driven, driving = made.keypoints(), made.driving()
+    compared = (
+        () if mode != "replace" or driving is None else (driving.at(slice(len(video))), ~made.mask()[: len(video)])
+    )
+    one_pass = metrics.OnePass(video, seams, *compared)
+    found = None
     if driven is not None:
-        found = detection.detect(video, float(video.fps)).keypoints
+        found = detection.detect(one_pass, float(video.fps)).keypoints
+    else:
+        collections.deque(one_pass, maxlen=0)  # nobody else wants the frames
+    measured = one_pass.results()
+    series = {name: measured[name] for name in ("flicker", "sharpness")}
+    if driven is not None and found is not None:
         series["pose_agreement"] = metrics.pose_agreement(found, _on_canvas(driven[: len(video)], made))
         agreement = _colours(made, video, found)
         if agreement is not None:
             series["reference_agreement"] = agreement
-    if mode == "replace" and driving is not None:
-        film = driving.at(slice(len(video)))
-        kept = ~made.mask()[: len(video)]
-        series["psnr"], series["ssim"] = metrics.psnr(video, film, kept), metrics.ssim(video, film, kept)
+    series |= {name: measured[name] for name in ("psnr", "ssim") if name in measured}
     overall = {name: _finite(values.overall) for name, values in series.items()}
-    overall["colour_drift"] = _largest(metrics.colour_drift(video, seams)[1:])
-    overall["seam_jump"] = _largest(metrics.seam_jump(video, seams))
+    overall["colour_drift"] = _largest(measured["colour_drift"][1:])
+    overall["seam_jump"] = _largest(measured["seam_jump"])
     return Evaluation(
         {name: overall[name] for name in ORDER if name in overall},
         {name: [_finite(value) for value in values.per_frame] for name, values in series.items()},

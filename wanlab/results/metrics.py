@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -128,14 +128,7 @@ def psnr(a: Frames, b: Frames, where: Frames | None = None) -> Series:
     Returns:
         in dB; `overall` is of the clip's mean squared error, not the mean of the frames' ratios.
     """
-    sums, counts = [], []
-    for x, y, counted in _together(a=a, b=b, where=where):
-        sums.append((np.subtract(x[counted], y[counted], dtype=np.float64) ** 2).sum())
-        counts.append(3 * counted.sum())
-    error = _series(sums, counts)
-    with np.errstate(divide="ignore"):  # equal frames
-        ratios = 10 * np.log10(255**2 / np.append(error.per_frame, error.overall))
-    return Series(ratios[:-1], float(ratios[-1]))
+    return _run(_Psnr(), a=a, b=b, where=where)
 
 
 def ssim(a: Frames, b: Frames, where: Frames | None = None) -> Series:
@@ -149,19 +142,7 @@ def ssim(a: Frames, b: Frames, where: Frames | None = None) -> Series:
 
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004; no shrinking.
     """
-    sums, counts = [], []
-    for frame_a, frame_b, counted in _together(a=a, b=b, where=where):
-        x, y = _luma(frame_a).astype(np.float64), _luma(frame_b).astype(np.float64)
-        mean_x, mean_y, xx, yy, xy = (
-            cv2.GaussianBlur(each, (SSIM_WINDOW, SSIM_WINDOW), SSIM_SIGMA) for each in (x, y, x * x, y * y, x * y)
-        )
-        light = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
-        spread = xx - mean_x**2 + yy - mean_y**2
-        similarity = light * (2 * (xy - mean_x * mean_y) + SSIM_C2) / (spread + SSIM_C2)
-        whole = _whole_windows(counted, SSIM_WINDOW)
-        sums.append(similarity[whole].sum())
-        counts.append(whole.sum())
-    return _series(sums, counts)
+    return _run(_Ssim(), a=a, b=b, where=where)
 
 
 def colour_drift(video: Frames, seams: Sequence[int], mask: Frames | None = None) -> np.ndarray:
@@ -175,14 +156,7 @@ def colour_drift(video: Frames, seams: Sequence[int], mask: Frames | None = None
     Returns:
         [segments], float64, the first 0; NaN for segments without a pixel in the mask.
     """
-    sums, counts = [], []
-    for frame, counted in _together(video=video, mask=mask):
-        sums.append(_lab(frame)[counted].sum(axis=0, dtype=np.float64))
-        counts.append(counted.sum())
-    starts = [0, *_checked(seams, len(sums))]
-    total, count = np.add.reduceat(sums, starts, axis=0), np.add.reduceat(counts, starts)[:, None]
-    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return np.linalg.norm(mean - mean[0], axis=1)
+    return _run(_ColourDrift(seams), video=video, mask=mask)
 
 
 def seam_jump(video: Frames, seams: Sequence[int]) -> np.ndarray:
@@ -197,18 +171,7 @@ def seam_jump(video: Frames, seams: Sequence[int]) -> np.ndarray:
     Returns:
         [seams], float64; NaN for a seam without other pairs around.
     """
-    change, before = [np.nan], None  # by the later frame of a pair
-    for (frame,) in _together(video=video):
-        if before is not None:
-            change.append(float(cv2.norm(before, frame, cv2.NORM_L1)) / frame.size)
-        before = frame
-    floored = np.maximum(change, SEAM_FLOOR)
-    ratios = []
-    for seam in _checked(seams, len(change)):
-        around = np.arange(max(1, seam - SEAM_REACH), min(len(change), seam + SEAM_REACH + 1))
-        usual = floored[np.setdiff1d(around, seams)]
-        ratios.append(floored[seam] / np.median(usual) if len(usual) else np.nan)
-    return np.array(ratios, np.float64)
+    return _run(_SeamJump(seams), video=video)
 
 
 def flicker(video: Frames) -> Series:
@@ -226,18 +189,7 @@ def flicker(video: Frames) -> Series:
     Source: Lai et al., "Learning Blind Video Temporal Consistency", 2018 (the warping error); Kroeger et al., "Fast
     Optical Flow using Dense Inverse Search", 2016.
     """
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    sums, counts, lumas = [0.0], [0], []
-    for (frame,) in _together(video=video):
-        lumas = [*lumas[-2:], _luma(frame)]
-        if len(lumas) == 3:
-            earlier, in_earlier = _follow(dis, lumas[1], lumas[0])
-            later, in_later = _follow(dis, lumas[1], lumas[2])
-            seen = in_earlier & in_later
-            sums.append(float(np.abs(earlier - 2.0 * lumas[1] + later)[seen].sum()) / 4)
-            counts.append(int(seen.sum()))
-    ends = [0] * (len(lumas) > 1)
-    return _series([*sums, *ends], [*counts, *ends])
+    return _run(_Flicker(), video=video)
 
 
 def sharpness(video: Frames, mask: Frames | None = None) -> Series:
@@ -248,11 +200,7 @@ def sharpness(video: Frames, mask: Frames | None = None) -> Series:
 
     Source: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000.
     """
-    values = []
-    for frame, counted in _together(video=video, mask=mask):
-        inside = cv2.Laplacian(_luma(frame), cv2.CV_64F)[_whole_windows(counted, 3)]
-        values.append(inside.var() if len(inside) else np.nan)
-    return _mean_of(values)
+    return _run(_Sharpness(), video=video, mask=mask)
 
 
 def reference_agreement(video: Frames, mask: Frames, reference: np.ndarray, reference_mask: np.ndarray) -> Series:
@@ -279,6 +227,160 @@ def reference_agreement(video: Frames, mask: Frames, reference: np.ndarray, refe
     for frame, counted in _together(video=video, mask=mask):
         values.append(np.minimum(_histogram(frame[counted]), wanted).sum() if counted.any() else np.nan)
     return _mean_of(values)
+
+
+class OnePass:
+    """All of the above that needs no keypoints, measured while somebody else goes through the video's frames.
+
+    Iterating yields the frames, [H, W, 3], uint8 RGB; at the end of them `results` are there.
+    """
+
+    def __init__(self, video: Frames, seams: Sequence[int], other: Frames | None = None, where: Frames | None = None):
+        """Take the result and its seams, and the video that it is compared with inside the mask `where`; None: with none."""
+        self._streams = {"video": video, "other": other, "where": where}
+        self._alone: dict[str, _Metric] = {
+            "flicker": _Flicker(), "sharpness": _Sharpness(), "colour_drift": _ColourDrift(seams), "seam_jump": _SeamJump(seams),
+        }  # fmt: skip
+        self._compared: dict[str, _Metric] = {} if other is None else {"psnr": _Psnr(), "ssim": _Ssim()}
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for frame, other, where in _together(**self._streams):
+            everywhere = np.ones(frame.shape[:2], bool)
+            for metric in self._alone.values():
+                metric.add(frame, everywhere)
+            for metric in self._compared.values():
+                metric.add(frame, other, where)
+            yield frame
+
+    def results(self) -> dict[str, Any]:
+        """Return what each metric's function does, by its name."""
+        return {name: metric.result() for name, metric in (self._alone | self._compared).items()}
+
+
+class _Metric(Protocol):
+    """A metric that is shown the frames of its videos and masks one after the other."""
+
+    def add(self, *frames: np.ndarray) -> None: ...
+    def result(self) -> Any: ...
+
+
+def _run(metric: _Metric, **streams: Frames | None) -> Any:
+    """Show a metric all frames of videos and masks, by name as `_together` takes them."""
+    for frames in _together(**streams):
+        metric.add(*frames)
+    return metric.result()
+
+
+class _Shares:
+    """What metrics have in common that are a sum over a count, of each frame and of all."""
+
+    def __init__(self) -> None:
+        self.sums: list[float] = []
+        self.counts: list[int] = []
+
+    def result(self) -> Series:
+        return _series(self.sums, self.counts)
+
+
+class _Psnr(_Shares):
+    def add(self, *frames: np.ndarray) -> None:
+        x, y, counted = frames
+        self.sums.append((np.subtract(x[counted], y[counted], dtype=np.float64) ** 2).sum())
+        self.counts.append(3 * counted.sum())
+
+    def result(self) -> Series:
+        error = super().result()
+        with np.errstate(divide="ignore"):  # equal frames
+            ratios = 10 * np.log10(255**2 / np.append(error.per_frame, error.overall))
+        return Series(ratios[:-1], float(ratios[-1]))
+
+
+class _Ssim(_Shares):
+    def add(self, *frames: np.ndarray) -> None:
+        x, y = (_luma(frame).astype(np.float64) for frame in frames[:2])
+        mean_x, mean_y, xx, yy, xy = (
+            cv2.GaussianBlur(each, (SSIM_WINDOW, SSIM_WINDOW), SSIM_SIGMA) for each in (x, y, x * x, y * y, x * y)
+        )
+        light = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
+        spread = xx - mean_x**2 + yy - mean_y**2
+        similarity = light * (2 * (xy - mean_x * mean_y) + SSIM_C2) / (spread + SSIM_C2)
+        whole = _whole_windows(frames[2], SSIM_WINDOW)
+        self.sums.append(similarity[whole].sum())
+        self.counts.append(whole.sum())
+
+
+class _ColourDrift:
+    def __init__(self, seams: Sequence[int]) -> None:
+        self.seams = seams
+        self.sums: list[np.ndarray] = []
+        self.counts: list[int] = []
+
+    def add(self, *frames: np.ndarray) -> None:
+        frame, counted = frames
+        self.sums.append(_lab(frame)[counted].sum(axis=0, dtype=np.float64))
+        self.counts.append(counted.sum())
+
+    def result(self) -> np.ndarray:
+        starts = [0, *_checked(self.seams, len(self.sums))]
+        total, count = np.add.reduceat(self.sums, starts, axis=0), np.add.reduceat(self.counts, starts)[:, None]
+        mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+        return np.linalg.norm(mean - mean[0], axis=1)
+
+
+class _SeamJump:
+    def __init__(self, seams: Sequence[int]) -> None:
+        self.seams = seams
+        self.change = [np.nan]  # by the later frame of a pair
+        self.before: np.ndarray | None = None
+
+    def add(self, *frames: np.ndarray) -> None:
+        frame = frames[0]
+        if self.before is not None:
+            self.change.append(float(cv2.norm(self.before, frame, cv2.NORM_L1)) / frame.size)
+        self.before = frame
+
+    def result(self) -> np.ndarray:
+        change, seams = self.change, self.seams
+        floored = np.maximum(change, SEAM_FLOOR)
+        ratios = []
+        for seam in _checked(seams, len(change)):
+            around = np.arange(max(1, seam - SEAM_REACH), min(len(change), seam + SEAM_REACH + 1))
+            usual = floored[np.setdiff1d(around, seams)]
+            ratios.append(floored[seam] / np.median(usual) if len(usual) else np.nan)
+        return np.array(ratios, np.float64)
+
+
+class _Flicker(_Shares):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sums, self.counts = [0.0], [0]
+        self.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self.lumas: list[np.ndarray] = []
+
+    def add(self, *frames: np.ndarray) -> None:
+        self.lumas = lumas = [*self.lumas[-2:], _luma(frames[0])]
+        if len(lumas) == 3:
+            earlier, in_earlier = _follow(self.dis, lumas[1], lumas[0])
+            later, in_later = _follow(self.dis, lumas[1], lumas[2])
+            seen = in_earlier & in_later
+            self.sums.append(float(np.abs(earlier - 2.0 * lumas[1] + later)[seen].sum()) / 4)
+            self.counts.append(int(seen.sum()))
+
+    def result(self) -> Series:
+        ends = [0] * (len(self.lumas) > 1)
+        return _series([*self.sums, *ends], [*self.counts, *ends])
+
+
+class _Sharpness:
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def add(self, *frames: np.ndarray) -> None:
+        inside = cv2.Laplacian(_luma(frames[0]), cv2.CV_64F)[_whole_windows(frames[1], 3)]
+        self.values.append(inside.var() if len(inside) else np.nan)
+
+    def result(self) -> Series:
+        return _mean_of(self.values)
 
 
 def _together(**streams: Frames | None) -> Iterator[tuple[np.ndarray, ...]]:

@@ -316,7 +316,8 @@ class Run:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
             self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
             for path in (self.folder / PROGRESS, self.folder / CANCEL, *(self._spare if self.completed else ())):
-                files.remove(path)
+                if path.exists():
+                    files.remove(path)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         where = config.shown(self.folder)
