@@ -15,7 +15,7 @@ from PIL import Image
 
 from wanlab.mask import sam2_image, sam2_video, sam2_weights
 from wanlab.mask.prompts import Box, Click, Prompts
-from wanlab.media import Frames
+from wanlab.media import Frames, colour
 
 HEIGHT, WIDTH, LENGTH = 40, 56, 30
 
@@ -164,7 +164,10 @@ def test_frames_are_squashed_as_pillow_does() -> None:
     rng = np.random.default_rng(1)
     frame = np.asarray(Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((900, 500)))
     pixels = sam2_video._Pixels(Frames(frame[None]), range(1), 256, torch.device("cpu"))[0]
-    ours = pixels * torch.tensor(sam2_video.DEVIATION)[:, None, None] + torch.tensor(sam2_video.MEAN)[:, None, None]
+    ours = (
+        pixels * torch.tensor(colour.IMAGENET_DEVIATION)[:, None, None]
+        + torch.tensor(colour.IMAGENET_MEAN)[:, None, None]
+    )
     theirs = np.asarray(Image.fromarray(frame).resize((256, 256)))
     difference = np.abs(ours.permute(1, 2, 0).numpy() * 255 - theirs)
     assert difference.max() < 2.01
