@@ -269,7 +269,7 @@ def _prompts(graph: Graph, embeds: Node, sampler: Node, found: Import) -> None:
         zeros = node.kind == "ConditioningZeroOut"
         widget = "conditioning" if zeros else TEXTS[node.kind][i]
         text = "" if zeros else graph.value(node, widget)
-        if text is None:
+        if not isinstance(text, str):
             found.not_mapped.append(f"{node}.{widget}: it is computed; set {setting} yourself")
             continue
         source = where(node, widget, "zeros" if zeros else text)

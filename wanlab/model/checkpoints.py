@@ -133,9 +133,29 @@ def _read(folder: Path) -> Checkpoint:
                 f"checkpoint {shown} is not complete, {component}/{fault}; run the download again, it goes on: {DOWNLOAD}"
             )
     own = folder / SETTINGS
-    facts = json.loads((own if own.is_file() else SETTINGS_14B).read_text(encoding="utf-8"))
-    name = facts["name"] if own.is_file() else folder.name
-    return Checkpoint(folder, name, facts["recommended"], {key: tuple(value) for key, value in facts["limits"].items()})
+    name, recommended, limits = _settings(own if own.is_file() else SETTINGS_14B)
+    return Checkpoint(folder, name if own.is_file() else folder.name, recommended, limits)
+
+
+def _settings(path: Path) -> tuple[str, dict[str, Any], dict[str, tuple[int, int]]]:
+    """Return name, recommended settings and limits as a file beside the weights says them.
+
+    Raises:
+        ValueError: if it lacks one of them, or holds something else.
+    """
+    known = json.loads(SETTINGS_14B.read_text(encoding="utf-8"))
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        name, recommended = facts["name"], {key: facts["recommended"][key] for key in known["recommended"]}
+        limits = {key: (int(low), int(high)) for key, (low, high) in facts["limits"].items()}
+        if isinstance(name, str) and set(known["limits"]) <= set(limits) and None not in recommended.values():
+            return name, recommended, limits
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        pass
+    raise ValueError(
+        f"{config.typed(path)} must be a JSON object with name, recommended ({', '.join(known['recommended'])}) and limits "
+        f"({', '.join(known['limits'])}); bring back the one that came with the checkpoint"
+    )
 
 
 def _faults(folder: Path, has_weights: bool) -> Iterator[str]:

@@ -91,7 +91,7 @@ class _Manifest(_Table):
     preview: list[str] = []
     error: _Error | None = None
     points: list[_Point] = []
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, float | dict[str, float | None] | None] = {}
     environment: _Environment | None = None
     order: int = 0
     ended: str = ""
