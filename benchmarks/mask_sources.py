@@ -21,7 +21,7 @@ from wanlab.pose import detection
 
 CLIPS = {"half": "half_truth.npz", "driving": "truth.npz", "dark": "dark_truth.npz", "two_people": "two_people_truth.npz", "walk": "walk_truth.npz"}  # fmt: skip
 CHAINS = ("", "grow:10,blockify:32", "snap:16")
-SPOTS = {"face": 0, "chest": (5, 6, 11, 12), "left hand": 9, "right hand": 10}  # of the 133 key points
+SPOTS = {"face": 0, "chest": (5, 6, 11, 12), "left hand": 9, "right hand": 10}  # of the 133 keypoints
 
 
 def truth(name: str, clip: media.Clip) -> np.ndarray:

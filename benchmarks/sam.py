@@ -6,7 +6,7 @@
     .venv/bin/python benchmarks/sam.py --frames 12 --tiny           # does it run? on a CPU
 
 Upstream's way: float32, math attention, a folder of JPEG files through init_state, everything kept; writing the files is
-left out of its time. wanlab gets the pixels of these files as a film. The weights are random, so the masks mean nothing;
+left out of its time. wanlab gets the pixels of these files as a video. The weights are random, so the masks mean nothing;
 that both ways give the same ones does: IoU of where the logits are positive.
 """
 
@@ -51,16 +51,16 @@ def network(kind: type[Network], tiny: bool) -> Network:
     return made.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def film(num_frames: int, height: int, width: int) -> tuple[Path, media.Clip]:
-    """Return the bundled clip, there and back, at this size: a folder of JPEG files, and their pixels as a lossless film."""
+def video(num_frames: int, height: int, width: int) -> tuple[Path, media.Clip]:
+    """Return the bundled clip, there and back, at this size: a folder of JPEG files, and their pixels as a lossless video."""
     sample = media.open_clip(config.ASSETS / "sample" / "driving.mp4")
     frames = sample.read()
     order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
     folder = Path(tempfile.mkdtemp())
     for t in range(num_frames):
-        picture = cv2.resize(frames[order[t % len(order)]], (width, height))
-        Image.fromarray(picture).save(folder / f"{t:05d}.jpg", quality=100, subsampling=0)
-    place = Path(tempfile.mkdtemp()) / "film.mkv"
+        image = cv2.resize(frames[order[t % len(order)]], (width, height))
+        Image.fromarray(image).save(folder / f"{t:05d}.jpg", quality=100, subsampling=0)
+    place = Path(tempfile.mkdtemp()) / "video.mkv"
     read = (np.array(Image.open(file)) for file in sorted(folder.iterdir()))
     media.write_video(place, read, sample.fps, lossless=True)
     return folder, media.open_clip(place)
@@ -113,7 +113,7 @@ def main() -> None:
     options.add_argument("--compile", action="store_true", help="compile wanlab's image encoder")
     options.add_argument("--only", choices=("wanlab", "upstream"), help="leave the other way out")
     args = options.parse_args()
-    folder, clip = film(args.frames, args.height, args.width)
+    folder, clip = video(args.frames, args.height, args.width)
     spots = [(0.5 + dx, y) for y in (0.25, 0.35, 0.5, 0.6) for dx in (-0.03, 0.03)]
     prompts = Prompts(
         tuple(

@@ -50,10 +50,10 @@ save_path = None  # folder to copy the finished inputs to: new, empty, or holdin
 fresh = False  # compute again even where a finished run with the same settings exists
 
 # %% [markdown]
-# ## Settings and run
-# A misspelt name or a wrong value stops here, before anything is worked on. Look at the size that comes out.
+# ## Settings
+# A misspelt name or a wrong value stops here, before anything is computed. Check the size of the result.
 # Runs with the same settings and inputs share one folder: it is reused or continued. With `preview = True` only the first
-# second is worked on; a full run of `30_generate` never takes that for the newest inputs, its own preview does.
+# second is processed; a full run of `30_generate` never takes such inputs as the newest ones, its own preview does.
 
 # %%
 from IPython.display import display
@@ -66,44 +66,44 @@ run = preprocess.prepare(settings)
 display(run.settings, run)
 
 # %% [markdown]
-# ## Work
-# Key points are detected frame by frame, drawn at the result's size, and the face is cropped. With backend wan22 the
-# official script does it: its log runs below and is kept as `wan22.log`.
+# ## Run
+# Keypoints are detected frame by frame, drawn at the result's size, and the face is cropped. With backend wan22 the
+# official script does it: its log appears below and is kept as `wan22.log`.
 
 # %%
-made = preprocess.work(run)
+animate_inputs = preprocess.work(run)
 
 # %% [markdown]
-# ## Is the person followed?
+# ## Does the skeleton follow the person?
 # The skeleton should sit on the person in every column, the crop should hold the whole face.
-# A frame without a skeleton is one where no person was found. In replace mode nothing of the person may be left in the
+# In frames without a skeleton no person was detected. In replace mode nothing of the person may be left in the
 # background, and the mask should be no larger than that needs.
 
 # %%
-clip = made.driving() or made.video("pose_video")
-viz.contact_sheet(made.clips())
+clip = animate_inputs.driving() or animate_inputs.video("pose_video")
+viz.contact_sheet(animate_inputs.clips())
 
 # %% [markdown]
-# ## Where is it unsure?
+# ## Where are the keypoints unreliable?
 # Points scoring under 0.5 are not drawn. Dips in a hand's curve are frames in which the hand will be missing.
 
 # %%
-points = made.keypoints()
-viz.keypoint_confidence(points, clip.fps, no_person=made.facts.get("no_person", ()), cuts=made.facts.get("cuts", ()))
+points = animate_inputs.keypoints()
+viz.keypoint_confidence(points, clip.fps, no_person=animate_inputs.facts.get("no_person", ()), cuts=animate_inputs.facts.get("cuts", ()))
 
 # %% [markdown]
 # ## The reference
-# Its own skeleton beside it: framing and build should be near the driving person's where retargeting is off. Where FLUX
-# edited pictures for retargeting (backend wan22), they are shown too: the character must still be itself, facing forward.
+# Its own skeleton beside it: without retargeting, framing and build should be close to the driving person's. Where FLUX
+# edited images for retargeting (backend wan22), they are shown too: the character must still be itself, facing forward.
 
 # %%
-viz.reference_sketch(made.reference_image(), made.reference_keypoints(), made.edited())
+viz.reference_sketch(animate_inputs.reference_image(), animate_inputs.reference_keypoints(), animate_inputs.edited())
 
 # %% [markdown]
 # ## In motion
 
 # %%
-viz.show_videos({"driving": made.driving(), "pose": made.video("pose_video"), "face": made.video("face_video")}, fps=clip.fps)
+viz.show_videos({"driving": animate_inputs.driving(), "pose": animate_inputs.video("pose_video"), "face": animate_inputs.video("face_video")}, fps=clip.fps)
 
 # %% [markdown]
-# The inputs are in the folder named above. Next: `30_generate`, which takes the newest inputs by itself.
+# The inputs are in the folder named above. Next: `30_generate`, which takes the newest inputs by default.

@@ -15,9 +15,9 @@
 
 # %% [markdown]
 # # 20 Inspect
-# The inputs that 10_preprocess made go in; you see and correct poses and masks. What you decide is kept at once in
-# `edits.json` beside them, and comes out as new inputs; the old ones stay as they are. Opened on inputs that it made itself,
-# it shows every decision again, to be added to or taken back.
+# Review and correct the poses and masks of the inputs that 10_preprocess wrote. Every correction is saved at once in
+# `edits.json` beside the inputs; *Apply* writes new inputs, and the old ones stay unchanged. Opened on inputs that it wrote,
+# this notebook shows their corrections, so that you can add to them or undo them.
 
 # %% tags=["parameters"]
 # what you change first
@@ -37,8 +37,8 @@ save_path = None  # folder to copy the new inputs to: new, empty, or holding inp
 fresh = False  # compute again even where a finished run with the same settings exists
 
 # %% [markdown]
-# ## Settings and work
-# A chain, points or edits that do not fit stop here, before anything is worked on.
+# ## Settings and run
+# A chain, points or edits that do not fit stop here, before anything is computed.
 
 # %%
 from IPython.display import display
@@ -52,41 +52,41 @@ from wanlab.widgets.pose_review import pose_review
 settings = config.from_notebook(config.InspectSettings)
 run = inspect.prepare(settings)
 display(run.settings, run)
-seen = inspect.work(run)
+inspection = inspect.work(run)
 
 # %% [markdown]
 # ## Poses and face crops
 # The skeleton should sit on the person, the crop should hold the whole face. Begin with the worst frames: drag a joint,
-# interpolate a gap, swap hands that changed sides, hide a hand that is none. Every action is in `edits.json` at once.
+# interpolate a gap, swap hands that changed sides, hide a hand that was detected where there is none. Every action is in `edits.json` at once.
 
 # %%
-pose_review(seen)
+pose_review(inspection)
 
 # %% [markdown]
 # ## Masks side by side
-# Green is generated anew. It must hold the whole person with hair and clothes, and little else: what a box covers beyond
-# the person is invented. Orange: more than the base; blue: less. Pink: black in the background although the model is told
+# Green is generated. The mask must cover the whole person with hair and clothes, and little else: the model invents
+# whatever it covers beyond the person. Orange: only in this mask; blue: only in the base. Pink: black in the background although the model is told
 # to keep it, and fringes there become dark halos; `snap` has none.
 
 # %%
-mask_comparison(seen)
+mask_comparison(inspection)
 
 # %% [markdown]
 # ## Correct the mask
-# Click on what is missing, shift-click on what is too much; or paint. *Propagate* has the other frames follow. Every
+# Click on what is missing, shift-click on what is too much; or paint. *Propagate* corrects the other frames. Every
 # action is in `edits.json` at once.
 
 # %%
-mask_editor(seen)
+mask_editor(inspection)
 
 # %% [markdown]
 # ## Apply
-# Makes new inputs of all that is decided now, always from those that 10_preprocess made; run this cell again after every
-# change. `30_generate` takes what was applied last by itself, and says which decisions are not applied.
+# Writes new inputs with all corrections, always from those of 10_preprocess; run this cell again after every
+# change. `30_generate` takes the inputs applied last, and prints which corrections are not applied.
 # `wanlab inspect --inputs … --edits edits.json` does the same without a browser.
 
 # %%
-corrected = inspect.replay(seen)
+corrected = inspect.replay(inspection)
 print(f"inputs: {config.shown(corrected.made.folder)}", *corrected.by_hand, sep="\n")
 changes = (
     viz.video_changes(corrected.clip, *inspect.videos_before_and_after(corrected)),
@@ -96,7 +96,7 @@ display(*filter(None, changes))
 
 # %% [markdown]
 # ## Numbers
-# *change* is 1 - IoU with the frame before: of two masks of one clip the higher one flickers more.
+# *change* is 1 - IoU with the frame before: of two masks of one clip, the one with the higher value flickers more.
 
 # %%
 display(viz.mask_table(corrected.numbers, corrected.base))

@@ -15,7 +15,7 @@
 
 # %% [markdown]
 # # 30 Generate
-# The inputs that 10_preprocess made go in; the video of the moving character comes out.
+# Generates the video of the moving character from the inputs that 10_preprocess wrote.
 
 # %% tags=["parameters"]
 # what you change first
@@ -47,10 +47,10 @@ output_path = None  # video file (.mp4, .mov, .mkv) or folder to copy the result
 overwrite = False  # allow output_path to replace a file that wanlab did not write
 
 # %% [markdown]
-# ## Settings and run
-# A misspelt name or a wrong value stops here, before any weight is loaded. Look at the checkpoint, at what `None`
-# became, and whether a note names decisions of 20_inspect that are not applied. A run that was cut off goes on from its last finished segment. `preview = True` is a quick look before the long run:
-# what it leaves out is said here and stays with the run.
+# ## Settings
+# A misspelt name or a wrong value stops here, before any weight is loaded. Check the checkpoint, the values that `None`
+# stands for, and notes about corrections of 20_inspect that are not applied. An interrupted run continues from its last
+# finished segment. `preview = True` makes a smaller run first; what it leaves out is printed here and kept with the run.
 
 # %%
 from IPython.display import display
@@ -64,7 +64,7 @@ display(run.settings, run)
 
 # %% [markdown]
 # ## The segments
-# The clip is made in overlapping segments. Hatched frames are computed only to fill the last one: a clip length
+# The clip is generated in overlapping segments. Hatched frames are computed only to fill the last one: a clip length
 # that the table names wastes none.
 
 # %%
@@ -73,23 +73,23 @@ print(plan.describe())
 viz.segment_plan(plan)
 
 # %% [markdown]
-# ## Work
-# With backend wan22 the official script does it: its log runs below and is kept as `wan22.log`, its own film as `wan22.mp4`.
+# ## Run
+# With backend wan22 the official script does it: its log appears below and is kept as `wan22.log`, its own video as `wan22.mp4`.
 
 # %%
 video = generate.work(run)
 
 # %% [markdown]
 # ## The result beside driver and reference
-# The character should hold its looks in every column; a jump of colour or place at a marked seam is a fault.
+# The character should look the same in every column; a jump of colour or position at a marked seam is a fault.
 
 # %%
-made = generate.inputs_of(run)
-viz.result_beside(made.driving() or made.video("pose_video"), made.reference_image(), video, seams=plan.seams)
+animate_inputs = generate.inputs_of(run)
+viz.result_beside(animate_inputs.driving() or animate_inputs.video("pose_video"), animate_inputs.reference_image(), video, seams=plan.seams)
 
 # %% [markdown]
 # ## Numbers
-# Each sees one side only.
+# Each metric measures one aspect only.
 
 # %%
 viz.metric_table(run.manifest.get("metrics", {}))
@@ -98,7 +98,7 @@ viz.metric_table(run.manifest.get("metrics", {}))
 # ## In motion
 
 # %%
-viz.show_videos({"driving": made.driving(), "pose": made.video("pose_video"), "result": video}, fps=video.fps)
+viz.show_videos({"driving": animate_inputs.driving(), "pose": animate_inputs.video("pose_video"), "result": video}, fps=video.fps)
 
 # %% [markdown]
-# The video is `result.mp4` in the folder named above. Next: `50_report` makes one page of it to share.
+# The video is `result.mp4` in the folder named above. Next: `50_report` makes a page to share.

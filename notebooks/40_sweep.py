@@ -15,9 +15,9 @@
 
 # %% [markdown]
 # # 40 Sweep
-# Inputs and a grid of settings go in; one video per point comes out, side by side with its numbers. The model is loaded
-# once. Stop it at any time and run it again: finished points are skipped, an unfinished one goes on from its last segment.
-# For a first look set `preview_steps`; then take the points that promise most to the end: `preview_steps = None`,
+# Generates one video for each combination (point) of a grid of settings, and shows them side by side with their metrics. The
+# model is loaded once. Stop it at any time and run it again: finished points are skipped, an unfinished one continues from its
+# last segment. For a first look set `preview_steps`; then compute the most promising points completely: `preview_steps = None`,
 # `finish = [3, 7]`.
 
 # %% tags=["parameters"]
@@ -54,7 +54,7 @@ cluster = None  # where the workers run: a Dask scheduler's address (tcp://…) 
 
 # %% [markdown]
 # ## Settings and points
-# A wrong name or value in any point stops here. Look at how many points there are and how long they will take.
+# A wrong name or value in any point stops here. Check how many points there are and how long they will take.
 
 # %%
 from IPython.display import display
@@ -69,22 +69,22 @@ run = sweep.prepare(settings)
 display(run.settings, run)
 
 # %% [markdown]
-# ## Work
+# ## Run
 
 # %%
 entries = sweep.work(run)
 
 # %% [markdown]
 # ## The points
-# Sort by any column with `table.sort_values("seconds")`; *seconds* are those of the generation itself. What a number cannot
-# tell stands in every point's own notebook.
+# Sort by any column with `table.sort_values("seconds")`; *seconds* are those of the generation itself. What each metric cannot
+# show is listed in the notebook of each point.
 
 # %%
 table = compare.table(entries)
 viz.number_table(table)
 
 # %% [markdown]
-# ## Side by side, in step
+# ## Side by side, synchronised
 # Look for what a setting changes: detail, colour, how well the pose is kept, jumps at seams.
 
 # %%
@@ -92,13 +92,13 @@ player.grid(report.player_points(entries))
 
 # %% [markdown]
 # ## Numbers over settings, and against time
-# Dots bear the number of their point. The line joins those that no other beats in both time and number.
+# Each dot has the number of its point. The line joins the points that no other beats in both time and metric.
 
 # %%
 display(*report.plots(entries))
 
 # %% [markdown]
-# Every point is a run of its own below `outputs`. Next: `50_report`.
+# Every point is a separate run in `outputs`. Next: `50_report`.
 
 # %%
 sweep.finish(run)

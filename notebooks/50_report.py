@@ -15,8 +15,8 @@
 
 # %% [markdown]
 # # 50 Report
-# A finished run of 30_generate, a sweep or several runs go in; one page to share comes out (`wanlab report` writes it, with
-# the code left out).
+# Makes one page to share of a finished run of 30_generate, a sweep or several runs (`wanlab report` writes it, without the
+# code).
 
 # %% tags=["parameters"]
 run = "latest"  # runs of 30_generate or 40_sweep, separated by commas; latest: the newest one
@@ -31,44 +31,44 @@ from wanlab.steps import report
 settings = config.from_notebook(config.ReportSettings)
 page = report.prepare(settings)
 display(page)
-story = report.gather(page)
-report.overview(story)
+contents = report.gather(page)
+report.overview(contents)
 
 # %% [markdown]
 # ## Result
-# Previews; the full videos are linked.
+# Smaller videos; the full ones are linked.
 
 # %%
-report.videos(story)
+report.videos(contents)
 
 # %% [markdown]
 # ## Frame by frame
-# Dashed lines are seams between segments. Each number sees one side only.
+# Dashed lines are seams between segments. Each metric measures one aspect only.
 
 # %%
-display(report.frames(story), *report.numbers(story))
+display(report.frames(contents), *report.numbers(contents))
 
 # %% [markdown]
-# ## What went in
-# Points scoring under 0.5 are not drawn. What was changed by hand follows, each frame before and after.
+# ## Inputs
+# Points scoring under 0.5 are not drawn. Then the corrections, each frame before and after.
 
 # %%
-display(report.material(story), report.confidence(story), *report.by_hand(story))
+display(report.material(contents), report.confidence(contents), *report.by_hand(contents))
 
 # %% [markdown]
 # ## Settings that differ from the defaults
 
 # %%
-report.settings_table(story)
+report.settings_table(contents)
 
 # %% [markdown]
-# ## To note
+# ## Notes
 
 # %%
-report.notes(story)
+report.notes(contents)
 
 # %% [markdown]
 # ## Time and provenance
 
 # %%
-display(report.times(story), report.provenance(story), report.command(story))
+display(report.times(contents), report.provenance(contents), report.command(contents))

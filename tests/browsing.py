@@ -219,7 +219,7 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
 @pytest.fixture
 def shoot() -> Callable[[Any, str], None]:
-    """Return what keeps a picture of a page or a part of it in the folder WANLAB_SCREENSHOTS, for someone to look at."""
+    """Return what keeps an image of a page or a part of it in the folder WANLAB_SCREENSHOTS, for someone to look at."""
     folder = os.environ.get("WANLAB_SCREENSHOTS")
 
     def keep(what: Any, name: str) -> None:

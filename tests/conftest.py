@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def replacing(folder: Path) -> Path:
-    """Return the folder of inputs with what replace takes too: a film of noise, a box as the person's mask."""
+    """Return the folder of inputs with what replace takes too: a video of noise, a box as the person's mask."""
     return _add_replace(folder)
 
 
@@ -82,12 +82,12 @@ def _write_folder(place: Path) -> Path:
 
 
 def _add_replace(folder: Path) -> Path:
-    film = np.random.default_rng(0).integers(0, 255, (9, 128, 96, 3), np.uint8)
+    video = np.random.default_rng(0).integers(0, 255, (9, 128, 96, 3), np.uint8)
     drawn = np.zeros((9, 128, 96, 3), np.uint8)
     drawn[:, 40:90, 30:70] = 255
-    media.write_video(folder / "driving.mkv", film, Fraction(24), lossless=True)
+    media.write_video(folder / "driving.mkv", video, Fraction(24), lossless=True)
     media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
-    media.write_video(folder / "src_bg.mp4", film * (drawn == 0), Fraction(24))
+    media.write_video(folder / "src_bg.mp4", video * (drawn == 0), Fraction(24))
     return folder
 
 
@@ -176,15 +176,15 @@ def wan22(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wan22:
 
 
 def fill(canned: Path, num_frames: int, height: int, width: int, fps: Fraction) -> None:
-    """Write the films that the stub's scripts hand out: a bright square that moves; the mask is that square."""
+    """Write the videos that the stub's scripts hand out: a bright square that moves; the mask is that square."""
     canned.mkdir(exist_ok=True)
     square = np.zeros((num_frames, height, width, 3), np.uint8)
     for t in range(num_frames):
         square[t, height // 4 : height // 2, t * 4 : t * 4 + width // 4] = 255
-    films = {"src_pose": square, "src_bg": 120 - square // 255 * 120, "src_mask": square}
-    films["src_face"] = np.full((num_frames, 512, 512, 3), 127, np.uint8)
-    for name, film in films.items():
-        media.write_video(canned / f"{name}.mp4", film, fps)
+    videos = {"src_pose": square, "src_bg": 120 - square // 255 * 120, "src_mask": square}
+    videos["src_face"] = np.full((num_frames, 512, 512, 3), 127, np.uint8)
+    for name, video in videos.items():
+        media.write_video(canned / f"{name}.mp4", video, fps)
     media.write_video(canned / "generated.mp4", 255 - square, Fraction(30))
     media.write_video(canned / "black.mp4", square * 0, Fraction(30))
     (canned / "frames").write_text(str(num_frames))

@@ -1,4 +1,4 @@
-"""Equality with the official code's numbers and pictures.
+"""Equality with the official code's numbers and images.
 
 Cases are read from the files of a folder: `tests/golden` (synthetic ones, always) and the folder that WANLAB_GOLDEN
 names (default `../shared/golden`, where it exists). A topic is a folder; `TOPICS` maps it to its cases.

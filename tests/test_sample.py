@@ -11,7 +11,7 @@ import pytest
 from wanlab import config, media
 from wanlab.pose import detection, people
 
-CLIPS = {  # film: truth, frames, height, width
+CLIPS = {  # video: truth, frames, height, width
     "half.mp4": ("half_truth.npz", 65, 512, 384),
     "driving.mp4": ("truth.npz", 77, 832, 480),
     "walk.mp4": ("walk_truth.npz", 77, 832, 480),
@@ -20,10 +20,10 @@ CLIPS = {  # film: truth, frames, height, width
 }
 
 
-@pytest.mark.parametrize("film", CLIPS)
-def test_film_and_truth_fit(sample: Path, film: str) -> None:
-    truth, frames, height, width = CLIPS[film]
-    info = media.probe_video(sample / film)
+@pytest.mark.parametrize("video", CLIPS)
+def test_film_and_truth_fit(sample: Path, video: str) -> None:
+    truth, frames, height, width = CLIPS[video]
+    info = media.probe_video(sample / video)
     assert (info.num_frames, info.height, info.width, info.fps) == (frames, height, width, Fraction(16))
     with np.load(sample / truth, allow_pickle=False) as known:
         assert known["keypoints"].shape[-3:] == (frames, 133, 3)
@@ -32,7 +32,7 @@ def test_film_and_truth_fit(sample: Path, film: str) -> None:
         assert known["mask"].shape[-3:] == (frames, height, -(-width // 8))
         assert known["fps"] == info.fps
     table = (sample / "README.md").read_text(encoding="utf-8")
-    row = next(line for line in table.splitlines() if line.startswith(f"| `{film}`"))
+    row = next(line for line in table.splitlines() if line.startswith(f"| `{video}`"))
     assert f"| {frames} frames, {width}x{height}, 16 fps | `{truth}` |" in row
 
 
@@ -62,9 +62,9 @@ def test_every_file_is_named(sample: Path, document: str) -> None:
 
 
 def test_the_character_is_found_and_has_a_portrait_s_shape(sample: Path) -> None:
-    picture = media.read_image(sample / "character.png")
-    assert picture.shape == (512, 384, 3)
-    assert detection.detect_image(picture).no_person == ()
+    image = media.read_image(sample / "character.png")
+    assert image.shape == (512, 384, 3)
+    assert detection.detect_image(image).no_person == ()
 
 
 def test_what_is_bundled_stays_small() -> None:

@@ -72,7 +72,7 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["generate", "-p", "sede", "3"], "unknown parameter sede; did you mean seed?"),
         (["generate", "--seed", "x"], "seed must be a whole number, got 'x'"),
         (["generate", "--frame_num", "78"], "segment_frame_length must be 4n + 1 and at least 5, got 78; use 77 or 81"),
-        (["preprocess", "--video_path", "/nowhere/film.mp4"], "driving_video must exist, got /nowhere/film.mp4"),
+        (["preprocess", "--video_path", "/nowhere/video.mp4"], "driving_video must exist, got /nowhere/video.mp4"),
         (
             ["preprocess", "--replace", "--mask_source", "segmentor"],
             "mask_source must be auto, segmenter, keypoints, official, centre, or exist, got",
@@ -116,8 +116,8 @@ def test_refusals_come_before_a_kernel_with_status_2(
 
 def test_paths_of_the_command_line_start_at_the_shell_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = values("preprocess", "--driving_video", "film.mp4", "-p", "reference_image", "a/b.png")
-    assert given == {"driving_video": str(tmp_path / "film.mp4"), "reference_image": str(tmp_path / "a" / "b.png")}
+    given = values("preprocess", "--driving_video", "video.mp4", "-p", "reference_image", "a/b.png")
+    assert given == {"driving_video": str(tmp_path / "video.mp4"), "reference_image": str(tmp_path / "a" / "b.png")}
     monkeypatch.chdir(config.project_root() / "notebooks")
     assert values("preprocess", "--driving_video", "../README.md")["driving_video"] == "README.md"
     assert values("generate", "--inputs", "latest")["inputs"] == "latest"

@@ -191,7 +191,7 @@ def api(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    """Write a film of 640x360 (width x height), 20 frames at 24 frames per second."""
+    """Write a video of 640x360 (width x height), 20 frames at 24 frames per second."""
     frames = np.zeros((20, 360, 640, 3), np.uint8)
     frames[:, 100:104, 500:504] = 255
     media.write_video(tmp_path / "dance.mp4", frames, Fraction(24))
@@ -219,7 +219,7 @@ def test_comfyui_s_own_nodes_become_settings(tmp_path: Path) -> None:
     assert has(missing, "DWPreprocessor (#6), DWPreprocessor (#7)", "pose_video")
     assert has(missing, "sam2_hiera_base_plus.safetensors", "--comfyui_dir")
     assert has(missing, "CLIPTextEncode (#20)", "blurry", "no effect at guidance_scale 1")
-    assert has(missing, "CreateVideo", "plays 16 frames per second", "the rate of the film")
+    assert has(missing, "CreateVideo", "plays 16 frames per second", "the rate of the video")
     assert len(missing) == 6
     assert has(found.notes, "neg_coordinates are not connected")
     assert has(found.notes, "so few steps are enough with a distillation LoRA alone")
@@ -502,7 +502,7 @@ def test_a_link_into_a_subgraph_wins_over_its_widget(tmp_path: Path) -> None:
 
 
 def test_segments_in_a_row_become_one_clip(tmp_path: Path) -> None:
-    """The film goes on in a second WanAnimateToVideo: 77 frames and 72 more."""
+    """The video goes on in a second WanAnimateToVideo: 77 frames and 72 more."""
     flow = Flow()
     first = native(flow)
     start = next(node for node in flow.nodes if node["type"] == "WanAnimateToVideo")
@@ -584,7 +584,7 @@ def test_files_that_are_given_win_and_set_the_rate(film: Path, tmp_path: Path, s
     (tmp_path / "other").mkdir()
     unknown = comfyui.read(flow.save(tmp_path / "other" / "flow.json"))
     assert unknown.values["driving_video"] == "other.mp4"
-    assert has(unknown.missing(), "skip_first_frames = 12", "the film's rate is not known")
+    assert has(unknown.missing(), "skip_first_frames = 12", "the video's rate is not known")
     with pytest.raises(FileNotFoundError, match="driving_video must be a file, got nowhere.mp4"):
         read(flow, tmp_path, driving_video=Path("nowhere.mp4"))
 
@@ -665,7 +665,7 @@ def kjv2(how: str, place: str) -> tuple[str, list[Any]]:
 def test_a_click_lands_where_it_was_made(
     node: Any, size: tuple[int, int], made: Callable[[np.ndarray], np.ndarray], spot: tuple[int, int], tmp_path: Path
 ) -> None:
-    """A spot in the film is seen in ComfyUI's frame, clicked on, imported, and is where the working clip shows it."""
+    """A spot in the video is seen in ComfyUI's frame, clicked on, imported, and is where the working clip shows it."""
     frame = np.zeros((360, 640, 3), np.uint8)
     cv2.circle(frame, spot, 8, (255, 255, 255), -1)
     media.write_video(tmp_path / "dance.mp4", [frame] * 3, Fraction(24))
@@ -695,13 +695,13 @@ def test_a_click_lands_where_it_was_made(
 
 
 def test_the_numbers_of_a_cropped_click(sample: Path, tmp_path: Path) -> None:
-    """384x512 cropped to 640x640 and clicked in the middle: the middle of 544x736, where the film fills 544x725."""
+    """384x512 cropped to 640x640 and clicked in the middle: the middle of 544x736, where the video fills 544x725."""
     flow = Flow()
     native(flow)
     found = read(flow, tmp_path, driving_video=sample / "half.mp4")
     assert found.canvas == (736, 544)
     assert found.prompts == prompts.Prompts((prompts.Click(0, 272.0, 367.5, True),))
-    assert has(found.notes, "the result has the film's shape, 544x736; ComfyUI makes 640x640")
+    assert has(found.notes, "the result has the video's shape, 544x736; ComfyUI makes 640x640")
 
 
 def test_a_canvas_of_another_size_is_not_rescaled_as_comfyui_does_not(tmp_path: Path) -> None:
@@ -724,7 +724,7 @@ def test_clicks_in_the_padding_are_left_out_and_counted(film: Path, tmp_path: Pa
     found = read(flow, tmp_path)
     assert found.prompts is not None
     assert len(found.prompts.clicks) == 1
-    assert has(found.notes, "1 of the points and boxes lie outside the film")
+    assert has(found.notes, "1 of the points and boxes lie outside the video")
 
 
 def test_points_outside_the_frames_are_named_and_none_is_written(tmp_path: Path) -> None:
@@ -796,7 +796,7 @@ def test_what_kijai_s_detector_tells_sam2(tmp_path: Path) -> None:
     flow = Flow()
     made = kijai(flow)
     segment = next(node for node in flow.nodes if node["type"] == "Sam2Segmentation")
-    flow.links[segment["inputs"][1]["link"] - 1][2] = 3  # its boxes in place of its key points
+    flow.links[segment["inputs"][1]["link"] - 1][2] = 3  # its boxes in place of its keypoints
     segment["inputs"][1]["name"] = "bboxes"
     found = read(flow, tmp_path)
     assert "mask_source" not in found.values
@@ -835,7 +835,7 @@ def test_the_params_file_is_accepted_by_every_step(
 def test_a_film_that_is_not_there_is_refused_before_anything_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], outputs: Path
 ) -> None:
-    """Never the bundled film in its place."""
+    """Never the bundled video in its place."""
     flow = Flow()
     native(flow)
     made = comfyui.write(read(flow, tmp_path), tmp_path / "flow.yaml", tmp_path / "flow.json")
@@ -851,7 +851,7 @@ def test_the_command_prints_what_became_of_everything(
     monkeypatch.chdir(tmp_path)
     flow = Flow()
     native(flow)
-    flow.nodes[0]["title"] = "my\n\x1b[31m film"
+    flow.nodes[0]["title"] = "my\n\x1b[31m video"
     flow.save(tmp_path / "flow.json")
     command = ["params", "from-comfyui", "flow.json", "--out", "mine/flow.yaml"]
     assert main.main(command) == 0
@@ -936,8 +936,8 @@ def test_a_workflow_is_found_in_what_comfyui_made(wrapping: str, tmp_path: Path)
         ("a.json", '{"nodes": [{"type": "X"}], "links": []}', "workflow must be as ComfyUI writes it, got a.json, in which KeyError('id')"),
         ("a.json", '{"nodes": [{"id": 1, "type": "KSampler"}], "links": []}', "workflow must be for Wan-Animate, with a node WanAnimateToVideo or WanVideoAnimateEmbeds"),
         ("a.json", '{"nodes": [{"id": 1, "type": "X"}, {"id": 2, "type": "WanAnimateToVideo", "mode": 4}]}', "one whose WanAnimateToVideo is muted or bypassed"),
-        ("a.png", "no png", "workflow must be a whole PNG, got a.png"),
-        ("a.mp4", "no film", "video must be a film that can be read"),
+        ("a.png", "no png", "workflow must be a complete PNG, got a.png"),
+        ("a.mp4", "no video", "video must be a readable video file"),
         ("a.json", None, "workflow must be a file"),
     ],
 )  # fmt: skip

@@ -136,7 +136,7 @@ def test_assigned_names(source: str, names: set[str]) -> None:
 
 def test_published_paths_hide_the_machine(tmp_path: Path) -> None:
     assert config.shown("wanlab/assets/sample/half.mp4") == "wanlab/assets/sample/half.mp4"
-    assert config.shown(tmp_path / "film.mp4") == "film.mp4"
+    assert config.shown(tmp_path / "video.mp4") == "video.mp4"
 
 
 def test_params_file_errors(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_notebook_cell_leaves_settings_of_other_steps_out(kernel, capsys: pytest
 
 
 def test_running_the_cell_again_after_all_others_does_not_refuse_their_names(kernel) -> None:
-    later = "picture = 1\nother = 2"
+    later = "image = 1\nother = 2"
     assert _run(kernel, PARAMETERS, BUILD, later, BUILD).success
     assert _run(kernel, "title = 'Anew'", BUILD).success
     assert kernel.user_ns["settings"].title == "Anew"

@@ -41,19 +41,19 @@ class Probe(stills.Stills):
         super().__init__(clip)
         self.asked: list[tuple[int, str]] = []
 
-    def picture(self, t: int, layer: str) -> np.ndarray:
+    def image(self, t: int, layer: str) -> np.ndarray:
         self.asked.append((t, layer))
-        return 255 - self.frames[t] if layer == "other" else super().picture(t, layer)
+        return 255 - self.frames[t] if layer == "other" else super().image(t, layer)
 
 
 @pytest.fixture
 def probe(tmp_path: Path) -> Probe:
-    """Return a probe on a film whose every frame is of another grey."""
+    """Return a probe on a video whose every frame is of another grey."""
     frames = np.repeat(np.arange(FRAMES, dtype=np.uint8) * 6, HEIGHT * WIDTH * 3).reshape(FRAMES, HEIGHT, WIDTH, 3)
-    media.write_video(tmp_path / "film.mkv", frames, Fraction(25), lossless=True)
+    media.write_video(tmp_path / "video.mkv", frames, Fraction(25), lossless=True)
     (tmp_path / "probe.js").write_text(PROBE)
     Probe._esm = stills.module(str(tmp_path / "probe.js"))
-    return Probe(media.open_clip(tmp_path / "film.mkv"))
+    return Probe(media.open_clip(tmp_path / "video.mkv"))
 
 
 def shown(page: Any, which: int = 0) -> int:

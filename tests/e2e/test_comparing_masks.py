@@ -97,8 +97,8 @@ def test_a_fringe_of_one_pixel_is_seen_in_a_small_pane(widget: MaskComparison, m
     assert canvas["width"] < WIDTH / 2
     name = widget.panes[0]
     assert name == "grow:6"
-    picture = painted(page).astype(int)
-    pink = (np.abs(picture - viz.LEAK_COLOUR).max(axis=-1) < 100).sum()
+    image = painted(page).astype(int)
+    pink = (np.abs(image - viz.LEAK_COLOUR).max(axis=-1) < 100).sum()
     leaking = viz.REGIONS["leak"](widget.seen.masks(name)[9], widget.seen.masks(name)[9])
     scale = canvas["width"] / WIDTH
     shrunk = cv2.resize(leaking.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -132,7 +132,7 @@ def test_panes_scrub_and_play_in_step(
     until(page, "window.frames_.size > 8")
     page.get_by_role("button", name="Play or pause").click()
     assert page.evaluate("window.apart") == 0
-    page.get_by_role("button", name="2 pictures in step").click()
+    page.get_by_role("button", name="2 images in step").click()
     until(page, "document.querySelectorAll('.wl-view').length === 2")
     assert widget.count == 2
     page.get_by_role("button", name="Zoom in").click()
@@ -162,7 +162,7 @@ def test_a_wipe_shows_each_mask_in_its_part(
     page.mouse.up()
     page.wait_for_timeout(100)
     assert widget.wipe[0] == pytest.approx(0.75, abs=0.01)
-    page.get_by_role("button", name="4 masks in one picture").click()
+    page.get_by_role("button", name="4 masks in one image").click()
     until(page, "document.querySelectorAll('.wl-tag').length === 4")
     shoot(page, "mask_comparison_wipe")
 

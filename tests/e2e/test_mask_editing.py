@@ -56,7 +56,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskEditor:
         tmp_path, "replace", {"mask_video": tmp_path / "mask.npz"}, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ()
     )
 
-    def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.Told) -> np.ndarray:
+    def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.JobProgress) -> np.ndarray:
         return np.stack([disc(prompts) for _ in told.progress(frames, "SAM2", len(frames))])
 
     here = lambda prompts, t: Prompts(  # noqa: E731
@@ -119,9 +119,9 @@ def test_a_click_lands_within_a_pixel_also_at_four_times_the_size(editor: MaskEd
         page.mouse.wheel(0, -200)  # twice the size each
     page.keyboard.up("Control")
     page.wait_for_timeout(300)
-    page.mouse.move(5, 5)  # off the picture: no preview lies over it
+    page.mouse.move(5, 5)  # off the image: no preview lies over it
     page.wait_for_timeout(100)
-    x, y, count = bright(page)  # where the picture itself has the marker
+    x, y, count = bright(page)  # where the image itself has the marker
     assert count > 10 * ratio
     canvas.click(position={"x": x, "y": y})
     saved(page, 1)
@@ -244,9 +244,9 @@ def given(tmp_path: Path) -> Path:
     folder = tmp_path / "process_results"
     media.write_image(folder / "src_ref.png", frames[0])
     media.write_video(folder / inputs.DRIVING, frames, Fraction(16), lossless=True)
-    films = {"src_pose": frames, "src_face": np.full((FRAMES, 512, 512, 3), 127, np.uint8)}
-    for name, film in {**films, "src_mask": white, "src_bg": frames * (white == 0)}.items():
-        media.write_video(folder / f"{name}.mp4", film, Fraction(16))
+    videos = {"src_pose": frames, "src_face": np.full((FRAMES, 512, 512, 3), 127, np.uint8)}
+    for name, video in {**videos, "src_mask": white, "src_bg": frames * (white == 0)}.items():
+        media.write_video(folder / f"{name}.mp4", video, Fraction(16))
     np.savez(folder / inputs.KEYPOINTS, keypoints=np.zeros((FRAMES, 133, 3), np.float32))
     return folder
 

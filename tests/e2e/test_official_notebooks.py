@@ -21,10 +21,10 @@ FRAMES = 9
 def test_the_pipeline_runs_its_notebooks(
     wan22: Wan22, outputs: Path, sample: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    film = wan22.folder.parent / "film.mp4"
-    media.write_video(film, media.open_clip(sample / "half.mp4", max_frames=FRAMES), Fraction(16))
+    video = wan22.folder.parent / "video.mp4"
+    media.write_video(video, media.open_clip(sample / "half.mp4", max_frames=FRAMES), Fraction(16))
     fill(wan22.folder / "canned", FRAMES, 256, 192, Fraction(16))
-    words = ["--driving_video", str(film), "--reference_image", str(sample / "character.png")]
+    words = ["--driving_video", str(video), "--reference_image", str(sample / "character.png")]
     there = ["--backend", "wan22", "--wan22_dir", str(wan22.folder), "--ckpt_dir", str(wan22.checkpoint)]
     more = ["--replace", "--resolution", "256 192", "--num_inference_steps", "2", "--prompt", "a dance"]
     assert main.main(["pipeline", *words, *there, *more]) == 0

@@ -47,7 +47,7 @@ ANIMATED = (
     COMMANDS
     + f"""
 from wanlab import runs
-given = ["--video_path", "film.mp4", "--refer_path", "face.png"]
+given = ["--video_path", "video.mp4", "--refer_path", "face.png"]
 wanlab("pipeline", *given, "--save_path", "process_results", "--output_path", "out/video.mp4", *{SHORT})
 wanlab("preprocess", *given, *{SHORT[:2]})
 wanlab("sweep", "--grid", "{{shift: [3, 8], seed: [1]}}", *{SHORT[2:]})
@@ -64,7 +64,7 @@ from pathlib import Path
 from wanlab import runs
 from wanlab.files import targets
 from wanlab.inputs import copies, edits
-given = ["--video_path", "film.mp4", "--refer_path", "face.png"]
+given = ["--video_path", "video.mp4", "--refer_path", "face.png"]
 wanlab("pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *{SHORT[:4]})
 place = Path("replace/process_results")
 copies.write(runs.list_runs("preprocess")[-1].folder, str(place.resolve()), targets.Kept())
@@ -90,7 +90,7 @@ def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     place = tmp_path_factory.mktemp("elsewhere")
     media.write_video(
-        place / "film.mp4", media.open_clip(config.ASSETS / "sample" / "half.mp4", max_frames=FRAMES), Fraction(16)
+        place / "video.mp4", media.open_clip(config.ASSETS / "sample" / "half.mp4", max_frames=FRAMES), Fraction(16)
     )
     (place / "face.png").write_bytes((config.ASSETS / "sample" / "character.png").read_bytes())
     point = {"x": 96, "y": 150, "frame": 2}
@@ -188,7 +188,7 @@ def test_one_command_replays_decisions(replaced: Path) -> None:
 
 
 def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
-    """Within little more than the autoencoder's own error: what it makes of the film itself. Inside it is somebody else."""
+    """Within little more than the autoencoder's own error: what it makes of the video itself. Inside it is somebody else."""
     made = inputs.read(folder(replaced, "inspect"))
     source, outside = made.driving().read(), ~mask.grow(made.mask(), 8, tapered=False)
     found = media.read_video(folder(replaced, "generate") / denoise.MASTER).frames.astype(float)
@@ -229,7 +229,7 @@ def test_a_sweeps_own_page_needs_no_network(browser: Any, finished: Path) -> Non
 
 
 def look_at(browser: Any, page_file: Path) -> None:
-    """Open a page offline: no request leaves it, nothing is said on the console, every picture and video can be seen."""
+    """Open a page offline: no request leaves it, nothing is said on the console, every image and video can be seen."""
     page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
     asked, said = [], []
     page.on("request", lambda request: asked.append(request.url))
@@ -278,12 +278,12 @@ def test_a_failed_run_has_status_1_and_says_why(outputs: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"no film", "video must be a film that can be read"), (None, "driving_video must exist, got")],
+    [(b"no video", "video must be a readable video file"), (None, "driving_video must exist, got")],
 )
 def test_a_bad_film_has_status_2(outputs: Path, tmp_path: Path, content: bytes | None, message: str) -> None:
     if content:
-        (tmp_path / "film.mp4").write_bytes(content)
-    done = wanlab("preprocess", "--video_path", "film.mp4", cwd=tmp_path)
+        (tmp_path / "video.mp4").write_bytes(content)
+    done = wanlab("preprocess", "--video_path", "video.mp4", cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert runs.list_runs() == []
@@ -327,13 +327,13 @@ def test_notebooks_run_with_their_own_folder_as_directory(
         cwd=str(notebook.parent),
     )
     cells = nbformat.read(out, as_version=4).cells
-    pictures = [
+    images = [
         o
         for cell in cells
         for o in cell.get("outputs", [])
         if "image/jpeg" in o.get("data", {}) or "image/png" in o.get("data", {})
     ]
-    assert len(pictures) == 3
+    assert len(images) == 3
 
 
 @pytest.mark.slow
@@ -362,8 +362,8 @@ def test_a_preview_is_a_short_pipeline_and_the_whole_one_does_not_take_it(output
 @pytest.mark.parametrize("film", [pytest.param("animate_driving.mp4", marks=pytest.mark.slow), "replace_driving.mp4"])
 def test_real_footage_goes_through(outputs: Path, shared_media: Path, film: str) -> None:
     """The real clip, and a driver with a reference of another aspect."""
-    picture = shared_media / "animate_reference.jpeg"
-    given = {"driving_video": shared_media / film, "reference_image": picture, "max_frames": FRAMES}
+    image = shared_media / "animate_reference.jpeg"
+    given = {"driving_video": shared_media / film, "reference_image": image, "max_frames": FRAMES}
     made = preprocess.prepare(config.PreprocessSettings.build(given))
     preprocess.work(made)
     assert made.manifest["artefacts"]["keypoints"]["no_person"] == []
@@ -373,6 +373,6 @@ def test_real_footage_goes_through(outputs: Path, shared_media: Path, film: str)
             config.GenerateSettings.build({"inputs": made.folder, "checkpoint": checkpoints.NANO, **quick})
         )
     )
-    reference = media.read_image(picture).shape
+    reference = media.read_image(image).shape
     assert len(video) == FRAMES
     assert abs(video.width / video.height - reference[1] / reference[0]) < 0.1

@@ -25,7 +25,7 @@ LEFT_WRIST, RIGHT_WRIST = 9, 10
 
 
 def skeleton() -> np.ndarray:
-    """Return a person who stands in the picture and lifts the left arm: [FRAMES, 133, 3]."""
+    """Return a person who stands in the image and lifts the left arm: [FRAMES, 133, 3]."""
     points = np.zeros((FRAMES, 133, 3), np.float32)
     body = {0: (256, 50), 1: (262, 44), 2: (250, 44), 3: (270, 48), 4: (242, 48), 5: (290, 90), 6: (222, 90), 7: (330, 130), 8: (182, 130), 9: (350, 180), 10: (162, 180), 11: (275, 165), 12: (237, 165), 13: (278, 240), 14: (234, 240), 15: (280, 280), 16: (232, 280)}  # fmt: skip
     for row, place in body.items():
@@ -53,9 +53,9 @@ def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inspect.Insp
     patch.setenv("WANLAB_OUTPUTS", str(place.with_name("outputs")))
     place.mkdir()
     noise = np.random.default_rng(0).integers(60, 120, (HEIGHT, WIDTH, 3), np.uint8)
-    film = np.stack([np.roll(noise, t, axis=1) for t in range(FRAMES)])
+    video = np.stack([np.roll(noise, t, axis=1) for t in range(FRAMES)])
     media.write_image(place / inputs.REFERENCE, noise)
-    media.write_video(place / inputs.DRIVING, film, fps, lossless=True)
+    media.write_video(place / inputs.DRIVING, video, fps, lossless=True)
     drawn = list(pose.draw(pose.to_meta(points, HEIGHT, WIDTH), HEIGHT, WIDTH))
     for name, frames in (("pose_video", drawn), ("face_video", np.full((FRAMES, 512, 512, 3), 90, np.uint8))):
         export, master = inputs.EXPORTS[name]
@@ -195,7 +195,7 @@ def test_every_action_is_in_the_file_and_can_be_undone(
     page = mount(review)
     go(page, 13)
     page.get_by_role("button", name="left hand", exact=True).click()
-    page.get_by_role("button", name="Draw the part anew").click()  # no stretch: the gap around the frame
+    page.get_by_role("button", name="Draw the part again").click()  # no stretch: the gap around the frame
     corrections(page, 1)
     expected = [{"do": "interpolate", "part": "left hand", "first": 12, "last": 14}]
     assert kept(seen) == expected
@@ -270,7 +270,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_kept(
     page = mount(review)
     go(page, 3)
     page.get_by_role("button", name="left foot", exact=True).click()
-    page.get_by_role("button", name="Draw the part anew").click()
+    page.get_by_role("button", name="Draw the part again").click()
     page.get_by_role("alert").get_by_text("left foot must be seen in a frame beside the stretch").wait_for()
     assert not seen.edits.exists()
 
@@ -297,7 +297,7 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     review.locator(".wl-view[data-frame='0']").wait_for()
     review.get_by_role("button", name="12–14 left hand missing").click()
     panel.locator("section.wl[data-pose='12']").wait_for()
-    review.get_by_role("button", name="Draw the part anew").click()
+    review.get_by_role("button", name="Draw the part again").click()
     panel.locator("section.wl[data-corrections='1']").wait_for()
     wrist = corrections_module.apply(skeleton(), [])[12, RIGHT_WRIST, :2]
     drag(page, review.locator("canvas").first, tuple(map(float, wrist)), (120.5, 200.5))

@@ -66,7 +66,7 @@ WATCH = """
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the sample film enlarged, with grain, and a mask; return their folder."""
+    """Write the sample video enlarged, with grain, and a mask; return their folder."""
     place = tmp_path_factory.mktemp("long")
     source = media.open_clip(config.ASSETS / "sample" / "half.mp4").read()
     grain = np.random.default_rng(0).normal(0, 2, (HEIGHT, WIDTH, 1))

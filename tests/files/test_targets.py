@@ -401,7 +401,7 @@ def kill_copies(box: Path) -> None:
                 assert inputs.read(folder).sha256() in expected
             except FileNotFoundError as error:
                 assert status
-                refused += "is not whole" in str(error)
+                refused += "is not complete" in str(error)
             assert start is None or (folder / "notes.txt").read_text() == "mine"
             copies.write(new.folder, str(folder), keep)
             assert inputs.read(folder).sha256() == inputs.read(new.folder).sha256()

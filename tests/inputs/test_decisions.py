@@ -32,16 +32,16 @@ def stroke(x: float, frame: int = 2) -> strokes.Stroke:
 def base(outputs: Path) -> inputs.AnimateInputs:
     """Return inputs as 10_preprocess makes them: noise, a box as the person."""
     run = runs.open_run("preprocess", config.PreprocessSettings.build({}), inputs={}, models={}, result_version=1)
-    film = np.random.default_rng(0).integers(0, 255, (FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    video = np.random.default_rng(0).integers(0, 255, (FRAMES, HEIGHT, WIDTH, 3), np.uint8)
     outline = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
     outline[:, 40:90, 30:70] = True
     chosen = mask.apply_chain(outline, mask.DEFAULT_CHAIN)
     with run.working():
-        media.write_image(run.path(inputs.REFERENCE), film[0])
-        media.write_video(run.path(inputs.DRIVING), film, Fraction(16), lossless=True)
+        media.write_image(run.path(inputs.REFERENCE), video[0])
+        media.write_video(run.path(inputs.DRIVING), video, Fraction(16), lossless=True)
         face = np.full((FRAMES, 512, 512, 3), 127, np.uint8)
-        films = {"pose_video": film, "face_video": face, "background_video": mask.blank_out(film, chosen)}
-        for name, frames in films.items():
+        videos = {"pose_video": video, "face_video": face, "background_video": mask.blank_out(video, chosen)}
+        for name, frames in videos.items():
             inputs.write_pair(run, name, frames, Fraction(16))
         inputs.write_masks(run, outline, chosen, Fraction(16))
         placed = np.random.default_rng(1).uniform((30, 40, 0.9), (70, 90, 0.95), (133, 3)).astype(np.float32)
@@ -159,7 +159,7 @@ def test_a_base_of_another_tool_outside_the_project(replacing: Path, outputs: Pa
     assert str(replacing.parent) not in (made.folder / inputs.FACTS).read_text()
     again = look()
     assert (again.parent.folder, again.edits) == (replacing, replacing / edits.EDITS)
-    (replacing / inputs.DRIVING).unlink()  # the new inputs hold the film too
+    (replacing / inputs.DRIVING).unlink()  # the new inputs hold the video too
     edits.update(again.edits, strokes=[edits.as_json(stroke(80.0))])
     other = inspect.replay(again).made
     assert other.person_mask()[2, 100, [5, 80]].tolist() == [False, True]
@@ -181,8 +181,8 @@ def test_what_is_not_applied_is_said_with_the_command(base: inputs.AnimateInputs
     where = f"outputs/{base.folder.name}"
     edits.update(base.folder / edits.EDITS, strokes=[edits.as_json(stroke(5.0))], stretch=[0, 1])
     assert decisions.unapplied(base) == (
-        f"these inputs are not as {where}/edits.json says (not applied: 1 brush stroke on 1 frame, frames 0 to 1 only); "
-        f"to make such: wanlab inspect --inputs {base.folder} --edits {base.folder}/edits.json"  # as it can be pasted
+        f"these inputs differ from {where}/edits.json (not applied: 1 brush stroke on 1 frame, frames 0 to 1 only); "
+        f"to apply it: wanlab inspect --inputs {base.folder} --edits {base.folder}/edits.json"  # as it can be pasted
     )
     made = decide(look(), stretch=None)
     assert decisions.unapplied(made) is None
@@ -205,7 +205,7 @@ def test_a_generation_says_what_is_not_applied(folder: Path, outputs: Path, caps
     (folder / edits.EDITS).write_text(json.dumps({"schema": 1, "pose": [HIDE]}))
     run = generate.prepare(chosen)
     (note,) = [note for note in run.manifest["notes"] if "edits.json" in note]
-    assert "as process_results/edits.json says (not applied: face hidden in frames 1 to 2)" in note
+    assert "these inputs differ from process_results/edits.json (not applied: face hidden in frames 1 to 2)" in note
     assert str(folder) not in note
     assert f"wanlab inspect --inputs {folder} --edits {folder}/edits.json" in capsys.readouterr().out
     run.save(status="completed", notes=[])

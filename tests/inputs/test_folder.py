@@ -107,7 +107,7 @@ def test_a_run_finds_its_inputs_outside_the_project_and_tells_nobody(outputs: Pa
     assert (found.folder, found.notes) == (elsewhere, ())
     assert (run.folder / runs.PLACES).stat().st_mode & 0o777 == 0o600
     moved = elsewhere.rename(elsewhere.with_name("moved"))
-    assert generation(moved).id == run.id  # equal contents, named anew: from now on they are there
+    assert generation(moved).id == run.id  # equal contents, named again: from now on they are there
     assert inputs.of_run(runs.Run(run.folder)).folder == moved
     media.write_image(moved / "src_ref.png", np.ones((128, 96, 3), np.uint8))
     (note,) = inputs.of_run(runs.Run(run.folder)).notes[-1:]
@@ -123,7 +123,7 @@ def test_of_a_copied_run_no_others_of_the_same_name_are_taken(
     if content:
         (run.folder / runs.PLACES).write_text(content)
     with pytest.raises(
-        FileNotFoundError, match="this copy of the run does not say where, only others of that name are"
+        FileNotFoundError, match="this copy of the run does not record where, only others of that name are"
     ):
         inputs.of_run(runs.Run(run.folder))
     shutil.copy(elsewhere / "src_ref.png", config.project_root() / elsewhere.name)

@@ -1,4 +1,4 @@
-"""Pose and face videos made anew: unchanged they are the files that preprocessing wrote, corrected they show it."""
+"""Pose and face videos made again: unchanged they are the files that preprocessing wrote, corrected they show it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_frames_without_a_person_are_counted_anew(made: inputs.AnimateInputs) ->
 
 
 def swapped(made: inputs.AnimateInputs, place: Path, *names: str) -> inputs.AnimateInputs:
-    """Return a copy of inputs in which a user has swapped the exports `names` for grey films."""
+    """Return a copy of inputs in which a user has swapped the exports `names` for grey videos."""
     copies.write(made.folder, str(place), targets.Kept())
     for name in names:
         side = (made.height, made.width) if name == "pose_video" else (512, 512)

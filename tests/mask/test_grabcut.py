@@ -17,9 +17,9 @@ from wanlab.pose import detection
 STRIDE = 8
 
 
-def clip_of(sample: Path, film: str, truth: str, stride: int = STRIDE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return every `stride`-th frame (16 at most), its true mask(s) and the detected key points."""
-    clip = media.open_clip(sample / film, max_frames=16 * stride)
+def clip_of(sample: Path, video: str, truth: str, stride: int = STRIDE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return every `stride`-th frame (16 at most), its true mask(s) and the detected keypoints."""
+    clip = media.open_clip(sample / video, max_frames=16 * stride)
     with np.load(sample / truth) as known:
         masks = np.unpackbits(known["mask"], axis=-1)[..., : clip.width].astype(bool)
     found = detection.detect(clip, float(clip.fps)).keypoints
@@ -35,15 +35,15 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(
-    ("film", "truth"),
+    ("video", "truth"),
     [
         ("half.mp4", "half_truth.npz"),
         pytest.param("driving.mp4", "truth.npz", marks=pytest.mark.slow),
         pytest.param("dark.mp4", "dark_truth.npz", marks=pytest.mark.slow),
     ],
 )
-def test_masks_are_near_the_truth(sample: Path, film: str, truth: str) -> None:
-    frames, true, body = clip_of(sample, film, truth, 1)
+def test_masks_are_near_the_truth(sample: Path, video: str, truth: str) -> None:
+    frames, true, body = clip_of(sample, video, truth, 1)
     found = masks(silhouette.segment(frames, body))
     assert found.dtype == bool
     assert found.shape == true.shape
@@ -59,7 +59,7 @@ def test_nobody_has_no_mask() -> None:
 
 @pytest.fixture(scope="module")
 def arm(sample: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return three frames, their true masks, key points, and the true forearm in the first."""
+    """Return three frames, their true masks, keypoints, and the true forearm in the first."""
     frames, true, body = clip_of(sample, "driving.mp4", "truth.npz")
     frames, true, body = frames[:3], true[:3], body[:3]
     elbow, wrist = body[0, 8, :2], body[0, 10, :2]
@@ -71,12 +71,12 @@ def arm(sample: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 def test_a_positive_click_adds_a_missed_limb(arm: tuple[np.ndarray, ...]) -> None:
     frames, true, body, forearm = arm
-    chances = [np.where(mask, 0.95, 0.02).astype(np.float32) for mask in true]
-    chances[0][forearm] = 0.05
+    probabilities = [np.where(mask, 0.95, 0.02).astype(np.float32) for mask in true]
+    probabilities[0][forearm] = 0.05
     y, x = (int(v.mean()) for v in np.nonzero(forearm))
     click = Click(0, x, y, True)
-    before = masks(grabcut.grabcut(frames, body, Prompts(()), chances))
-    after = masks(grabcut.grabcut(frames, body, Prompts((click,)), chances))
+    before = masks(grabcut.grabcut(frames, body, Prompts(()), probabilities))
+    after = masks(grabcut.grabcut(frames, body, Prompts((click,)), probabilities))
     assert (before[0] & forearm).sum() == 0
     assert (after[0] & forearm).sum() > 0.7 * forearm.sum()
     assert iou(after[0], true[0]) > 0.93
@@ -86,13 +86,13 @@ def test_a_positive_click_adds_a_missed_limb(arm: tuple[np.ndarray, ...]) -> Non
 def test_a_negative_click_removes_a_bystander(sample: Path) -> None:
     frames, true, body = clip_of(sample, "two_people.mp4", "two_people_truth.npz")
     frames, body, (man, woman) = frames[:2], body[:2], true[:, :2]
-    chances = [np.where(mask, 0.8, 0.02).astype(np.float32) for mask in man | woman]
+    probabilities = [np.where(mask, 0.8, 0.02).astype(np.float32) for mask in man | woman]
     clicks = []
     for share in (0.1, 0.35, 0.6, 0.9):  # head, shirt, trousers, legs
         rows, columns = np.nonzero(woman[0])
         row = int(rows.min() + share * (rows.max() - rows.min()))
         clicks.append(Click(0, float(np.median(columns[rows == row])), row, False))
-    after = masks(grabcut.grabcut(frames, body, Prompts(tuple(clicks)), chances))
+    after = masks(grabcut.grabcut(frames, body, Prompts(tuple(clicks)), probabilities))
     assert (after[0] & woman[0]).sum() < 0.3 * woman[0].sum()
     assert iou(after[0], man[0]) > 0.8
     for click in clicks:
@@ -101,11 +101,11 @@ def test_a_negative_click_removes_a_bystander(sample: Path) -> None:
 
 def test_a_click_is_the_same_on_every_run(arm: tuple[np.ndarray, ...]) -> None:
     frames, true, body, _ = arm
-    chances = [np.where(mask, 0.8, 0.2).astype(np.float32) for mask in true]
+    probabilities = [np.where(mask, 0.8, 0.2).astype(np.float32) for mask in true]
     click = Click(1, *map(float, body[1, 5, :2]), True)
     np.testing.assert_array_equal(
-        masks(grabcut.grabcut(frames, body, Prompts((click,)), chances)),
-        masks(grabcut.grabcut(frames, body, Prompts((click,)), chances)),
+        masks(grabcut.grabcut(frames, body, Prompts((click,)), probabilities)),
+        masks(grabcut.grabcut(frames, body, Prompts((click,)), probabilities)),
     )
 
 
@@ -136,12 +136,12 @@ def test_sam2_gets_upstream_s_points_seen_or_not_but_none_where_nobody_is() -> N
 
 def test_a_box_keeps_the_rest_of_its_frame_out(arm: tuple[np.ndarray, ...]) -> None:
     frames, true, body, _ = arm
-    chances = [np.where(mask, 0.9, 0.1).astype(np.float32) for mask in true]
+    probabilities = [np.where(mask, 0.9, 0.1).astype(np.float32) for mask in true]
     height, width = frames.shape[1:3]
     box = Box(1, 0, 0, width, height / 2)
     click = Click(1, *map(float, body[1, 0, :2]), True)
     for clicks in ((), (click,)):
-        found = masks(grabcut.grabcut(frames, body, Prompts(clicks, (box,)), chances))
+        found = masks(grabcut.grabcut(frames, body, Prompts(clicks, (box,)), probabilities))
         assert not found[1, height // 2 :].any()
         assert iou(found[1, : height // 2], true[1, : height // 2]) > 0.9
         assert found[0, height // 2 :].any()

@@ -18,7 +18,7 @@ STRETCHES = (
     [8, 9, 10, 11, 11],
     [11, 10, 9, 8, 7],
     [2, 0, 2],
-)  # on, back and from anew
+)  # on, back and from again
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_a_reader_goes_on_where_it_ended(file: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_reader_takes_a_mask_video(masks: np.ndarray, tmp_path: Path) -> None:
     blocks = masks.repeat(8, axis=1).repeat(8, axis=2)  # H.264 would wash out single pixels
-    film = np.repeat(blocks[..., None] * np.uint8(255), 3, axis=-1)
-    media.write_video(tmp_path / "mask.mp4", film, Fraction(24))
+    video = np.repeat(blocks[..., None] * np.uint8(255), 3, axis=-1)
+    media.write_video(tmp_path / "mask.mp4", video, Fraction(24))
     np.testing.assert_array_equal(packed.MaskReader(tmp_path / "mask.mp4").read(np.array([7, 3, 3])), blocks[[7, 3, 3]])
 
 

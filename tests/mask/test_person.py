@@ -84,7 +84,7 @@ def test_another_chain_never_runs_sam2_again(
     seen, _ = inspected(first.folder, points=points_file)
     assert len(tracked) == 2
     _, other = inspected(first.folder, points=points_file, mask_chain="square:302")
-    inspected(other.folder, points=points_file, mask_chain="square:303")  # of the new inputs: the same film
+    inspected(other.folder, points=points_file, mask_chain="square:303")  # of the new inputs: the same video
     assert len(tracked) == 2
     np.testing.assert_array_equal(seen.masks("outline"), inspect.work(other).masks("outline"))
 
@@ -184,7 +184,7 @@ def test_inspection_looks_at_upstream_s_prompts_through_sam2(
             "sam_checkpoint must be left out in animate",
         ),
         ({"sam_checkpoint": "nowhere.pt"}, "SAM2 weights nowhere.pt do not exist; get some"),
-        ({"sam_checkpoint": "README.md"}, "README.md must be a whole PyTorch checkpoint"),
+        ({"sam_checkpoint": "README.md"}, "README.md must be a complete PyTorch checkpoint"),
         ({"compile_sam": "perhaps"}, "compile_sam must be"),
     ],
 )

@@ -26,7 +26,7 @@ def network(nano_sam2: Path) -> sam2_video.Predictor:
 
 
 @pytest.fixture(scope="module")
-def film() -> np.ndarray:
+def video() -> np.ndarray:
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (LENGTH, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
@@ -35,51 +35,51 @@ def click(frame: int, positive: bool = True, obj: int = 1, x: float = 20, y: flo
     return Click(frame, x, y, positive, obj)
 
 
-def masks(network: sam2_video.Predictor, film: np.ndarray, *clicks: Click, official: bool = False) -> np.ndarray:
+def masks(network: sam2_video.Predictor, video: np.ndarray, *clicks: Click, official: bool = False) -> np.ndarray:
     """Return [T, H, W] int, 1 where covered, -1 on frames without an answer."""
-    found = np.full(film.shape[:3], -1, int)
-    passes = sam2_video.plan(Prompts(clicks), len(film), official=official)
-    for t, mask in sam2_video.track(network, Frames(film), passes):
+    found = np.full(video.shape[:3], -1, int)
+    passes = sam2_video.plan(Prompts(clicks), len(video), official=official)
+    for t, mask in sam2_video.track(network, Frames(video), passes):
         assert mask.dtype == bool
         found[t] = np.maximum(found[t], mask)
     return found
 
 
-def test_a_click_in_the_middle_covers_the_clip_both_ways(network: sam2_video.Predictor, film: np.ndarray) -> None:
+def test_a_click_in_the_middle_covers_the_clip_both_ways(network: sam2_video.Predictor, video: np.ndarray) -> None:
     passes = sam2_video.plan(Prompts((click(12),)), LENGTH)
-    order = [t for t, _ in sam2_video.track(network, Frames(film), passes)]
+    order = [t for t, _ in sam2_video.track(network, Frames(video), passes)]
     assert order == [*range(12, LENGTH), *range(11, -1, -1)]
     assert sum(each.num_frames for each in passes) == LENGTH
-    found = masks(network, film, click(12))
+    found = masks(network, video, click(12))
     assert (found >= 0).all()
     assert 0 < found.mean() < 1
 
 
-def test_backwards_is_forwards_on_the_turned_film(network: sam2_video.Predictor, film: np.ndarray) -> None:
-    turned = masks(network, film[::-1].copy(), click(0))[::-1]
-    np.testing.assert_array_equal(masks(network, film, click(LENGTH - 1)), turned)
+def test_backwards_is_forwards_on_the_turned_film(network: sam2_video.Predictor, video: np.ndarray) -> None:
+    turned = masks(network, video[::-1].copy(), click(0))[::-1]
+    np.testing.assert_array_equal(masks(network, video, click(LENGTH - 1)), turned)
 
 
-def own_loop(network: sam2_video.Predictor, film: np.ndarray, *clicks: Click) -> np.ndarray:
+def own_loop(network: sam2_video.Predictor, video: np.ndarray, *clicks: Click) -> np.ndarray:
     """Return masks as sam2's own loop finds them, with everything kept."""
-    state = network.open(Frames(film), range(len(film)))
+    state = network.open(Frames(video), range(len(video)))
     for each in clicks:
         network.add_new_points_or_box(state, each.frame, 1, [[each.x, each.y]], [int(each.positive)])
     return np.stack([(logits[0, 0] > 0).numpy() for _, _, logits in network.propagate_in_video(state)])
 
 
-def test_what_is_forgotten_was_not_needed(network: sam2_video.Predictor, film: np.ndarray) -> None:
+def test_what_is_forgotten_was_not_needed(network: sam2_video.Predictor, video: np.ndarray) -> None:
     clicks = click(0), click(7, x=30), click(22)
-    np.testing.assert_array_equal(masks(network, film, *clicks), own_loop(network, film, *clicks))
+    np.testing.assert_array_equal(masks(network, video, *clicks), own_loop(network, video, *clicks))
 
 
 def test_the_state_does_not_grow(
-    network: sam2_video.Predictor, film: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    network: sam2_video.Predictor, video: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = []
     opened = sam2_video.Predictor.open
     monkeypatch.setattr(sam2_video.Predictor, "open", lambda *how: states.append(opened(*how)) or states[-1])
-    long = np.concatenate([film, film, film])
+    long = np.concatenate([video, video, video])
     sizes = []
     for _ in sam2_video.track(network, Frames(long), sam2_video.plan(Prompts((click(10),)), len(long))):
         state = states[-1]
@@ -96,7 +96,7 @@ def test_the_state_does_not_grow(
     assert len(outputs["cond_frame_outputs"]) == 1
 
 
-def test_frames_are_asked_for_once_in_each_direction(network: sam2_video.Predictor, film: np.ndarray) -> None:
+def test_frames_are_asked_for_once_in_each_direction(network: sam2_video.Predictor, video: np.ndarray) -> None:
     asked = []
 
     class Counting(Frames):
@@ -104,54 +104,54 @@ def test_frames_are_asked_for_once_in_each_direction(network: sam2_video.Predict
             asked.append(t)
             return super().__getitem__(t)
 
-    for _ in sam2_video.track(network, Counting(film), sam2_video.plan(Prompts((click(4), click(6))), LENGTH)):
+    for _ in sam2_video.track(network, Counting(video), sam2_video.plan(Prompts((click(4), click(6))), LENGTH)):
         pass
     assert sorted(asked) == list(range(LENGTH))
 
 
-def test_a_negative_point_corrects_from_its_frame_on(network: sam2_video.Predictor, film: np.ndarray) -> None:
-    plain, corrected = masks(network, film, click(5)), masks(network, film, click(5), click(15, False, x=40))
+def test_a_negative_point_corrects_from_its_frame_on(network: sam2_video.Predictor, video: np.ndarray) -> None:
+    plain, corrected = masks(network, video, click(5)), masks(network, video, click(5), click(15, False, x=40))
     np.testing.assert_array_equal(plain[5:15], corrected[5:15])
     assert (plain[15:] != corrected[15:]).any()
-    backwards = masks(network, film, click(25), click(15, False, x=40))
-    np.testing.assert_array_equal(backwards[16:], masks(network, film, click(25))[16:])
-    assert (backwards[:16] != masks(network, film, click(25))[:16]).any()
+    backwards = masks(network, video, click(25), click(15, False, x=40))
+    np.testing.assert_array_equal(backwards[16:], masks(network, video, click(25))[16:])
+    assert (backwards[:16] != masks(network, video, click(25))[:16]).any()
 
 
-def test_masks_depend_on_the_prompts_not_on_their_order(network: sam2_video.Predictor, film: np.ndarray) -> None:
+def test_masks_depend_on_the_prompts_not_on_their_order(network: sam2_video.Predictor, video: np.ndarray) -> None:
     clicks = click(9), click(3, x=30), click(20, False)
-    np.testing.assert_array_equal(masks(network, film, *clicks), masks(network, film, *clicks[::-1]))
+    np.testing.assert_array_equal(masks(network, video, *clicks), masks(network, video, *clicks[::-1]))
 
 
-def test_several_objects_are_followed_by_themselves(network: sam2_video.Predictor, film: np.ndarray) -> None:
+def test_several_objects_are_followed_by_themselves(network: sam2_video.Predictor, video: np.ndarray) -> None:
     one, other = click(5), click(9, obj=2, x=45, y=30)
-    both = masks(network, film, one, other)
-    alone = [masks(network, film, each._replace(object=1)) for each in (one, other)]
+    both = masks(network, video, one, other)
+    alone = [masks(network, video, each._replace(object=1)) for each in (one, other)]
     np.testing.assert_array_equal(both, np.maximum(*alone))
     assert [each.first for each in sam2_video.plan(Prompts((one, other)), LENGTH)] == [5, 9]
     together = sam2_video.plan(Prompts((one, other._replace(frame=5))), LENGTH)
     assert len(together) == 1
 
 
-def test_a_box_counts(network: sam2_video.Predictor, film: np.ndarray) -> None:
+def test_a_box_counts(network: sam2_video.Predictor, video: np.ndarray) -> None:
     found = []
     for box in (Box(3, 2, 2, 20, 20), Box(3, 10, 5, 50, 38)):
         passes = sam2_video.plan(Prompts((), (box,)), LENGTH)
-        found.append([mask for _, mask in sam2_video.track(network, Frames(film), passes)])
+        found.append([mask for _, mask in sam2_video.track(network, Frames(video), passes)])
     assert (np.array(found[0]) != np.array(found[1])).any()
 
 
 def test_official_starts_anew_and_goes_forwards_only(
-    network: sam2_video.Predictor, film: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    network: sam2_video.Predictor, video: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sam2_video, "CHUNK", 12)
     clicks = [click(0), click(6, x=30), click(12), click(18), click(26)]
-    found = masks(network, film, *clicks, official=True)
-    parts = [own_loop(network, film[:12], *clicks[:2])]
-    parts.append(own_loop(network, film[12:24], *(c._replace(frame=c.frame - 12) for c in clicks[2:4])))
+    found = masks(network, video, *clicks, official=True)
+    parts = [own_loop(network, video[:12], *clicks[:2])]
+    parts.append(own_loop(network, video[12:24], *(c._replace(frame=c.frame - 12) for c in clicks[2:4])))
     np.testing.assert_array_equal(found[:24], np.concatenate(parts))
     assert (found[24:26] == -1).all()  # nothing is said there
-    np.testing.assert_array_equal(found[26:], own_loop(network, film[24:], click(2)))
+    np.testing.assert_array_equal(found[26:], own_loop(network, video[24:], click(2)))
 
 
 @pytest.mark.parametrize("prompts", [Prompts(()), Prompts((click(3, False),))])
@@ -175,12 +175,12 @@ def test_frames_are_squashed_as_pillow_does() -> None:
 
 
 def test_clicks_are_answered_from_one_look_at_a_frame(
-    network: sam2_video.Predictor, film: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    network: sam2_video.Predictor, video: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = []
     original = network.forward_image
     monkeypatch.setattr(network, "forward_image", lambda image: looked.append(1) or original(image))
-    clicks = sam2_image.Sam2Clicks(network, Frames(film))
+    clicks = sam2_image.Sam2Clicks(network, Frames(video))
     prompts = Prompts((click(3), click(3, False, x=50), click(4, obj=2)), (Box(3, 5, 5, 30, 30, 3),))
     first = clicks.mask(3, prompts)
     assert (first.shape, first.dtype) == ((HEIGHT, WIDTH), bool)

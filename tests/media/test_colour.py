@@ -40,13 +40,13 @@ def hlg(scene: np.ndarray) -> np.ndarray:
 
 def written(path: Path, codes: np.ndarray, primaries: int, transfer: int, matrix: int) -> Path:
     """Write stripes of the colours `codes` ([N, 3], 0 to 255) with 10 bits and the tags of ITU-T H.273."""
-    picture = np.round(codes / 255 * 65535).astype(np.uint16).repeat(16, axis=0)[None].repeat(48, axis=0)
+    image = np.round(codes / 255 * 65535).astype(np.uint16).repeat(16, axis=0)[None].repeat(48, axis=0)
     spaces = {1: Colorspace.ITU709, 9: Colorspace.BT2020}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=Fraction(25))
-        stream.height, stream.width = picture.shape[:2]
+        stream.height, stream.width = image.shape[:2]
         stream.pix_fmt = "yuv444p10le"
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb48le").reformat(
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb48le").reformat(
             format="yuv444p10le", dst_colorspace=spaces[matrix], dst_color_range=ColorRange.MPEG
         )
         for target in (stream.codec_context, frame):

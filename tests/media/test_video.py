@@ -1,4 +1,4 @@
-"""Film and pictures, with truth by construction: each file is written here with a known turn, rate, colour or fault."""
+"""Video and images, with truth by construction: each file is written here with a known turn, rate, colour or fault."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ QUARTERS = np.array(
 
 
 def quarters(height: int = 48, width: int = 64) -> np.ndarray:
-    """Return a picture whose four quarters tell how it lies."""
+    """Return an image whose four quarters tell how it lies."""
     return QUARTERS.repeat(height // 2, axis=0).repeat(width // 2, axis=1)
 
 
-def corners(picture: np.ndarray) -> np.ndarray:
+def corners(image: np.ndarray) -> np.ndarray:
     """Return the colours of the four quarters, [2, 2, 3]."""
-    height, width = picture.shape[:2]
-    return picture[[height // 4, 3 * height // 4]][:, [width // 4, 3 * width // 4]]
+    height, width = image.shape[:2]
+    return image[[height // 4, 3 * height // 4]][:, [width // 4, 3 * width // 4]]
 
 
 def grey(value: int, height: int = 32, width: int = 32) -> np.ndarray:
@@ -71,13 +71,13 @@ def encode(
         for name, value in how.items():
             setattr(stream.codec_context, name, value)
         for n, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+            image = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
                 format="yuv420p",
                 dst_colorspace=how.get("colorspace", Colorspace.ITU601),
                 dst_color_range=how.get("color_range", ColorRange.MPEG),
             )
-            picture.pts, picture.time_base = (pts[n], Fraction(1, 1000)) if pts else (n, 1 / FPS)
-            container.mux(stream.encode(picture))
+            image.pts, image.time_base = (pts[n], Fraction(1, 1000)) if pts else (n, 1 / FPS)
+            container.mux(stream.encode(image))
         container.mux(stream.encode(None))
 
 
@@ -85,7 +85,7 @@ def encode(
     ("matrix", "expected"),
     [
         ((1, 0, 0, 1), QUARTERS),
-        ((0, 1, -1, 0), np.rot90(QUARTERS, -1)),  # stored picture is turned clockwise for the screen
+        ((0, 1, -1, 0), np.rot90(QUARTERS, -1)),  # stored image is turned clockwise for the screen
         ((-1, 0, 0, -1), np.rot90(QUARTERS, 2)),
         ((0, -1, 1, 0), np.rot90(QUARTERS, 1)),
         ((-1, 0, 0, 1), QUARTERS[:, ::-1]),  # a selfie
@@ -144,7 +144,7 @@ def test_a_stretch_is_exact(tmp_path: Path) -> None:
     media.write_video(path, numbered(40), FPS)
     assert numbers(media.open_clip(path, start_s=0.4, max_frames=5).read()) == [10, 11, 12, 13, 14]
     assert len(media.open_clip(path, start_s=1.0)) == 15
-    with pytest.raises(ValueError, match="start_s must lie inside the film, got 2"):
+    with pytest.raises(ValueError, match="start_s must lie inside the video, got 2"):
         media.open_clip(path, start_s=2.0)
 
 
@@ -159,16 +159,16 @@ def test_another_rate_takes_upstream_s_frames(tmp_path: Path, fps: Fraction) -> 
 
 
 def test_a_cover_picture_is_not_the_film(tmp_path: Path) -> None:
-    film, path = tmp_path / "film.mp4", tmp_path / "a.mp4"
+    film, path = tmp_path / "video.mp4", tmp_path / "a.mp4"
     media.write_video(film, numbered(8), FPS)
     Image.fromarray(grey(255, 200, 200)).save(tmp_path / "cover.png")
     with av.open(str(film)) as source, av.open(str(tmp_path / "cover.png")) as cover, av.open(str(path), "w") as target:
-        pictures = target.add_stream_from_template(cover.streams.video[0])
-        pictures.disposition = media.ATTACHED_PICTURE
+        images = target.add_stream_from_template(cover.streams.video[0])
+        images.disposition = media.ATTACHED_PICTURE
         frames = target.add_stream_from_template(source.streams.video[0])
         for packet in cover.demux(cover.streams.video[0]):
             if packet.size:
-                packet.stream = pictures
+                packet.stream = images
                 target.mux(packet)
         for packet in source.demux(source.streams.video[0]):
             if packet.size:
@@ -197,7 +197,7 @@ def test_of_two_films_the_better_is_taken_and_named(tmp_path: Path) -> None:
             container.mux(stream.encode(None))
     info = media.probe_video(path)
     assert (info.height, info.num_frames) == (64, 4)
-    assert any("2 films" in note for note in info.notes)
+    assert any("2 videos" in note for note in info.notes)
 
 
 def test_lossless_gives_every_bit_back_with_its_comment(tmp_path: Path) -> None:
@@ -248,9 +248,9 @@ def test_another_container_holds_the_same_packets(tmp_path: Path, sample: Path, 
     with av.open(str(tmp_path / "sound.mkv"), "w") as container:
         video, audio = container.add_stream("ffv1", rate=FPS), container.add_stream("flac", rate=8000)
         video.height, video.width, video.pix_fmt, audio.layout = 32, 32, "bgr0", "mono"
-        picture = av.VideoFrame.from_ndarray(grey(90), format="rgb24").reformat(format="bgr0")
-        picture.pts, picture.time_base = 0, 1 / FPS
-        container.mux(video.encode(picture))
+        image = av.VideoFrame.from_ndarray(grey(90), format="rgb24").reformat(format="bgr0")
+        image.pts, image.time_base = 0, 1 / FPS
+        container.mux(video.encode(image))
         block = av.AudioFrame.from_ndarray(sound, format="s16", layout="mono")
         block.sample_rate, block.pts, block.time_base = 8000, 0, Fraction(1, 8000)
         for stream, last in ((video, None), (audio, block), (audio, None)):
@@ -267,7 +267,7 @@ def test_another_container_holds_the_same_packets(tmp_path: Path, sample: Path, 
             stream = getattr(container.streams, kind)[0]
             return [(p.size, float(p.pts * p.time_base - start)) for p in container.demux(stream) if p.size]
 
-    for kind in ("video", "audio"):  # times count from the first picture: Matroska has no negative ones and shifts all
+    for kind in ("video", "audio"):  # times count from the first image: Matroska has no negative ones and shifts all
         there, here = held(source, kind), held(copy, kind)
         assert [size for size, _ in there] == [size for size, _ in here]
         np.testing.assert_allclose([t for _, t in here], [t for _, t in there], atol=0.002)
@@ -284,7 +284,7 @@ def test_odd_sides_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_bad_film_is_named(tmp_path: Path) -> None:
     text, sound = tmp_path / "text.mp4", tmp_path / "sound.wav"
-    text.write_text("no film")
+    text.write_text("no video")
     with av.open(str(sound), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
         block = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
@@ -293,7 +293,7 @@ def test_bad_film_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         media.probe_video(tmp_path / "none.mp4")
     for path, message in (
-        (text, "must be a film that can be read"),
+        (text, "must be a readable video file"),
         (sound, "only sound"),
         (tmp_path, "must be a file, got the folder"),
     ):
@@ -360,8 +360,8 @@ def test_pictures_come_as_a_viewer_shows_them(tmp_path: Path) -> None:
 
 
 def test_bad_pictures_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(ValueError, match="image must be a readable picture"):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ValueError, match="image must be a readable image file"):
         media.read_image(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         media.read_image(tmp_path / "b.png")
@@ -379,7 +379,7 @@ def test_any_frame_of_a_clip_is_had_by_its_index(sample: Path, monkeypatch: pyte
     assert (len(frames), frames.height, frames.width) == (20, clip.height, clip.width)
     for t in range(20):
         np.testing.assert_array_equal(frames[t], expected[t])
-    assert len(opened) == 1  # going on does not decode anew
+    assert len(opened) == 1  # going on does not decode again
     for t in (19, 0, 7, 6, 5, 13, 18, 12):
         np.testing.assert_array_equal(frames[t], expected[t])
     opened.clear()
@@ -392,7 +392,7 @@ def test_any_frame_of_a_clip_is_had_by_its_index(sample: Path, monkeypatch: pyte
 @pytest.mark.parametrize("kind", ["lossless", "old lossless", "mp4"])
 def test_single_frames_are_found_in_any_order(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (40, 16, 32, 3), np.uint8)
-    path = tmp_path / ("film.mp4" if kind == "mp4" else "film.mkv")
+    path = tmp_path / ("video.mp4" if kind == "mp4" else "video.mkv")
     if kind == "old lossless":  # as wanlab wrote them before: a key frame now and then
         made = write._video_stream
 
@@ -416,8 +416,8 @@ def test_single_frames_are_found_in_any_order(tmp_path: Path, kind: str, monkeyp
 
 def test_a_frame_of_a_film_whose_times_lead_nowhere_is_counted(tmp_path: Path) -> None:
     frames = [grey(5 * n) for n in range(30)]
-    media.write_video(tmp_path / "film.mkv", frames, FPS, lossless=True)
-    clip = media.open_clip(tmp_path / "film.mkv")
+    media.write_video(tmp_path / "video.mkv", frames, FPS, lossless=True)
+    clip = media.open_clip(tmp_path / "video.mkv")
     info = clip.info._replace(start_s=100.0)
     single = media.Seeker(media.Clip(info, clip.fps, clip.source_indices, ()))
     assert [int(single[t][0, 0, 0]) for t in (20, 3)] == [100, 15]
@@ -464,7 +464,7 @@ def test_remux_changes_the_rate_and_no_pixel(tmp_path: Path, fps: Fraction) -> N
 
 
 def test_remux_leaves_nothing_where_it_fails(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(b"no film")
-    with pytest.raises(ValueError, match="video must be a film"):
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match="video must be"):
         media.remux(tmp_path / "a.mp4", tmp_path / "b.mp4", Fraction(16))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

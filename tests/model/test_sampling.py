@@ -20,7 +20,7 @@ HEIGHT, WIDTH, LENGTH = 128, 96, 5  # a quarter of nano's size: what is compared
 
 
 class SampleConditions:
-    """A few frames of the bundled half-body clip with its true key points."""
+    """A few frames of the bundled half-body clip with its true keypoints."""
 
     def __init__(self, sample: Path, num_frames: int, mode: str) -> None:
         self.mode = mode

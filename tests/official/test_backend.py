@@ -26,7 +26,7 @@ from wanlab.steps import generate, inspect, preprocess, sweep
 @pytest.fixture
 def film(tmp_path: Path, sample: Path) -> Path:
     """Return nine frames of the sample with sound, 128x160, 16 a second, at a place with an awkward name."""
-    path = tmp_path / "-my 'film' \"1\".mp4"
+    path = tmp_path / "-my 'video' \"1\".mp4"
     frames = [np.full((128, 160, 3), 20 * n, np.uint8) for n in range(9)]
     media.write_video(path.with_name("silent.mp4"), frames, Fraction(16))
     sound = path.with_name("sound.wav")
@@ -37,12 +37,12 @@ def film(tmp_path: Path, sample: Path) -> Path:
         container.mux([*stream.encode(block), *stream.encode(None)])
     with (
         av.open(str(path), "w") as out,
-        av.open(str(path.with_name("silent.mp4"))) as pictures,
+        av.open(str(path.with_name("silent.mp4"))) as images,
         av.open(str(sound)) as heard,
     ):
-        video = out.add_stream_from_template(pictures.streams.video[0])
+        video = out.add_stream_from_template(images.streams.video[0])
         audio = out.add_stream("aac", rate=8000, layout="mono")
-        for packet in pictures.demux(video=0):
+        for packet in images.demux(video=0):
             if packet.size:
                 packet.stream = video
                 out.mux(packet)
@@ -173,7 +173,7 @@ def test_generate_gets_exactly_upstream_s_arguments(
     assert (clip.fps, clip.info.has_audio, len(clip)) == (16, True, 9)
     np.testing.assert_array_equal(original.read(), clip.read())
     assert json.loads(media.read_comment(run.path(generate.RESULT)))["id"] == run.id
-    assert any("same coded pictures at the clip's 16, with the film's sound" in note for note in run.manifest["notes"])
+    assert any("same coded images at the clip's 16, with the video's sound" in note for note in run.manifest["notes"])
     assert "segment 2/2 step 3/3" in printed
     assert "shards" in run.path(process.LOG).read_text()
     assert "flicker" in run.manifest["metrics"]
@@ -239,7 +239,7 @@ def test_a_size_whose_tokens_the_gpus_do_not_divide_is_answered_with_the_nearest
 def test_a_clip_no_longer_than_the_overlap_is_refused(wan22: Wan22, film: Path, sample: Path, outputs: Path) -> None:
     fill(wan22.folder / "canned", 5, 128, 160, Fraction(16))
     made = prepared(wan22, film, sample).folder
-    assert inputs.read(made).driving() is None  # its count is not the film's
+    assert inputs.read(made).driving() is None  # its count is not the video's
     with pytest.raises(config.SettingsError, match="more frames than the 5 taken over with backend wan22, got 5"):
         generate.prepare(chosen(wan22, made, prev_segment_conditioning_frames=5, segment_frame_length=9))
 
@@ -275,15 +275,15 @@ def test_a_failed_script_keeps_its_log_and_says_what_to_do(
     assert "the mask is empty" in run.manifest["error"]["text"]
     assert "get_mask_boxes" in run.path(process.LOG).read_text()
     monkeypatch.setenv("WAN22_STUB", "")
-    assert prepared(wan22, film, sample, mode="replace").id == run.id  # the same folder, worked anew
+    assert prepared(wan22, film, sample, mode="replace").id == run.id  # the same folder, worked again
 
 
 @pytest.mark.parametrize(
     ("mode", "error", "message"),
     [
         ("oom", process.ScriptFailedError, "the GPU's memory is too small"),
-        ("no film", process.ScriptFailedError, "the video could not be written"),
-        ("black", FloatingPointError, "wan22.mp4 must be a picture, got black frames only"),
+        ("no video", process.ScriptFailedError, "the video could not be written"),
+        ("black", FloatingPointError, "wan22.mp4 must be an image, got black frames only"),
     ],
 )
 def test_a_run_without_a_film_fails(
@@ -344,7 +344,7 @@ def test_inputs_of_an_earlier_pipeline_make_a_video_without_sound(
     run = generate.prepare(chosen(wan22, folder))
     clip = generate.work(run)
     assert (len(clip), clip.fps, clip.info.has_audio) == (9, 16, False)
-    assert any("without sound: the inputs hold no film that has any" in note for note in run.manifest["notes"])
+    assert any("without sound: the inputs hold no video that has any" in note for note in run.manifest["notes"])
 
 
 def test_a_sweep_over_the_official_script_makes_each_point(

@@ -65,7 +65,7 @@ def test_no_clone_no_python_no_packages_are_answered_with_the_commands(wan22: Wa
     (packages / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.13: cannot open')")
     clone_module._whole.clear()
     with pytest.raises(
-        config.SettingsError, match="imports its torch, got python which says: ImportError: libcudart.so.13"
+        config.SettingsError, match="imports its torch, got python which printed: ImportError: libcudart.so.13"
     ):
         find_clone(settings(wan22), GENERATE, [])
     shutil.rmtree(wan22.folder / ".venv")

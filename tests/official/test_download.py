@@ -51,7 +51,7 @@ def test_a_broken_download_goes_on_with_the_same_command(
     target = tmp_path / '-the "14B" folder\'s'
     command = ["models", "download", "--source", source, "--only", "process_checkpoint", "--ckpt_dir", str(target)]
     assert main.main(command) == 1
-    assert "the download ended with status 1; the same command goes on from what is there" in capfd.readouterr().err
+    assert "the download ended with status 1; the same command continues from what is there" in capfd.readouterr().err
     assert main.main(command) == 0
     assert (target / "process_checkpoint" / "weights").read_text() == "half and half"
     calls = json.loads((clients / "calls.json").read_text())

@@ -17,7 +17,7 @@ LEFT, RIGHT = slice(91, 112), slice(112, 133)
 
 @pytest.fixture
 def points() -> np.ndarray:
-    """Return key points that are all different, all seen."""
+    """Return keypoints that are all different, all seen."""
     rng = np.random.default_rng(0)
     return np.concatenate([rng.uniform(5, 95, (FRAMES, 133, 2)), rng.uniform(0.6, 0.9, (FRAMES, 133, 1))], axis=2).astype(np.float32)  # fmt: skip
 

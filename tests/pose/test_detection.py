@@ -17,10 +17,10 @@ def truth_of(sample: Path, name: str) -> np.ndarray:
     return points[0] if points.ndim == 4 else points
 
 
-@pytest.mark.parametrize(("film", "truth"), [("half.mp4", "half_truth.npz"), ("driving.mp4", "truth.npz")])
-def test_body_is_near_the_truth(sample: Path, film: str, truth: str, record_property) -> None:
+@pytest.mark.parametrize(("video", "truth"), [("half.mp4", "half_truth.npz"), ("driving.mp4", "truth.npz")])
+def test_body_is_near_the_truth(sample: Path, video: str, truth: str, record_property) -> None:
     """Person in every frame, PCK@0.1 of the torso at least 0.9, mean error at most 10 px; parts are reported."""
-    clip, true = media.open_clip(sample / film), truth_of(sample, truth)
+    clip, true = media.open_clip(sample / video), truth_of(sample, truth)
     found = detection.detect(clip, float(clip.fps))
     assert found.no_person == ()
     assert found.cuts == ()
@@ -42,7 +42,7 @@ def test_body_is_near_the_truth(sample: Path, film: str, truth: str, record_prop
     }.items():
         there = inside[:, rows] & (found.keypoints[:, rows, 2] >= 0.5)
         if there.any():
-            record_property(f"{film} {part} px", round(float(error[:, rows][there].mean()), 1))
+            record_property(f"{video} {part} px", round(float(error[:, rows][there].mean()), 1))
     assert error[:, 23:91][inside[:, 23:91]].mean() < 3
     hands = inside[:, 91:133] & (found.keypoints[:, 91:133, 2] >= 0.5)
     assert error[:, 91:133][hands].mean() < 12
@@ -60,7 +60,7 @@ def test_a_shaking_crop_would_show(sample: Path) -> None:
 def test_empty_frames_are_empty_poses_and_named(sample: Path) -> None:
     clip = media.open_clip(sample / "walk.mp4", start_s=22 / 16, max_frames=28)
     found = detection.detect(clip, float(clip.fps))
-    assert set(range(28 - 22, 43 - 22)) <= set(found.no_person)  # frames 28 to 43 of the film
+    assert set(range(28 - 22, 43 - 22)) <= set(found.no_person)  # frames 28 to 43 of the video
     assert not found.keypoints[list(found.no_person)].any()
     assert any(note.startswith("no person in frames ") for note in found.notes)
     assert 0 not in found.no_person

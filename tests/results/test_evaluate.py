@@ -20,25 +20,25 @@ FRAMES = 6
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateInputs]:
-    """Preprocess the sample so that its own film is the perfect result: the reference is its first frame."""
+    """Preprocess the sample so that its own video is the perfect result: the reference is its first frame."""
     place, patch = tmp_path_factory.mktemp("evaluated"), pytest.MonkeyPatch()
     patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
-    film = config.ASSETS / "sample" / "half.mp4"
-    media.write_image(place / "first.png", media.open_clip(film, max_frames=1).read()[0])
-    chosen = {"driving_video": film, "reference_image": place / "first.png", "mode": "replace", "max_frames": FRAMES}
+    video = config.ASSETS / "sample" / "half.mp4"
+    media.write_image(place / "first.png", media.open_clip(video, max_frames=1).read()[0])
+    chosen = {"driving_video": video, "reference_image": place / "first.png", "mode": "replace", "max_frames": FRAMES}
     yield preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
     patch.undo()
 
 
 @pytest.fixture(scope="module")
 def perfect(made: inputs.AnimateInputs) -> evaluate.Evaluation:
-    """Evaluate the film itself, with a seam at frame 3."""
+    """Evaluate the video itself, with a seam at frame 3."""
     driving = made.driving()
     assert driving is not None
     return evaluate.evaluate(made, driving, [3], "replace")
 
 
-def film(place: Path, frames: np.ndarray) -> media.Clip:
+def video(place: Path, frames: np.ndarray) -> media.Clip:
     media.write_video(place, frames, Fraction(16), lossless=True)
     return media.open_clip(place)
 
@@ -59,12 +59,12 @@ def test_the_film_itself_is_a_perfect_result(perfect: evaluate.Evaluation) -> No
 def test_another_pose_other_colours_another_background(
     made: inputs.AnimateInputs, perfect: evaluate.Evaluation, tmp_path: Path
 ) -> None:
-    """Shifted by a third of the picture, in blue for red, 10 grey levels brighter outside the mask."""
+    """Shifted by a third of the image, in blue for red, 10 grey levels brighter outside the mask."""
     frames = made.driving().read()
     worse = np.roll(frames, 60, axis=2)[..., ::-1].copy()
     kept = ~made.mask()
     worse[kept] = np.clip(frames[kept].astype(int) + 10, 0, 255)
-    found = evaluate.evaluate(made, film(tmp_path / "worse.mkv", worse), [], "replace")
+    found = evaluate.evaluate(made, video(tmp_path / "worse.mkv", worse), [], "replace")
     assert found.overall["pose_agreement"] < 0.7
     assert found.overall["reference_agreement"] < perfect.overall["reference_agreement"] - 0.2
     assert found.overall["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=0.5)
@@ -73,10 +73,10 @@ def test_another_pose_other_colours_another_background(
 
 
 def test_driven_points_are_compared_where_the_result_shows_them(made: inputs.AnimateInputs, tmp_path: Path) -> None:
-    """A result on another canvas: the film letterboxed into a wide picture agrees with the film's own points."""
+    """A result on another canvas: the video letterboxed into a wide image agrees with the video's own points."""
     wide = np.stack([resize.letterbox(frame, 256, 384) for frame in made.driving()])
     other = inputs.AnimateInputs(**{**vars(made), "height": 256, "width": 384, "mode": "animate"})
-    found = evaluate.evaluate(other, film(tmp_path / "wide.mkv", wide), [], "animate")
+    found = evaluate.evaluate(other, video(tmp_path / "wide.mkv", wide), [], "animate")
     assert found.overall["pose_agreement"] > 0.95
     assert "psnr" not in found.overall
 

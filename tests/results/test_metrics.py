@@ -219,8 +219,8 @@ def test_flicker_of_noise_and_of_short_clips() -> None:
 def test_sharpness_of_a_checkerboard_and_of_blurs() -> None:
     board = np.indices((32, 48)).sum(axis=0) % 2 * 100.0
     assert metrics.sharpness(grey(board[None])).overall == 400**2  # the Laplacian is 4 x 100, up or down
-    picture = texture(32, 48, smooth=0.8)
-    blurs = [picture, *(cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (0.7, 1.5, 3))]
+    image = texture(32, 48, smooth=0.8)
+    blurs = [image, *(cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (0.7, 1.5, 3))]
     sharpness = metrics.sharpness(grey(np.stack(blurs)))
     assert (np.diff(sharpness.per_frame) < 0).all()
     assert sharpness.overall == pytest.approx(sharpness.per_frame.mean())

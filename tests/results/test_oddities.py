@@ -1,4 +1,4 @@
-"""Results that are no pictures are said, and pictures are not."""
+"""Results that are no images are said, and images are not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wanlab.results import oddities
 
 def test_black_grey_and_noise_are_said_with_their_frames(sample: Path) -> None:
     dice = np.random.default_rng(0)
-    picture = next(iter(media.open_clip(sample / "half.mp4")))
-    black = dice.integers(0, 5, picture.shape, np.uint8)
-    grey = np.full_like(picture, (128, 127, 126))
+    image = next(iter(media.open_clip(sample / "half.mp4")))
+    black = dice.integers(0, 5, image.shape, np.uint8)
+    grey = np.full_like(image, (128, 127, 126))
     grey[::4] += 1
-    noise = dice.integers(0, 255, picture.shape, np.uint8)
+    noise = dice.integers(0, 255, image.shape, np.uint8)
     blotches = np.kron(dice.normal(128, 50, (64, 48, 1)).clip(0, 255), np.ones((8, 8, 3))).astype(np.uint8)
-    said = oddities.describe([picture, black, black, grey, picture, noise, blotches])
+    said = oddities.describe([image, black, black, grey, image, noise, blotches])
     assert [each.partition(":")[0] for each in said] == [
         "the result is black in frames 1 to 2",
         "the result is of one colour (about 128, 127, 126) in frame 3",

@@ -366,22 +366,22 @@ def test_the_same_kernel_cannot_work_twice_on_one_run(outputs: Path) -> None:
 
 
 def test_nothing_of_the_machine_is_in_a_manifest(outputs: Path) -> None:
-    film = outputs.parent / "private" / "film.mp4"
+    film = outputs.parent / "private" / "video.mp4"
     run = open_run(settings=GenerateSettings.build({"inputs": str(film), "output_path": str(film)}))
-    with pytest.raises(ValueError, match="film"), run.working():
+    with pytest.raises(ValueError, match="video"), run.working():
         raise ValueError(f"{film} and {config.project_root() / 'wanlab'} and {Path.home() / 'x'}")
     text = (run.folder / "manifest.json").read_text()
     assert str(config.project_root()) not in text
     assert str(Path.home()) + "/" not in text
-    assert json.loads(text)["settings"]["inputs"] == "film.mp4"
+    assert json.loads(text)["settings"]["inputs"] == "video.mp4"
 
 
 def test_an_embedded_video_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Base64 holds every word of four letters by chance, `/usr` and `/tmp` among them."""
     monkeypatch.setattr(sys, "base_prefix", "/usr")
     video = "AAAAIGZ0eXBpc29t" * 20 + "/usr/tmp+" + "Zz09" * 20
-    text = f'"\\n/usr/lib/x.py" src="data:video/mp4;base64,{video}" /tmp/film.mp4'
-    expected = f'"\\npython/lib/x.py" src="data:video/mp4;base64,{video}" …/film.mp4'
+    text = f'"\\n/usr/lib/x.py" src="data:video/mp4;base64,{video}" /tmp/video.mp4'
+    expected = f'"\\npython/lib/x.py" src="data:video/mp4;base64,{video}" …/video.mp4'
     assert runs.scrub(text, ["/tmp"]) == expected
 
 
@@ -482,7 +482,7 @@ def test_a_run_of_before_contents_counted_is_named_when_it_is_made_anew(outputs:
     run = open_run()
     assert run.news == "new"
     assert run.manifest["notes"] == [
-        "a run of an earlier wanlab has these settings; now all contents of inputs and weights count: once anew"
+        "a run of an earlier wanlab has these settings; now all contents of inputs and weights count: this one is computed once more"
     ]
     assert open_run(models={"nano": "names and sizes"}).id == old.id
 

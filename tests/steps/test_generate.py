@@ -104,7 +104,7 @@ def test_clips_no_longer_than_the_overlap_are_one_segment(outputs: Path, folder:
 def test_a_black_result_is_a_failed_run(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks.Networks, "decode", lambda self, latents: latents.new_zeros(3, 5, 128, 96) - 1)
     run = generate.prepare(settings(folder))
-    with pytest.raises(FloatingPointError, match="segment 1 must be a picture, got black frames only"):
+    with pytest.raises(FloatingPointError, match="segment 1 must be an image, got black frames only"):
         generate.work(run)
     assert run.status == "failed"
     assert not run.path(generate.RESULT).exists()
@@ -131,7 +131,7 @@ def test_what_cannot_be_done_is_refused_before_a_run_is_made(
 def test_a_full_disk_fails_the_run_and_keeps_what_is_finished(
     outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first segment fits under the limit, the written film does not."""
+    """The first segment fits under the limit, the written video does not."""
     original = media.write_video
 
     def limited(path: Path, *args: object, **how: object) -> object:

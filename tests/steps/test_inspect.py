@@ -124,17 +124,17 @@ def upstream_folder(parent: inputs.AnimateInputs, place: Path) -> Path:
 
 def test_a_folder_of_other_tools_needs_its_film(parent: inputs.AnimateInputs, tmp_path: Path) -> None:
     folder = upstream_folder(parent, tmp_path / "process_results")
-    with pytest.raises(FileNotFoundError, match=r"driving.mkv is missing .* --driving_video film.mp4"):
+    with pytest.raises(FileNotFoundError, match=r"driving.mkv is missing .* --driving_video video.mp4"):
         look(folder)
-    media.write_video(tmp_path / "film.mp4", media.open_clip(config.ASSETS / "sample" / "half.mp4", start_s=1.0, max_frames=FRAMES), Fraction(16))  # fmt: skip
-    seen = look(folder, driving_video=tmp_path / "film.mp4", mask_chain="grow:3")
+    media.write_video(tmp_path / "video.mp4", media.open_clip(config.ASSETS / "sample" / "half.mp4", start_s=1.0, max_frames=FRAMES), Fraction(16))  # fmt: skip
+    seen = look(folder, driving_video=tmp_path / "video.mp4", mask_chain="grow:3")
     assert (seen.clip.height, seen.clip.width, len(seen.clip)) == (256, 192, FRAMES)
     assert np.abs(seen.clip.read().astype(int) - parent.driving().read()).mean() < 4
     np.testing.assert_array_equal(seen.made.mask(), mask.grow(inputs.read(folder).mask(), 3))
     facts = json.loads((seen.made.folder / "inputs.json").read_text())
     assert facts["parent"] is None
     assert inputs.read(seen.made.folder).notes == ()
-    again = look(seen.made.folder)  # now the film is there
+    again = look(seen.made.folder)  # now the video is there
     np.testing.assert_array_equal(again.clip.read(), seen.clip.read())
 
 

@@ -71,8 +71,8 @@ def test_the_output_has_the_reference_s_shape(
 ) -> None:
     """Driver and reference of other aspects: the skeleton is letterboxed into the result, and stands where it should."""
     size = {"wide": (360, 640), "tall": (640, 256)}[reference]
-    picture = resize.letterbox(media.read_image(sample / "reference.png"), *size)
-    media.write_image(tmp_path / "reference.png", picture)
+    image = resize.letterbox(media.read_image(sample / "reference.png"), *size)
+    media.write_image(tmp_path / "reference.png", image)
     area = f"{shape[1]} {shape[0]}"
     result = made(
         sample, driving_video=sample / driver, reference_image=tmp_path / "reference.png", resolution=area, max_frames=2
@@ -136,7 +136,7 @@ def test_inputs_that_do_not_fit_each_other_are_refused(outputs: Path, sample: Pa
 def test_nobody_anywhere_is_refused_with_a_remedy(outputs: Path, sample: Path, tmp_path: Path) -> None:
     media.write_video(tmp_path / "empty.mp4", np.full((3, 128, 96, 3), 120, np.uint8), Fraction(16))
     run = preprocess.prepare(settings(sample, driving_video=tmp_path / "empty.mp4"))
-    with pytest.raises(ValueError, match="driving_video must show a person, got none in its 3 frames; use a film"):
+    with pytest.raises(ValueError, match="driving_video must show a person, got none in its 3 frames; use a video"):
         preprocess.work(run)
     manifest = json.loads((run.folder / "manifest.json").read_text())
     assert manifest["status"] == "failed"
@@ -167,8 +167,8 @@ def test_two_people_are_said_and_a_reference_without_a_person_too(outputs: Path,
     ("field", "content", "message"),
     [
         ("driving_video", None, "driving_video must be a file, got .* which does not exist"),
-        ("driving_video", b"no film", "video must be a film that can be read"),
-        ("reference_image", b"no picture", "image must be a readable picture"),
+        ("driving_video", b"no video", "video must be a readable video file"),
+        ("reference_image", b"no picture", "image must be a readable image"),
     ],
 )
 def test_bad_files_are_refused_before_a_run_is_made(
@@ -351,7 +351,7 @@ def test_an_inverted_or_empty_mask_is_refused(outputs: Path, sample: Path, tmp_p
 def test_damaged_inputs_are_made_again_and_what_was_swapped_stays(
     outputs: Path, sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    film = make_folder(outputs) / "film.mp4"
+    film = make_folder(outputs) / "video.mp4"
     shutil.copy(sample / "half.mp4", film)
     chosen = {"mode": "replace", "driving_video": film, "max_frames": 3, "mask_source": "segmenter"}
     result = made(sample, **chosen)
@@ -367,7 +367,7 @@ def test_damaged_inputs_are_made_again_and_what_was_swapped_stays(
     for name in ("pose.mkv", "src_pose.mp4", "src_face.mp4", "inputs.json"):
         (result.folder / name).write_bytes(whole[name][: len(whole[name]) // 2])
     remove(result.folder / "driving.mkv")
-    again, parent = inspect.whole_inputs(result.folder)
+    again, parent = inspect.complete_inputs(result.folder)
     said = capsys.readouterr().out
     assert "src_face.mp4 is cut off or damaged" in said
     assert "driving.mkv is missing" in said
@@ -379,11 +379,11 @@ def test_damaged_inputs_are_made_again_and_what_was_swapped_stays(
     assert again.files["mask_video"].name == "src_mask.mp4"
     (run,) = runs.list_runs()
     assert run.completed
-    inspect.whole_inputs(result.folder)
+    inspect.complete_inputs(result.folder)
     assert capsys.readouterr().out == ""
     film.unlink()
     (result.folder / "mask.npz").write_bytes(b"")
     with pytest.raises(
-        FileNotFoundError, match=r"but mask.npz is empty, and outputs/film.mp4, from which it was made, is gone"
+        FileNotFoundError, match=r"but mask.npz is empty, and outputs/video.mp4, from which it was made, is gone"
     ):
-        inspect.whole_inputs("latest")
+        inspect.complete_inputs("latest")

@@ -64,7 +64,7 @@ def test_a_preview_with_the_real_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("num_frames", "more", "expected"),
     [
-        (30, {}, (None, 33, 8)),  # a second of film: the segment is no longer than it needs
+        (30, {}, (None, 33, 8)),  # a second of video: the segment is no longer than it needs
         (300, {"num_inference_steps": 4, "max_frames": 10}, (10, 13, 4)),
         (300, {"num_inference_steps": 30, "segment_frame_length": 21}, (21, 21, 8)),
         (1, {"prev_segment_conditioning_frames": 5}, (None, 9, 8)),
@@ -82,9 +82,9 @@ def test_the_first_second_at_the_full_size(
     outputs: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = media.open_clip(sample / "half.mp4", max_frames=40)
-    media.write_video(tmp_path / "film.mp4", own, Fraction(16))
+    media.write_video(tmp_path / "video.mp4", own, Fraction(16))
     media.write_video(tmp_path / "pose.mp4", np.full((40, 256, 192, 3), 90, np.uint8), Fraction(16))
-    chosen = {"driving_video": tmp_path / "film.mp4", "pose_video": tmp_path / "pose.mp4"}
+    chosen = {"driving_video": tmp_path / "video.mp4", "pose_video": tmp_path / "pose.mp4"}
     made = prepared(sample, preview=True, save_path=tmp_path / "copy", **chosen)
     assert (made.num_frames, made.height, made.width) == (16, 256, 192)
     run = runs.find_run(made.folder)
@@ -104,8 +104,10 @@ def test_the_first_second_at_the_full_size(
 
 def test_a_film_of_no_more_than_a_second_is_whole(outputs: Path, sample: Path, tmp_path: Path) -> None:
     film = media.open_clip(sample / "half.mp4", max_frames=3)
-    media.write_video(tmp_path / "film.mp4", film, Fraction(16))
-    run = preprocess.prepare(config.PreprocessSettings.build({"driving_video": tmp_path / "film.mp4", "preview": True}))
+    media.write_video(tmp_path / "video.mp4", film, Fraction(16))
+    run = preprocess.prepare(
+        config.PreprocessSettings.build({"driving_video": tmp_path / "video.mp4", "preview": True})
+    )
     assert run.preview == ()
     assert "preview leaves nothing out: the clip has 3 frames, no more than a second" in run.manifest["notes"]
 
@@ -214,7 +216,7 @@ def test_larger_inputs_are_made_smaller(outputs: Path, sample: Path, monkeypatch
     assert np.abs(small.reference_image().astype(int) - expected.reference_image()).mean() < 3
     assert np.abs(small.reference_keypoints() * (2, 2, 1) - made.reference_keypoints()).max() < 0.01
     assert small.facts["run"] == made.folder.name
-    assert any("drawn anew" in note for note in run.manifest["notes"])
+    assert any("drawn again" in note for note in run.manifest["notes"])
     assert report.gather(report.prepare(config.ReportSettings.build({"run": run.id}))).inputs.height == 128
 
 
@@ -241,9 +243,9 @@ def test_masks_of_larger_inputs_lie_where_they_lay(
 
 def test_drawings_of_others_are_shrunk_and_that_is_said(outputs: Path, sample: Path, folder: Path) -> None:
     stripes = folder.parent / "stripes.mkv"
-    pictures = np.zeros((3, 256, 192, 3), np.uint8)
-    pictures[:, :, 64:128] = (200, 40, 60)
-    media.write_video(stripes, pictures, Fraction(16), lossless=True)
+    images = np.zeros((3, 256, 192, 3), np.uint8)
+    images[:, :, 64:128] = (200, 40, 60)
+    media.write_video(stripes, images, Fraction(16), lossless=True)
     own = prepared(sample, max_frames=3, pose_video=stripes)
     for number, (made, width) in enumerate([(own, 96), (inputs.read(folder), 48)]):
         place = folder.parent / str(number)

@@ -68,13 +68,13 @@ def test_marks_lie_where_they_were_made_on_their_own_frame() -> None:
 
 
 def test_frames_with_marks_come_before_those_that_changed_more(tmp_path: Path) -> None:
-    media.write_video(tmp_path / "film.mkv", np.full((9, 48, 64, 3), 90, np.uint8), Fraction(8), lossless=True)
+    media.write_video(tmp_path / "video.mkv", np.full((9, 48, 64, 3), 90, np.uint8), Fraction(8), lossless=True)
     before = np.zeros((9, 48, 64), bool)
     after = before.copy()
     for t in range(9):
         after[t, : t * 4] = True
     decided = edits.Edits(strokes=(strokes.Stroke(1, True, 4, ((5, 5),)),))
-    clip = media.open_clip(tmp_path / "film.mkv")
+    clip = media.open_clip(tmp_path / "video.mkv")
     assert viz.mask_changes(clip, before, after, decided, columns=3).alt == "Frames 1, 7, 8 of before, after, change"
     assert viz.mask_changes(clip, before, after, columns=2).alt == "Frames 7, 8 of before, after, change"
     assert viz.mask_changes(clip, before, before, decided) is None

@@ -130,7 +130,7 @@ def test_a_failing_point_is_recorded_and_the_rest_runs(
     assert [entry["status"] for entry in entries] == ["completed", "failed", "completed"]
     assert run.status == "failed"
     entry = run.manifest["points"][1]
-    assert "segment 1 must be a picture, got values that are no numbers" in entry["error"]
+    assert "segment 1 must be an image, got values that are no numbers" in entry["error"]
     with pytest.raises(sweep.PointsFailedError, match=r"point 2 \(shift 4\): FloatingPointError"):
         sweep.finish(run)
     table = compare.table(entries)

@@ -75,8 +75,8 @@ def test_mask_views_show_a_row_per_mask(clip: media.Clip) -> None:
     masks = {"a": np.stack([BASE] * 20), "b": np.stack([MORE] * 20)}
     for view, rows in ((viz.overlay, 2), (viz.difference, 1)):  # the base does not differ from itself
         shown = viz.mask_views(clip, masks, view, "a", columns=3)
-        picture = np.asarray(Image.open(BytesIO(shown.data)))
-        assert picture.shape[0] == pytest.approx(rows * viz.MASK_CELL * viz.DPI, rel=0.3)
+        image = np.asarray(Image.open(BytesIO(shown.data)))
+        assert image.shape[0] == pytest.approx(rows * viz.MASK_CELL * viz.DPI, rel=0.3)
 
 
 def test_pareto_keeps_what_no_other_beats() -> None:
@@ -108,8 +108,8 @@ def test_the_frames_that_changed_are_shown_before_and_after(tmp_path: Path) -> N
     frames = np.full((10, 32, 48, 3), 60, np.uint8)
     other = frames.copy()
     other[3, :4], other[7] = 200, 200
-    for name, film in (("a", frames), ("b", other)):
-        media.write_video(tmp_path / f"{name}.mkv", film, Fraction(16), lossless=True)
+    for name, video in (("a", frames), ("b", other)):
+        media.write_video(tmp_path / f"{name}.mkv", video, Fraction(16), lossless=True)
     before, after = (media.open_clip(tmp_path / f"{name}.mkv") for name in "ab")
     same = {"pose": before, "face": before}
     shown = viz.video_changes(before, same, {"pose": after, "face": before})

@@ -107,7 +107,7 @@ def main() -> None:
         raise RuntimeError("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has")
     if rank == 0:
         print(f"[2026-03-17 10:00:00,000] INFO: Saving generated video to {args.save_file}")
-        if mode == "no film":
+        if mode == "no video":
             print("[2026-03-17 10:00:00,000] INFO: save_video failed, error: [Errno 28] No space left on device")
         else:
             shutil.copy(CLONE / "canned" / ("black.mp4" if mode == "black" else "generated.mp4"), args.save_file)

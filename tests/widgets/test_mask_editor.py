@@ -53,7 +53,7 @@ def discs(prompts: Prompts, t: int) -> np.ndarray:
     return found
 
 
-def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.Told) -> np.ndarray:
+def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.JobProgress) -> np.ndarray:
     """Every frame gets what all clicks say."""
     here = [click._replace(frame=0) for click in prompts.clicks]
     return np.stack([discs(Prompts(tuple(here)), 0) for _ in told.progress(frames, "SAM2", len(frames))])
@@ -204,12 +204,12 @@ def test_a_click_shows_its_mask_and_the_others_are_called_old_until_they_follow(
     assert not editor.outdated
     state = heard.do(**CLICK)
     assert state["outdated"]
-    editor.picture(2, "mask")  # the browser asks for it
+    editor.image(2, "mask")  # the browser asks for it
     heard.until(lambda each: each["kind"] == "state" and each["live"] == [2])
     disc = discs(editor.decided.points, 2)
     np.testing.assert_array_equal(editor.outline(2), disc)
     np.testing.assert_array_equal(editor.outline(3), square)  # as it was
-    np.testing.assert_array_equal(editor.picture(2, "mask").mask, disc)
+    np.testing.assert_array_equal(editor.image(2, "mask").mask, disc)
     worker = editor.propagate()
     assert worker is not None
     worker.join()
@@ -240,7 +240,7 @@ def test_negative_points_alone_are_tried_on_the_outline_and_not_propagated(heard
 def test_the_propagation_can_be_stopped(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
 
-    def endless(_: Any, frames: range, prompts: Prompts, told: live_masks.Told) -> np.ndarray:
+    def endless(_: Any, frames: range, prompts: Prompts, told: live_masks.JobProgress) -> np.ndarray:
         for _ in told.progress(iter(int, 1), "SAM2", 100):
             begun.set()
         raise AssertionError
@@ -271,7 +271,7 @@ def test_the_newest_wish_is_next(heard: Heard, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(live_masks.LiveMasks, "mask", slow)
     for x in range(10, 20):
         heard.do(**{**CLICK, "x": float(x)})
-        heard.editor.picture(2, "mask")
+        heard.editor.image(2, "mask")
     heard.say("hover", id="h", t=2, x=1.0, y=1.0, positive=True, object=1, width=64)
     go.set()
     heard.until(lambda each: each["kind"] == "hover" and each["id"] == "h")

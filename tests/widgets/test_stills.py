@@ -1,4 +1,4 @@
-"""What the bench's widgets share on the kernel's side: pictures on demand, held small, and faults that are said."""
+"""What the bench's widgets share on the kernel's side: images on demand, held small, and faults that are said."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Shown(stills.Stills):
 
     mask = np.zeros((36, 64), bool)
 
-    def picture(self, t: int, layer: str) -> np.ndarray | stills.Tint:
+    def image(self, t: int, layer: str) -> np.ndarray | stills.Tint:
         self.made = (*getattr(self, "made", ()), (t, layer))
-        return stills.Tint(self.mask, GREEN) if layer == "mask" else super().picture(t, layer)
+        return stills.Tint(self.mask, GREEN) if layer == "mask" else super().image(t, layer)
 
 
 @pytest.fixture
 def widget(tmp_path: Path) -> Shown:
     frames = np.repeat(np.arange(8, dtype=np.uint8) * 30, 36 * 64 * 3).reshape(8, 36, 64, 3)
-    media.write_video(tmp_path / "film.mkv", frames, Fraction(24), lossless=True)
-    return Shown(media.open_clip(tmp_path / "film.mkv"))
+    media.write_video(tmp_path / "video.mkv", frames, Fraction(24), lossless=True)
+    return Shown(media.open_clip(tmp_path / "video.mkv"))
 
 
 def ask(widget: Shown, **content: Any) -> tuple[dict[str, Any], list[bytes]]:

@@ -18,7 +18,13 @@ from wanlab.official import clone
 
 
 class Line(NamedTuple):
-    """One line of the answer: what was looked at, what was found, and the remedy where something is amiss."""
+    """One line of the answer of `wanlab check`.
+
+    Attributes:
+        topic: what was checked.
+        found: the result.
+        remedy: what to do where something is missing, else empty.
+    """
 
     topic: str
     found: str
@@ -46,7 +52,7 @@ def check() -> Iterator[Line]:
 
 
 def driver() -> str | None:
-    """Return what `nvidia-smi` says (name, memory, driver version per GPU), None where there is no driver."""
+    """Return the output of `nvidia-smi` (name, memory, driver version per GPU), None where there is no driver."""
     if shutil.which("nvidia-smi") is None:
         return None
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]

@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         found, rest = super().parse_known_args(args, namespace)
-        if not hasattr(found, "known"):  # a subcommand has said it already: its options are those that were meant
+        if not hasattr(found, "known"):  # a subcommand has set it already: its options were meant
             found.known = [option for action in self._actions for option in action.option_strings]
         return found, rest
 
@@ -83,7 +83,7 @@ def add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     command.add_argument(
         "--detach",
         action="store_true",
-        help="work in the background; wanlab runs says how far it is, wanlab runs cancel stops it",
+        help="run in the background; wanlab runs shows the progress, wanlab runs cancel stops it",
     )
     handed = {HANDED_ON[step] for step in steps if len(steps) > 1 and step in HANDED_ON}
     fields = {
@@ -213,16 +213,16 @@ def _swept_from_shell(typed: Mapping[str, Any]) -> dict[str, Any]:
     try:
         settings = config.SweepSettings.build(swept)
     except SettingsError:
-        return {}  # it is said where all settings are checked
+        return {}  # the error comes where all settings are checked
     found = settings.with_paths(lambda path: from_shell(path, "grid"))
     return {name: found[name] for name in swept if found[name] != settings.with_paths(str)[name]}
 
 
 def target_from_shell(text: str) -> str:
-    """Return a place to write to as notebooks read it; a final / stays, and what is no path is refused by the settings."""
+    """Return a place to write to as notebooks read it; a final / stays, the settings reject what is not a path."""
     if not text.strip() or "\0" in text:
         return text
-    with contextlib.suppress(RuntimeError):  # ~ of nobody
+    with contextlib.suppress(RuntimeError):  # ~ of an unknown user
         full = str(Path.cwd() / Path(text).expanduser())
         return f"{full.rstrip(os.sep)}{os.sep}" if targets.names_folder(text) else full
     return text

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(error)
         return 1
     except KeyboardInterrupt:
-        print("wanlab: interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
+        print("wanlab: interrupted; finished work is kept, the same command continues from there", file=sys.stderr)
         return 1
 
 
@@ -241,7 +241,7 @@ def _lab(args: argparse.Namespace) -> NoReturn:
         f"--ServerApp.root_dir={config.project_root()}",
         "--ServerApp.kernel_spec_manager_class=wanlab.runs.kernels.OwnKernels",
         "--LabApp.default_url=/lab/tree/README.md",
-        "--LabApp.news_url=None",  # nothing is fetched from outside, and nobody is asked whether it may be
+        "--LabApp.news_url=None",  # nothing is fetched from outside, and the user is not asked whether it may be
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, where Jupyter would refuse

@@ -37,14 +37,14 @@ def add_params(commands: Any) -> None:
     what = "params files from elsewhere: of ComfyUI's workflows"
     command = commands.add_parser("params", help=what, description=what)
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-    what = "a workflow of ComfyUI for Wan-Animate → params file and points file, and what they cannot say"
+    what = "a workflow of ComfyUI for Wan-Animate → params file and points file, and a list of what has no counterpart"
     action = actions.add_parser("from-comfyui", help=what, description=what)
     action.set_defaults(run=_from_comfyui)
     action.add_argument(
         "workflow",
         type=Path,
         metavar="WORKFLOW",
-        help="JSON (saved or exported as API), or a PNG or film that ComfyUI made",
+        help="JSON (saved or exported as API), or a PNG or video that ComfyUI made",
     )
     action.add_argument(
         "--out", metavar="FILE", help="params file to write [params/ of the project, named as WORKFLOW]"
@@ -54,8 +54,8 @@ def add_params(commands: Any) -> None:
             "comfyui_dir",
             "ComfyUI's folder: its input/ and models/ are looked through for the files that the workflow names",
         ),
-        ("driving_video", "the film, in place of the one that the workflow names"),
-        ("reference_image", "the character's picture, in place of the one that the workflow names"),
+        ("driving_video", "the video, in place of the one that the workflow names"),
+        ("reference_image", "the character's image, in place of the one that the workflow names"),
     ):
         flags = [f"--{spelled}" for spelled in (name, name.replace("_", "-"))]
         action.add_argument(*flags, dest=name, type=Path, metavar="PATH", help=text)
@@ -131,7 +131,7 @@ def _remove(args: argparse.Namespace) -> int:
     from wanlab.runs import manage
 
     if not args.yes and not sys.stdin.isatty():
-        raise SettingsError("remove asks before it deletes, and nobody is there to answer; use --yes")
+        raise SettingsError("remove asks before it deletes, but there is no terminal to answer at; use --yes")
     chosen = [manage.named(run) for run in args.run_ids]
     from wanlab.inputs import edits
 
@@ -148,9 +148,7 @@ def _cancel(args: argparse.Namespace) -> int:
 
     run = runs.find_run(args.run_id, previews=True) if args.run_id else manage.working()
     stopped = manage.cancel(run)
-    print(
-        f"{run.id} {'has stopped' if stopped else 'is told to stop and ends its current step first'}; finished work is kept"
-    )
+    print(f"{run.id} {'has stopped' if stopped else 'stops after its current step'}; finished work is kept")
     return 0
 
 

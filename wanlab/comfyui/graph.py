@@ -1,4 +1,4 @@
-"""ComfyUI workflows as plain graphs: out of JSON, PNG and film files, in both of ComfyUI's formats.
+"""ComfyUI workflows as plain graphs: out of JSON, PNG and video files, in both of ComfyUI's formats.
 
 The *prompt* format (what ComfyUI runs and its API takes) names every value. The *graph* format (what the browser saves)
 holds widgets by position, and nodes that only exist on screen: reroutes, Get and Set, primitives, subgraphs, nodes that
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from wanlab import config, media
 
-FILMS = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".gif")
-REMEDY = "use a workflow saved by ComfyUI (.json), or a PNG or film that it made and nothing converted since"
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".gif")
+REMEDY = "use a workflow saved by ComfyUI (.json), or a PNG or video that it made and nothing converted since"
 MUTED, BYPASSED = 2, 4  # a node's `mode`; 0 is on
 INPUTS, OUTPUTS = -10, -20  # the ends of a subgraph, as its links name them
 AFTER_SEED = ("fixed", "increment", "decrement", "randomize")  # a widget of the browser's alone, behind each seed
@@ -103,14 +103,27 @@ WIDGETS: dict[str, tuple[str, ...]] = {  # the order in which the graph format h
 
 
 class Link(NamedTuple):
-    """Where an input comes from: output `slot` of the node `node`."""
+    """Where an input comes from.
+
+    Attributes:
+        node: id of the node.
+        slot: number of its output.
+    """
 
     node: str
     slot: int
 
 
 class Node(NamedTuple):
-    """A node that would run: `values` by widget, `links` by input; in a subgraph its id is that of ComfyUI, `232:63`."""
+    """A node that would run.
+
+    Attributes:
+        id: as ComfyUI writes it; in a subgraph with the ids of the nodes around it, `232:63`.
+        kind: its class.
+        title: as the user sees it.
+        values: by widget.
+        links: by input.
+    """
 
     id: str
     kind: str
@@ -128,7 +141,12 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A workflow. nodes: by id, those that would run. off: kinds of the nodes that are muted or bypassed."""
+    """A workflow.
+
+    Attributes:
+        nodes: those that would run, by id.
+        off: classes of the nodes that are muted or bypassed.
+    """
 
     nodes: dict[str, Node]
     off: tuple[str, ...] = ()
@@ -185,7 +203,7 @@ class Graph(NamedTuple):
 
 
 def read_graph(path: Path) -> Graph:
-    """Read the workflow in a file: JSON, the text chunks of a PNG, or the tags of a film's container.
+    """Read the workflow in a file: JSON, the text chunks of a PNG, or the tags of a video's container.
 
     Where a file holds both formats, the prompt is taken: it is what ran.
 
@@ -196,8 +214,8 @@ def read_graph(path: Path) -> Graph:
     if not path.is_file():
         raise FileNotFoundError(f"workflow must be a file, got {path}, which does not exist; check the path")
     suffix = path.suffix.lower()
-    if suffix in FILMS or suffix == ".png":
-        tags = _png_texts(path) if suffix == ".png" else _film_tags(path)
+    if suffix in VIDEOS or suffix == ".png":
+        tags = _png_texts(path) if suffix == ".png" else _video_tags(path)
         texts = [tags.get(name, "") for name in ("prompt", "workflow", "comment")]
         texts = [text for text in texts if text.lstrip().startswith("{")]  # a comment may be about anything
         if not texts:
@@ -219,15 +237,15 @@ def _png_texts(path: Path) -> dict[str, str]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            return {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
+        with Image.open(path) as image:
+            return {str(name): text for name, text in image.info.items() if isinstance(text, str)}
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         raise config.SettingsError(
-            f"workflow must be a whole PNG, got {path.name}, which cannot be read; {REMEDY}"
+            f"workflow must be a complete PNG, got {path.name}, which cannot be read; {REMEDY}"
         ) from None
 
 
-def _film_tags(path: Path) -> dict[str, str]:
+def _video_tags(path: Path) -> dict[str, str]:
     try:
         return media.read_tags(path)
     except ValueError as error:
@@ -244,7 +262,7 @@ def _parse(text: str, name: str) -> Graph | None:
         return _graph(content)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise config.SettingsError(
-            f"workflow must be as ComfyUI writes it, got {name}, in which {error!r} does not fit; open it in ComfyUI and save it anew"
+            f"workflow must be as ComfyUI writes it, got {name}, in which {error!r} does not fit; open it in ComfyUI and save it again"
         ) from None
     except RecursionError:
         raise config.SettingsError(
@@ -285,7 +303,12 @@ def _from_prompt_format(content: dict[str, Any]) -> Graph:
 
 
 class _Scope(NamedTuple):
-    """One level of the graph format: the whole workflow, or the inside of a subgraph's node (`host`, in `outer`)."""
+    """One level of the graph format: the whole workflow, or the inside of a subgraph's node.
+
+    Attributes:
+        host: the subgraph's node, None for the whole workflow.
+        outer: the level that holds it.
+    """
 
     nodes: dict[str, Any]
     links: dict[int, tuple[int, int]]  # link: the node and slot where it begins

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Inputs(NamedTuple):
-    """Names of the inputs of a node that hands Wan-Animate its material, and of the widgets for its length."""
+    """Names of the inputs of a node that hands Wan-Animate its inputs, and of the widgets for its length."""
 
     clip: str
     pose: str
@@ -59,18 +59,18 @@ SAMPLERS: dict[str, dict[str, str]] = {  # setting: widget, with the links that 
 SOLVERS = {"uni_pc": "unipc"}  # ComfyUI's name: wanlab's, where they differ
 CORE_SHIFT = 8.0  # ComfyUI's own for Wan, where no ModelSamplingSD3 is between the model and the sampler
 KIJAI_OVERLAP = 1  # frames that WanVideoAnimateEmbeds' windows always take over
-FILMS = {
+VIDEOS = {
     "LoadVideo": "file", "VHS_LoadVideo": "video", "VHS_LoadVideoPath": "video", "VHS_LoadVideoFFmpeg": "video", "VHS_LoadVideoFFmpegPath": "video",
 }  # fmt: skip
-PICTURES = {"LoadImage": "image", "VHS_LoadImagePath": "image"}
-SAME_PICTURE = {  # node: the input whose frames it hands on, in another size at most
+IMAGES = {"LoadImage": "image", "VHS_LoadImagePath": "image"}
+SAME_IMAGE = {  # node: the input whose frames it hands on, in another size at most
     "GetImageSizeAndCount": "image", "GetVideoComponents": "video", "ImageFromBatch": "image", "GetImageRangeFromBatch": "images",
     "ImageScale": "image", "ImageResizeKJv2": "image", "ImageResizeKJ": "image",
 }  # fmt: skip
 PICKERS = ("ImageFromBatch", "GetImageRangeFromBatch")
 RESIZERS = ("ImageScale", "ImageResizeKJv2", "ImageResizeKJ")
 MASK_STEPS = {"GrowMask": "mask", "GrowMaskWithBlur": "mask", "BlockifyMask": "masks"}
-FROM_PICTURES = {**SAME_PICTURE, **MASK_STEPS, "ImageToMask": "image"}
+FROM_IMAGES = {**SAME_IMAGE, **MASK_STEPS, "ImageToMask": "image"}
 TEXTS = {  # node: widgets of the positive and the negative prompt
     "CLIPTextEncode": ("text", "text"),
     "WanVideoTextEncode": ("positive_prompt", "negative_prompt"),
@@ -80,8 +80,13 @@ TEXTS = {  # node: widgets of the positive and the negative prompt
 MODELS = {
     "WanVideoModelLoader": "model", "UNETLoader": "unet_name", "UnetLoaderGGUF": "unet_name", "DiffusionModelLoaderKJ": "model_name",
 }  # fmt: skip
-SAVING = ("SaveVideo", "SaveImage", "SaveWEBM", "SaveAnimatedWEBP")  # and VHS_VideoCombine, which says so itself
-FEW_STEPS = 10  # below, only a distillation LoRA gives a picture
+SAVING = (
+    "SaveVideo",
+    "SaveImage",
+    "SaveWEBM",
+    "SaveAnimatedWEBP",
+)  # and VHS_VideoCombine, which has its own switch for it
+FEW_STEPS = 10  # below, only a distillation LoRA gives an image
 LORA = "LoRAs are not built into wanlab yet; leave it out"
 FEW = (
     "so few steps are enough with a distillation LoRA alone; without it use num_inference_steps 20 or more, and guidance_scale 2 to 4.5 "
@@ -91,7 +96,7 @@ UNKNOWN = (
     "wanlab does not know this node; if it changes the result, do its work elsewhere and give the file (pose_video, face_video, "
     "background_video, mask_video)"
 )
-_OWN_POSE = "wanlab finds the key points with its own networks and draws as the official preprocessing does; to use these drawings give them as pose_video"
+_OWN_POSE = "wanlab finds the keypoints with its own networks and draws as the official preprocessing does; to use these drawings give them as pose_video"
 WEIGHTS = "wanlab does not read ComfyUI's files of the model yet; it takes the folder Wan2.2-Animate-14B (see README), unquantized"
 _SPEED = "an approximation that wanlab does not have; leave it out"
 NEUTRAL: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {  # node: widget: values without effect, else the reason
@@ -148,7 +153,7 @@ NO_COUNTERPART = {  # node: why, and what to do
     "OpenposePreprocessor": _OWN_POSE,
     "AIO_Preprocessor": _OWN_POSE,
     "WanVideoUniAnimateDWPoseDetector": _OWN_POSE,
-    "OnnxDetectionModelLoader": "wanlab finds the key points with its own networks",
+    "OnnxDetectionModelLoader": "wanlab finds the keypoints with its own networks",
     "FaceMaskFromPoseKeypoints": "wanlab crops the face as the official preprocessing does; give your own as face_video",
     "ImageCropByMaskAndResize": "wanlab crops the face as the official preprocessing does; give your own as face_video",
     "WanVideoContextOptions": "wanlab works in segments that overlap, not in context windows; see segment_frame_length",
@@ -171,5 +176,5 @@ WITHOUT_EFFECT = {  # on the result, or what wanlab does by itself in the same w
     "SaveAnimatedWEBP", "SaveImage", "SaveVideo", "SaveWEBM", "TorchCompileModelWanVideo", "TorchCompileModelWanVideoV2", "TrimVideoLatent", "VAEDecode",
     "VAEDecodeTiled", "VAELoader", "VHS_VideoCombine", "VHS_VideoInfo", "VHS_VideoInfoLoaded", "WanVideoBlockSwap", "WanVideoDecode", "WanVideoSetBlockSwap",
     "WanVideoSetLoRAs", "WanVideoTextEmbedBridge", "WanVideoTinyVAELoader", "WanVideoTorchCompileSettings", "WanVideoVAELoader", "WanVideoVRAMManagement",
-    "DownloadAndLoadSAM2Model", "ModelSamplingSD3", *MASK_STEPS, *TEXTS, *MODELS, *SAMPLERS, *EMBEDS, *FILMS, *PICTURES, *SAME_PICTURE, *NEUTRAL,
+    "DownloadAndLoadSAM2Model", "ModelSamplingSD3", *MASK_STEPS, *TEXTS, *MODELS, *SAMPLERS, *EMBEDS, *VIDEOS, *IMAGES, *SAME_IMAGE, *NEUTRAL,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Points and boxes of KJNodes' PointsEditor, from the frames that they were clicked on to pixels of the working clip.
 
-A workflow crops, pads or stretches the film before anybody clicks; wanlab does so in its own way (`resize`).
+A workflow crops, pads or stretches the video before anybody clicks; wanlab does so in its own way (`resize`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ VHS_STEP = 8  # VideoHelperSuite rounds sizes to it
 
 
 class Geometry(NamedTuple):
-    """How film pixels became pixels of frames of `size` (height, width): times `scale` (x, y), plus `offset` (x, y)."""
+    """How pixels of the video became pixels of the frames: times `scale`, plus `offset`.
+
+    Attributes:
+        size: (height, width) of the frames.
+        scale: factors along x and y.
+        offset: pixels along x and y.
+    """
 
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
@@ -40,7 +46,7 @@ class Geometry(NamedTuple):
         )
 
     def back(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a pixel of the frames was in the film."""
+        """Return where a pixel of the frames was in the video."""
         return (x - self.offset[0]) / self.scale[0], (y - self.offset[1]) / self.scale[1]
 
 
@@ -70,7 +76,7 @@ def as_objects(found: Prompts) -> Prompts:
 
 
 def remarks(editor: Node, outputs: set[int], canvas: tuple[int, int], size: tuple[int, int]) -> list[str]:
-    """Return what is to be said about an editor whose canvas has other sides than the frames, or that nobody listens to."""
+    """Return notes on an editor whose canvas differs from the frames in size, or whose output is not connected."""
     said = []
     if size != canvas:
         said.append(
@@ -90,7 +96,7 @@ def remarks(editor: Node, outputs: set[int], canvas: tuple[int, int], size: tupl
 
 
 def follow(graph: Graph, trail: Sequence[Node], height: int, width: int) -> Geometry | None:
-    """Return how a film of height x width became the frames at the head of `trail`, whose last node loads it.
+    """Return how a video of height x width became the frames at the head of `trail`, whose last node loads it.
 
     None if a node on the way does something to the frames that is not known here.
     """
@@ -104,32 +110,34 @@ def follow(graph: Graph, trail: Sequence[Node], height: int, width: int) -> Geom
 
 
 def known_size(graph: Graph, trail: Sequence[Node]) -> tuple[int, int] | None:
-    """Return the size of the frames at the head of `trail` (height, width) if it is the same whatever the film's is."""
-    made = {geometry.size if (geometry := follow(graph, trail, *film)) else None for film in ((720, 1280), (1280, 720))}
+    """Return the size of the frames at the head of `trail` (height, width) if it is the same whatever the video's is."""
+    made = {
+        geometry.size if (geometry := follow(graph, trail, *video)) else None for video in ((720, 1280), (1280, 720))
+    }
     return made.pop() if len(made) == 1 else None
 
 
 def place(
-    found: Prompts, geometry: Geometry, film: media.VideoInfo, resolution: str | None
+    found: Prompts, geometry: Geometry, video: media.VideoInfo, resolution: str | None
 ) -> tuple[Prompts, tuple[int, int], int]:
     """Move prompts from the frames of `geometry` to the working clip.
 
     Args:
         found: in pixels of the frames.
-        geometry: how the film became the frames.
-        film: the driving film.
-        resolution: "width height", the area of the working clip; None: the film's own size.
+        geometry: how the video became the frames.
+        video: the driving video.
+        resolution: "width height", the area of the working clip; None: the video's own size.
 
     Returns:
-        the prompts, the working clip's (height, width), and how many lay outside the film and were left out.
+        the prompts, the working clip's (height, width), and how many lay outside the video and were left out.
     """
-    height, width = film.height, film.width
+    height, width = video.height, video.width
     if resolution:
-        height, width = resize.area_size(film.height, film.width, resize.area_of(resolution))
-    box = resize.letterbox_geometry(film.height, film.width, height, width)
+        height, width = resize.area_size(video.height, video.width, resize.area_of(resolution))
+    box = resize.letterbox_geometry(video.height, video.width, height, width)
 
     def move(x: float, y: float) -> tuple[float, float]:
-        x, y = box.place(np.array(geometry.back(x, y)), film.height, film.width).tolist()
+        x, y = box.place(np.array(geometry.back(x, y)), video.height, video.width).tolist()
         return round(x, 3), round(y, 3)
 
     clicks = []
@@ -144,7 +152,7 @@ def place(
         if x0 < x1 and y0 < y1:
             boxes.append(one._replace(x0=x0, y0=y0, x1=x1, y1=y1))
     known = {prompt.object for prompt in (*boxes, *(click for click in clicks if click.positive))}
-    clicks = [click for click in clicks if click.object in known]  # a negative point alone says nothing
+    clicks = [click for click in clicks if click.object in known]  # a negative point alone selects nothing
     lost = len(found.clicks) + len(found.boxes) - len(clicks) - len(boxes)
     return Prompts(tuple(clicks), tuple(boxes)), (height, width), lost
 

@@ -13,15 +13,15 @@ from wanlab.mask import prompts
 
 @dataclasses.dataclass
 class Import:
-    """What a workflow says, in wanlab's words.
+    """A workflow as wanlab's settings.
 
     Attributes:
         values: settings by name, as a params file holds them.
         sources: where each of them comes from, e.g. `KSampler (#63).steps = 6`.
-        not_mapped: a line for each thing of the workflow that the params file does not say, with reason and remedy.
+        not_mapped: a line for each part of the workflow that has no setting, with reason and remedy.
         to_fill: what is still to be done about a setting in `values`.
         notes: what else is good to know.
-        prompts: clicked points and boxes, in pixels of a canvas of `canvas` (height, width); None where nobody clicked.
+        prompts: clicked points and boxes, in pixels of a canvas of `canvas` (height, width); None without any.
     """
 
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -33,7 +33,7 @@ class Import:
     canvas: tuple[int, int] = (0, 0)
 
     def put(self, name: str, value: Any, source: str) -> bool:
-        """Take a setting if wanlab has it and accepts the value, else say why not; return whether it was taken."""
+        """Take a setting if wanlab has it and accepts the value, else note why not; return whether it was taken."""
         models = [m for m in (config.PreprocessSettings, config.GenerateSettings) if name in m.model_fields]
         if not models:
             self.not_mapped.append(f"{source}: wanlab has no setting {name}")

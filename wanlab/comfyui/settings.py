@@ -1,4 +1,4 @@
-"""What a ComfyUI workflow gives Wan-Animate, as settings of 10_preprocess: film and picture, frames, size, mask, points."""
+"""What a ComfyUI workflow gives Wan-Animate, as settings of 10_preprocess: video and image, frames, size, mask, points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from wanlab import config, media
 from wanlab.comfyui import points
 from wanlab.comfyui.graph import Graph, Link, Node
-from wanlab.comfyui.nodes import EMBEDS, FILMS, KIJAI_OVERLAP, MASK_STEPS, PICTURES, RESIZERS, SAME_PICTURE
+from wanlab.comfyui.nodes import EMBEDS, IMAGES, KIJAI_OVERLAP, MASK_STEPS, RESIZERS, SAME_IMAGE, VIDEOS
 from wanlab.comfyui.report import Import, params_path, short, where
 from wanlab.mask.prompts import Box, Click, Prompts
 from wanlab.media import resize
@@ -19,7 +19,7 @@ from wanlab.model import checkpoints
 
 
 def take_mode(graph: Graph, embeds: Node, found: Import) -> None:
-    """Take the mode; say which of the material that wanlab always uses is not connected."""
+    """Take the mode; note which inputs that wanlab always uses are not connected."""
     names = EMBEDS[embeds.kind]
     replace = names.mask in embeds.links
     found.put(
@@ -31,7 +31,7 @@ def take_mode(graph: Graph, embeds: Node, found: Import) -> None:
         )
     if replace and names.background not in embeds.links:
         found.not_mapped.append(
-            f"{embeds}: no {names.background} is connected; wanlab keeps the film around the mask, or what background_video shows"
+            f"{embeds}: no {names.background} is connected; wanlab keeps the video around the mask, or what background_video shows"
         )
     for name, sentence in (
         (names.pose, "wanlab always takes the pose over"),
@@ -45,14 +45,14 @@ def take_mode(graph: Graph, embeds: Node, found: Import) -> None:
 def take_files(
     graph: Graph, embeds: Node, folders: Sequence[Path], driving: Path | None, reference: Path | None, found: Import
 ) -> media.VideoInfo | None:
-    """Take the film, the character's picture, and finished pose, face and background films; return facts about the film if it is here."""
+    """Take the video, the character's image, and finished pose, face and background videos; return facts about the video if it is here."""
     _take_reference(graph, embeds, folders, reference, found)
-    film, ready = _films(graph, embeds)
-    path = _file(graph, "driving_video", film, folders, driving, found)
+    video, ready = _videos(graph, embeds)
+    path = _file(graph, "driving_video", video, folders, driving, found)
     for setting, node in ready.items():
-        if film is not None and node.id == film.id:
+        if video is not None and node.id == video.id:
             found.not_mapped.append(
-                f"{embeds}: {setting.removesuffix('_video')} is the driving film itself; wanlab makes its own from the film"
+                f"{embeds}: {setting.removesuffix('_video')} is the driving video itself; wanlab makes its own from the video"
             )
         else:
             _file(graph, setting, node, folders, None, found)
@@ -60,31 +60,31 @@ def take_files(
         info = media.probe_video(path) if path else None
     except ValueError as error:
         raise config.SettingsError(str(error)) from None
-    if film is not None and film.kind.startswith("VHS"):
-        _stretch(graph, film, info, found)
+    if video is not None and video.kind.startswith("VHS"):
+        _stretch(graph, video, info, found)
     return info
 
 
 def _take_reference(graph: Graph, embeds: Node, folders: Sequence[Path], reference: Path | None, found: Import) -> None:
-    trail = graph.walk(embeds.links.get(EMBEDS[embeds.kind].reference), SAME_PICTURE)
-    picture = trail[-1] if trail and trail[-1].kind in PICTURES else None
-    if trail and picture is None and reference is None:
+    trail = graph.walk(embeds.links.get(EMBEDS[embeds.kind].reference), SAME_IMAGE)
+    image = trail[-1] if trail and trail[-1].kind in IMAGES else None
+    if trail and image is None and reference is None:
         found.not_mapped.append(
-            f"{trail[-1]}: the reference comes from this node; save its picture and give it as reference_image"
+            f"{trail[-1]}: the reference comes from this node; save its image and give it as reference_image"
         )
-    _file(graph, "reference_image", picture, folders, reference, found)
+    _file(graph, "reference_image", image, folders, reference, found)
     for node in trail:
         if node.kind in RESIZERS:
             found.not_mapped.append(
-                f"{node}: the reference's size; wanlab fits it by the official rule (replace: letterboxed in the film's size)"
+                f"{node}: the reference's size; wanlab fits it by the official rule (replace: letterboxed in the video's size)"
             )
 
 
-def _films(graph: Graph, embeds: Node) -> tuple[Node | None, dict[str, Node]]:
-    """Return the node that loads the driving film, and those that load finished videos, by their setting."""
+def _videos(graph: Graph, embeds: Node) -> tuple[Node | None, dict[str, Node]]:
+    """Return the node that loads the driving video, and those that load finished videos, by their setting."""
     names = EMBEDS[embeds.kind]
     ready: dict[str, Node] = {}
-    film: Node | None = None
+    video: Node | None = None
     for setting, name in (
         ("pose_video", names.pose),
         ("face_video", names.face),
@@ -92,41 +92,41 @@ def _films(graph: Graph, embeds: Node) -> tuple[Node | None, dict[str, Node]]:
         ("background_video", names.background),
     ):
         link = embeds.links.get(name)
-        trail = graph.walk(link, SAME_PICTURE)
-        if setting != "mask" and trail and trail[-1].kind in FILMS:
+        trail = graph.walk(link, SAME_IMAGE)
+        if setting != "mask" and trail and trail[-1].kind in VIDEOS:
             ready[setting] = trail[-1]
-        elif link is not None and film is None:
-            film = _nearest(graph, link, FILMS)
-    return film or ready.pop("background_video", None), ready
+        elif link is not None and video is None:
+            video = _nearest(graph, link, VIDEOS)
+    return video or ready.pop("background_video", None), ready
 
 
-def _stretch(graph: Graph, film: Node, info: media.VideoInfo | None, found: Import) -> None:
+def _stretch(graph: Graph, video: Node, info: media.VideoInfo | None, found: Import) -> None:
     """Take which frames VideoHelperSuite's loader picks."""
 
     def number(widget: str, setting: str) -> float:
-        value = graph.value(film, widget)
-        if value is None and widget in film.links:
-            found.not_mapped.append(f"{film}.{widget}: it is computed; set {setting} yourself")
+        value = graph.value(video, widget)
+        if value is None and widget in video.links:
+            found.not_mapped.append(f"{video}.{widget}: it is computed; set {setting} yourself")
         return value or 0
 
     forced, nth = number("force_rate", "fps"), int(number("select_every_nth", "fps") or 1)
     skipped, cap = number("skip_first_frames", "start_s"), int(number("frame_load_cap", "max_frames"))
     rate = Fraction(str(forced)) if forced else info.fps if info else None
-    unknown = "the film's rate is not known, as the film was not found; run this again with --driving_video"
+    unknown = "the video's rate is not known, as the video was not found; run this again with --driving_video"
     if nth > 1 and rate is None:
-        found.not_mapped.append(f"{film}.select_every_nth = {nth}: {unknown}")
+        found.not_mapped.append(f"{video}.select_every_nth = {nth}: {unknown}")
     elif rate is not None and (nth > 1 or forced):
-        fps, source = rate / nth, f"{film}.force_rate = {short(forced)}"
+        fps, source = rate / nth, f"{video}.force_rate = {short(forced)}"
         found.put("fps", _param(fps), source if nth == 1 else f"{source}, select_every_nth = {nth}")
     if skipped and rate is None:
-        found.not_mapped.append(f"{film}.skip_first_frames = {short(skipped)}: {unknown}")
+        found.not_mapped.append(f"{video}.skip_first_frames = {short(skipped)}: {unknown}")
     elif skipped:
-        found.put("start_s", round(float(skipped / rate), 6), f"{film}.skip_first_frames = {short(skipped)}")  # type: ignore[operator]
+        found.put("start_s", round(float(skipped / rate), 6), f"{video}.skip_first_frames = {short(skipped)}")  # type: ignore[operator]
     start = number("start_time", "start_s")
     if start:
-        found.put("start_s", start, f"{film}.start_time = {short(start)}")
+        found.put("start_s", start, f"{video}.start_time = {short(start)}")
     if cap:
-        found.put("max_frames", cap, f"{film}.frame_load_cap = {cap}")
+        found.put("max_frames", cap, f"{video}.frame_load_cap = {cap}")
 
 
 def _param(fps: Fraction) -> int | float | str:
@@ -147,12 +147,12 @@ def _file(
         if setting in ("driving_video", "reference_image"):
             found.put(
                 setting,
-                "film.mp4" if setting == "driving_video" else "character.png",
+                "video.mp4" if setting == "driving_video" else "character.png",
                 f"the workflow names no file as {setting}",
             )
             found.to_fill[setting] = f"the workflow names no file; write its path here, or give --{setting}"
         return None
-    widget = (FILMS | PICTURES)[node.kind]
+    widget = (VIDEOS | IMAGES)[node.kind]
     named = str(graph.value(node, widget) or "")
     text = re.sub(r" \[(input|output|temp)\]$", "", named)  # ComfyUI's mark of the folder
     base = PureWindowsPath(text).name if "\\" in text else PurePosixPath(text).name
@@ -185,11 +185,11 @@ def _nearest(graph: Graph, link: Link, kinds: Iterable[str]) -> Node | None:
     return None
 
 
-def take_size_and_length(graph: Graph, chain: list[Node], film: media.VideoInfo | None, found: Import) -> None:
+def take_size_and_length(graph: Graph, chain: list[Node], video: media.VideoInfo | None, found: Import) -> None:
     """Take the size, the segments and the number of frames."""
     first = chain[0]
     names = EMBEDS[first.kind]
-    _take_size(graph, first, film, found)
+    _take_size(graph, first, video, found)
     length, total = graph.value(first, names.window), None
     cap = found.values.get("max_frames")
     if names.frames is not None:  # Kijai's: a loop over windows in one node
@@ -212,16 +212,16 @@ def take_size_and_length(graph: Graph, chain: list[Node], film: media.VideoInfo 
         found.put("max_frames", total, source)
 
 
-def _take_size(graph: Graph, first: Node, film: media.VideoInfo | None, found: Import) -> None:
+def _take_size(graph: Graph, first: Node, video: media.VideoInfo | None, found: Import) -> None:
     width, height = (graph.value(first, name) for name in ("width", "height"))
     if not width or not height:
         found.not_mapped.append(f"{first}.width, height: they are computed; set resolution yourself")
         return
     found.put("resolution", f"{width} {height}", f"{first}.width, height = {width}, {height}")
-    shape = "film's" if found.values["mode"] == "replace" else "reference's"
+    shape = "video's" if found.values["mode"] == "replace" else "reference's"
     size = ""
-    if shape == "film's" and film is not None:
-        size = ", {1}x{0}".format(*resize.area_size(film.height, film.width, width * height))
+    if shape == "video's" and video is not None:
+        size = ", {1}x{0}".format(*resize.area_size(video.height, video.width, width * height))
     found.notes.append(
         f"resolution is an area in wanlab, the result has the {shape} shape{size}; ComfyUI makes {width}x{height} (width x height)"
     )
@@ -234,7 +234,7 @@ def _take_segment(first: Node, length: int | None, found: Import) -> int | None:
         whole = (
             ""
             if names.frames
-            else ", as a rule from the film's number of frames, all of which ComfyUI makes in one piece"
+            else ", as a rule from the video's number of frames, all of which ComfyUI makes in one piece"
         )
         found.not_mapped.append(
             f"{first}.{names.window}: it is computed{whole}; wanlab works in segments of the checkpoint's length, else set segment_frame_length"
@@ -264,7 +264,7 @@ def _frames_added(graph: Graph, later: Sequence[Node], first_length: int, found:
 def take_mask(
     graph: Graph,
     embeds: Node,
-    film: media.VideoInfo | None,
+    video: media.VideoInfo | None,
     comfyui_dir: Path | None,
     folders: Sequence[Path],
     found: Import,
@@ -290,14 +290,14 @@ def take_mask(
     if maker is None:
         found.not_mapped.append(f"{embeds}: nothing makes its mask; wanlab finds the person by itself, see mask_source")
         return
-    loaded = graph.walk(maker.links.get("image"), SAME_PICTURE) if maker.kind == "ImageToMask" else [maker]
-    if loaded and loaded[-1].kind in FILMS:
+    loaded = graph.walk(maker.links.get("image"), SAME_IMAGE) if maker.kind == "ImageToMask" else [maker]
+    if loaded and loaded[-1].kind in VIDEOS:
         _file(graph, "mask_source", loaded[-1], folders, None, found)
         return
     model = graph.nodes.get(maker.links["sam2_model"].node) if "sam2_model" in maker.links else None
     if model is not None:
         _sam2(graph, model, comfyui_dir, found)
-    _points(graph, maker, film, found)
+    _points(graph, maker, video, found)
 
 
 def _sam2(graph: Graph, model: Node, comfyui_dir: Path | None, found: Import) -> None:
@@ -313,16 +313,16 @@ def _sam2(graph: Graph, model: Node, comfyui_dir: Path | None, found: Import) ->
         )
 
 
-def _points(graph: Graph, maker: Node, film: media.VideoInfo | None, found: Import) -> None:
-    """Take the points and boxes that tell `maker` where the person is, into pixels of the working clip."""
+def _points(graph: Graph, maker: Node, video: media.VideoInfo | None, found: Import) -> None:
+    """Take the points and boxes that mark the person for `maker`, into pixels of the working clip."""
     asked = [maker]
     if maker.kind == "Sam2VideoSegmentation":  # each of a row of nodes adds the points of one frame and object
         asked = graph.walk(
             maker.links.get("inference_state"), {"Sam2VideoSegmentationAddPoints": "prev_inference_state"}
         )[::-1]
-    pictures = next((node.links[name] for node in asked for name in ("image", "frames") if name in node.links), None)
-    trail = graph.walk(pictures, SAME_PICTURE)
-    geometry = points.follow(graph, trail, film.height, film.width) if film else None
+    images = next((node.links[name] for node in asked for name in ("image", "frames") if name in node.links), None)
+    trail = graph.walk(images, SAME_IMAGE)
+    geometry = points.follow(graph, trail, video.height, video.width) if video else None
     size = geometry.size if geometry else points.known_size(graph, trail)
     clicks: list[Click] = []
     boxes: list[Box] = []
@@ -334,17 +334,17 @@ def _points(graph: Graph, maker: Node, film: media.VideoInfo | None, found: Impo
         return
     prompts, lost = Prompts(tuple(clicks), tuple(boxes)), 0
     assert size is not None
-    if geometry and film is not None:
+    if geometry and video is not None:
         area = found.values.get("resolution")
-        prompts, size, lost = points.place(prompts, geometry, film, area)
+        prompts, size, lost = points.place(prompts, geometry, video, area)
     else:
         found.notes.append(
-            "how the film became the frames that were clicked on is not known: the points are right if the film has their "
+            "how the video became the frames that were clicked on is not known: the points are right if the video has their "
             "shape; else run this again with --driving_video"
         )
     if lost:
         found.notes.append(
-            f"{lost} of the points and boxes lie outside the film, where ComfyUI had padded it; they are left out"
+            f"{lost} of the points and boxes lie outside the video, where ComfyUI had padded it; they are left out"
         )
     if prompts.clicks or prompts.boxes:
         found.prompts, found.canvas = prompts, size
@@ -358,7 +358,7 @@ def _drawn(
 
     Args:
         graph: of the workflow.
-        node: that is told where the person is.
+        node: that gets the prompts for the person.
         size: (height, width) in pixels of the frames that were clicked on; None: the first editor's canvas.
         found: that gets notes.
 
@@ -395,7 +395,7 @@ def _drawn(
 
 
 def _detected(node: Node, name: str, slot: int, found: Import) -> None:
-    """Say what SAM2 is told by Kijai's pose detection."""
+    """Note which prompts SAM2 gets from Kijai's pose detection."""
     if slot == 2:  # key_frame_body_points
         found.put("mask_source", "keypoints", f"{node}.{name} = body points of PoseAndFaceDetection")
         found.notes.append(
@@ -403,6 +403,6 @@ def _detected(node: Node, name: str, slot: int, found: Import) -> None:
         )
     else:
         found.not_mapped.append(
-            f"{node}.{name}: SAM2 is told the detector's box in the first frame; wanlab has no such source: mask_source stays auto "
-            "(key points where SAM2's weights are), or give a points file with that box"
+            f"{node}.{name}: SAM2 gets the detector's box in the first frame as its prompt; wanlab has no such source: mask_source stays auto "
+            "(keypoints where SAM2's weights are), or give a points file with that box"
         )

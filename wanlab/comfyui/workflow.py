@@ -48,8 +48,8 @@ def read(
     """Read a ComfyUI workflow for Wan-Animate.
 
     Args:
-        workflow: JSON in either of ComfyUI's formats, or a PNG or film that ComfyUI made.
-        comfyui_dir: ComfyUI's folder; films and pictures are looked for in its `input`, SAM2's weights in its `models`.
+        workflow: JSON in either of ComfyUI's formats, or a PNG or video that ComfyUI made.
+        comfyui_dir: ComfyUI's folder; videos and images are looked for in its `input`, SAM2's weights in its `models`.
         driving_video, reference_image: taken instead of those that the workflow names.
 
     Raises:
@@ -70,15 +70,15 @@ def read(
     chain, relevant = _generation(graph, found)
     first = chain[0]
     take_mode(graph, first, found)
-    film = take_files(graph, first, folders, driving_video, reference_image, found)
-    take_size_and_length(graph, chain, film, found)
+    video = take_files(graph, first, folders, driving_video, reference_image, found)
+    take_size_and_length(graph, chain, video, found)
     if found.values["mode"] == "replace":
-        take_mask(graph, first, film, comfyui_dir, folders, found)
+        take_mask(graph, first, video, comfyui_dir, folders, found)
     sampler = _sampler(graph, chain, found)
     if sampler is not None:
         _sampling(graph, sampler, found, workflow.suffix.lower() == ".json")
         _prompts(graph, first, sampler, found)
-    _rest(graph, first, relevant, film, found)
+    _rest(graph, first, relevant, video, found)
     return found
 
 
@@ -236,7 +236,7 @@ def _sampling(graph: Graph, sampler: Node, found: Import, saved: bool) -> None:
         after = node.values.get("control_after_generate", "fixed") if node else "fixed"
         if setting == "seed" and saved and after != "fixed":
             found.notes.append(
-                f"{node}.{widget} is set to {after}: a saved workflow holds the next seed, the PNG or film of a result its own"
+                f"{node}.{widget} is set to {after}: a saved workflow holds the next seed, the PNG or video of a result its own"
             )
     if "shift" in SAMPLERS[sampler.kind]:
         return
@@ -258,7 +258,7 @@ def _sampling(graph: Graph, sampler: Node, found: Import, saved: bool) -> None:
 
 
 def _prompts(graph: Graph, embeds: Node, sampler: Node, found: Import) -> None:
-    """Take the prompt; say what becomes of the negative one."""
+    """Take the prompt; note what happens to the negative one."""
     settings, _ = at(graph, sampler, "sampler_inputs/text_embeds")
     holders = [node for node in (embeds, settings, sampler) if node is not None]
     for i, (setting, side) in enumerate((("prompt", "positive"), ("negative_prompt", "negative"))):
@@ -301,7 +301,7 @@ def _text(graph: Graph, link: Link | None, side: str) -> Node | None:
     return None
 
 
-def _rest(graph: Graph, first: Node, relevant: list[Node], film: media.VideoInfo | None, found: Import) -> None:
+def _rest(graph: Graph, first: Node, relevant: list[Node], video: media.VideoInfo | None, found: Import) -> None:
     """Name every other node and widget that has an effect on the result."""
     before = graph.upstream(first.id)
     for node in relevant:
@@ -324,18 +324,18 @@ def _rest(graph: Graph, first: Node, relevant: list[Node], film: media.VideoInfo
             found.put("retarget", True, f"{node}.retarget_image = connected")
         elif node.kind not in WITHOUT_EFFECT and "lora" not in node.kind.lower() and not node.is_constant():
             found.not_mapped.append(f"{node}: {UNKNOWN}")
-        _rate(graph, node, film, found)
+        _rate(graph, node, video, found)
 
 
-def _rate(graph: Graph, node: Node, film: media.VideoInfo | None, found: Import) -> None:
+def _rate(graph: Graph, node: Node, video: media.VideoInfo | None, found: Import) -> None:
     """Say where a result is played at another rate than the frames were taken at."""
     rate = graph.value(node, {"VHS_VideoCombine": "frame_rate", "CreateVideo": "fps"}.get(node.kind, ""))
-    taken = found.values.get("fps") or (film.fps if film else None)
+    taken = found.values.get("fps") or (video.fps if video else None)
     kept = float(Fraction(str(taken))) if taken else None
     if rate and (kept is None or abs(kept - rate) > 0.01):
         found.not_mapped.append(
-            f"{node} plays {rate:g} frames per second: wanlab keeps {'the rate of the film' if kept is None else f'{kept:g}'}, "
-            "so that the result moves as fast as the film"
+            f"{node} plays {rate:g} frames per second: wanlab keeps {'the rate of the video' if kept is None else f'{kept:g}'}, "
+            "so that the result moves as fast as the video"
         )
 
 

@@ -22,7 +22,7 @@ from wanlab.config.paths import absolute, lies_outside, shown
 
 
 class SettingsError(ValueError):
-    """A parameter that no run should start with; its text has one line per fault."""
+    """Parameters that no run can start with; the text has one line per fault."""
 
 
 MAX_TEXT = 20_000  # characters: the text encoder reads 512 tokens
@@ -170,7 +170,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
-    """Return the line that refuses the parameter `name`, with the nearest of the `known` names."""
+    """Return the message about an unknown parameter `name`, with the nearest of the `known` names."""
     name = name if len(name) < 60 else f"{name[:59]}…"
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
@@ -178,7 +178,7 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_choice(name: str, got: str, known: Sequence[str]) -> str:
-    """Return the line that refuses `got` as the value of `name`, with the nearest of the `known` values."""
+    """Return the message about an unknown value `got` of `name`, with the nearest of the `known` values."""
     near = difflib.get_close_matches(got, known, n=1, cutoff=0.0)
     return f"{name} must be one of {', '.join(known)}, got {got}; use {near[0]}"
 

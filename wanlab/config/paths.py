@@ -22,12 +22,12 @@ def project_root() -> Path:
 
 
 def outputs_root() -> Path:
-    """Return the folder of all runs: `outputs/` of the project, or what WANLAB_OUTPUTS names (a larger disk, say)."""
+    """Return the folder of all runs: `outputs/` of the project, or the folder that WANLAB_OUTPUTS names (on a larger disk, for example)."""
     return Path(os.environ.get("WANLAB_OUTPUTS") or project_root() / "outputs").expanduser().resolve()
 
 
 def headless() -> bool:
-    """Return whether a notebook runs without anyone at it: `wanlab` says so to its kernels by WANLAB_HEADLESS."""
+    """Return whether a notebook runs headless: `wanlab` sets WANLAB_HEADLESS for its kernels."""
     return bool(os.environ.get("WANLAB_HEADLESS"))
 
 
@@ -92,7 +92,7 @@ def folded(name: str) -> str:
 def shown(path: Path | str) -> str:
     """Return `path` as it may be published: from the project root if it lies inside, else its name alone.
 
-    Manifests and reports are shared; an absolute path would tell a user's name and disks.
+    Manifests and reports are shared; an absolute path would disclose a user's name and disks.
     """
     full = absolute(path)
     return _inside(full) or full.name
@@ -122,7 +122,7 @@ def _inside(full: Path) -> str | None:
 
 
 def placed(published: Path | str) -> Path:
-    """Return the path that `shown` was given, as far as it tells: of what lies in the outputs or the project."""
+    """Return the path that `shown` turned into `published`, for files in the outputs or the project."""
     path = Path(published)
     inside = outputs_root().joinpath(*path.parts[1:])
     return inside if path.parts[:1] == ("outputs",) and inside.exists() else absolute(path)

@@ -44,7 +44,7 @@ _Target = Annotated[str, BeforeValidator(_text_of_target)]
 
 
 def _target(description: str) -> Any:
-    """Return the field of a file or folder to write to outside the run folders; files/targets says which it may be."""
+    """Return the field of a file or folder to write to outside the run folders; files/targets checks it."""
     extra: dict[str, Any] = {"convenience": True, "target": True}
     return Field(None, description=description, json_schema_extra=extra)
 

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, locked, and removed only where wanlab may."""
+"""Files: written completely or not at all, locked, and removed only where wanlab may."""
 
 from wanlab.files.whole import (
     FULL_DISK,

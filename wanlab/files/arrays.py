@@ -1,4 +1,4 @@
-"""Whether files of arrays can be read through: nothing is trusted that a header says."""
+"""Check that files of arrays can be read to their end: headers are not trusted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_arrays(path: Path) -> None:
     """Read a `.npz` through.
 
     Raises:
-        ValueError or one of UNREADABLE: if it is cut off, changed, or says that it holds more than it does.
+        ValueError or one of UNREADABLE: if it is truncated or changed, or its header promises more than it holds.
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():

@@ -22,12 +22,18 @@ KEPT = ".hashes"  # folder of the outputs: what was found of large files; it hol
 REMEMBERED = 64 * 2**20  # bytes from which on a file is read once: less takes a fraction of a second
 SAMPLED = 2 * 2**30  # bytes from which on a file is sampled: the real model's 46 GB take minutes from a local disk
 SAMPLE = 16 * 2**10  # bytes, at the start, in the middle and at the end of each tensor
-PIECES = 4096  # samples, evenly spread, of a large file whose tensors cannot be told apart
+PIECES = 4096  # samples, evenly spread, of a large file whose tensors cannot be located
 SETTLED_S = 2.0  # seconds that a file must have been left alone: a clock's tick hides a change right after another
 
 
 class _Piece(NamedTuple):
-    """Where the bytes of a tensor lie in a file, [start, end), and whether all of them are read."""
+    """Where the bytes of a tensor lie in a file.
+
+    Attributes:
+        start: first byte.
+        end: byte after the last.
+        whole: whether all of them are read, not only samples.
+    """
 
     start: int
     end: int
@@ -38,7 +44,7 @@ def of_files(folder: Path, paths: Iterable[Path]) -> str:
     """Return one fingerprint of files below `folder`: their names in it and their contents.
 
     Returns:
-        16 hexadecimal digits; " (sampled)" follows where a file was too large to be read whole.
+        16 hexadecimal digits; " (sampled)" follows where a file was too large to be read completely.
     """
     whole, sampled = hashlib.sha256(), False
     for path in sorted(set(paths)):
@@ -55,7 +61,7 @@ def of_file(path: Path) -> str:
 
 
 def _remembered(path: Path, kind: str, find: Callable[[Path], str]) -> str:
-    """Return what `find` says of a file, from the outputs where it was found before and the file is still the same."""
+    """Return the result of `find` for a file, from the cache in the outputs if the file has not changed."""
     before = path.stat()
     if before.st_size < REMEMBERED:
         return find(path)
@@ -103,7 +109,7 @@ def _pieces(path: Path) -> Iterator[_Piece]:
             yield from _of_zip(path)
             return
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        pass  # whoever loads it says what is wrong with it
+        pass  # loading it raises the error with the reason
     step = max(1, -(-size // PIECES))
     yield from (_Piece(start, min(start + step, size)) for start in range(0, size, step))
 

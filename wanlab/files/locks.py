@@ -1,4 +1,4 @@
-"""Locks: one process at a time works on a run or a cache entry, and whoever is refused hears which one does.
+"""Locks: one process at a time works on a run or a cache entry; the others get an error that names it.
 
     with locks.held(path, "run X"):   # BusyError if another process holds it
         …
@@ -28,7 +28,7 @@ from wanlab.files import whole
 PATIENCE = 1.0  # seconds to try: a reader that looks whether a lock is held holds it for some microseconds
 BEAT = 10.0  # seconds after which an owner renews its file's time
 SILENT = 300.0  # seconds without a beat after which an owner on another machine counts as gone
-SAY_EVERY = 60.0  # seconds between two words that somebody is waited for
+SAY_EVERY = 60.0  # seconds between two messages that a lock is waited for
 REMEDY = "wait for it or stop it"
 UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # the disk hands out no locks
 
@@ -98,7 +98,7 @@ def held(path: Path, what: str, remedy: str = REMEDY) -> Iterator[Lock]:
     """Hold the lock at `path` while the block runs; its file is made, and stays when the block ends.
 
     Args:
-        path: the lock's file; a link there is refused, for what it points to would be written over.
+        path: the lock's file; a link raises an error, since the file that it points to would be overwritten.
         what: it stands for, for messages.
         remedy: what to do where another process holds it.
 
@@ -127,7 +127,7 @@ def held(path: Path, what: str, remedy: str = REMEDY) -> Iterator[Lock]:
 
 @contextlib.contextmanager
 def awaited(path: Path, what: str, say: Callable[[str], object] = print) -> Iterator[Lock]:
-    """Hold the lock at `path` as `held` does, but wait for whoever holds it, and say so now and then."""
+    """Hold the lock at `path` as `held` does, but wait until it is free; print a message now and then."""
     said = -SAY_EVERY
     while True:
         with contextlib.ExitStack() as stack:
@@ -143,7 +143,7 @@ def awaited(path: Path, what: str, say: Callable[[str], object] = print) -> Iter
 
 
 def owner(path: Path) -> Owner | None:
-    """Return who holds the lock at `path`; None: nobody."""
+    """Return the process that holds the lock at `path`, None if it is free."""
     found = last_owner(path)
     if _is_held(path, found):
         return last_owner(path) or found or Owner(0, "", 0.0)
@@ -151,7 +151,7 @@ def owner(path: Path) -> Owner | None:
 
 
 def last_owner(path: Path) -> Owner | None:
-    """Return who holds the lock at `path`, or held it when they died; None: nobody."""
+    """Return the process that holds the lock at `path`, or died while it held it; None if it is free."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as file:
             found = json.load(file)
@@ -162,7 +162,7 @@ def last_owner(path: Path) -> Owner | None:
 
 
 def busy(path: Path, what: str, remedy: str = REMEDY, by: Owner | None = None) -> BusyError:
-    """Return the error that says who holds the lock at `path`."""
+    """Return the error that names the process that holds the lock at `path`."""
     by = by or last_owner(path) or Owner(0, "", 0.0)
     return BusyError(f"{what} must not be worked on twice, and {by} works on it; {remedy}", path, by)
 
@@ -190,7 +190,7 @@ def _acquire(path: Path, what: str, remedy: str) -> filelock.BaseFileLock:
 
 
 def _is_held(path: Path, found: Owner | None) -> bool:
-    """Return whether a process holds the lock, as far as this machine's locks tell."""
+    """Return whether a process holds the lock, by the locks of this machine."""
     if not path.is_file() or path.is_symlink():
         return False
     for _ in range(3):  # two that ask in the same moment are in each other's way

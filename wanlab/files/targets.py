@@ -173,7 +173,7 @@ def folder(name: str, text: str, keep: Kept | None = None) -> Path:
         if lies_in(inner, path):
             raise refused(name, f"be a folder of its own, not {what} or a folder around it", text, "a new folder")
     if path.parent in (Path("/"), Path("/home"), Path("/Users")) and path.exists():
-        raise refused(name, "be a folder of its own, not the system's or somebody's home", text, "a new folder")
+        raise refused(name, "be a folder of its own, not the system's or a home folder", text, "a new folder")
     if path.exists() and not path.is_dir():
         raise refused(name, "be a folder", f"the file {text}", "a new folder")
     _check_around(name, text, path, keep)
@@ -237,7 +237,7 @@ def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsealed(index: Path) -> dict[str, Any]:
-    """Return what an index says; nothing where there is none, or none that wanlab left so."""
+    """Return what an index says; nothing without one, or where it was changed since wanlab wrote it."""
     try:
         facts = json.loads(index.read_text(encoding="utf-8"))
         return facts if not index.is_symlink() and sealed(facts) == facts else {}

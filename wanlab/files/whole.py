@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, hashed, and removed only where wanlab may remove.
+"""Files: written completely or not at all, hashed, and removed only where wanlab may.
 
 What wanlab did not write it never deletes, overwrites or moves. This module alone gives out the names of parts (files
 that are not finished yet), renames parts onto final names and removes; whoever writes a file is given a part for it:
@@ -133,7 +133,7 @@ def remove(path: Path) -> None:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove a run folder, whole: it vanishes from the outputs at once.
+    """Remove a run folder with all it holds: it vanishes from the outputs at once.
 
     Raises:
         ValueError: if `folder` is no run folder directly in the outputs, or a link.
@@ -187,25 +187,25 @@ def make_folder(folder: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, whole or not at all; raises as `writing`."""
+    """Write `text` to `path` in UTF-8, completely or not at all; raises as `writing`."""
     with writing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path`, whole or not at all; raises as `writing`."""
+    """Write `value` as JSON to `path`, completely or not at all; raises as `writing`."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
 def write_private_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path`, for this user's eyes only, whole or not at all; raises as `writing`."""
+    """Write `value` as JSON to `path`, readable by this user only, completely or not at all; raises as `writing`."""
     with writing(path) as unfinished:
         unfinished.chmod(0o600)
         unfinished.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write one array as `.npy` to `path`, whole or not at all; raises as `writing`."""
+    """Write one array as `.npy` to `path`, completely or not at all; raises as `writing`."""
     import numpy as np
 
     with writing(path) as unfinished, unfinished.open("wb") as file:
@@ -216,7 +216,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays by name as a compressed `.npz` to `path`, whole or not at all; raises as `writing`."""
+    """Write arrays by name as a compressed `.npz` to `path`, completely or not at all; raises as `writing`."""
     import numpy as np
 
     with writing(path) as unfinished, unfinished.open("wb") as file:
@@ -224,7 +224,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 def copy(source: Path, path: Path) -> None:
-    """Copy the file `source` to `path`, whole or not at all; no link: a copy may be edited. Raises as `writing`."""
+    """Copy the file `source` to `path`, completely or not at all; no link: a copy may be edited. Raises as `writing`."""
     with writing(path) as unfinished:
         shutil.copyfile(source, unfinished)
 

@@ -32,7 +32,7 @@ def check(text: str, keep: targets.Kept) -> Path:
 def write(made: Path, text: str, keep: targets.Kept) -> Path:
     """Copy the inputs (not the manifest, notebook or report) of the folder `made` into the one that `save_path` names.
 
-    What it held before stays until the new files are whole; what wanlab did not write stays in any case.
+    What it held before stays until the new files are complete; what wanlab did not write stays in any case.
 
     Raises:
         SettingsError: as `check`, which may have been hours ago.
@@ -93,7 +93,7 @@ def _recorded(folder: Path, text: str) -> dict[str, list[str]]:
 
 
 def _refuse(text: str, found: str) -> None:
-    rule = "be new, empty, or inputs that wanlab wrote and nobody changed"
+    rule = "be new, empty, or inputs that wanlab wrote, unchanged"
     raise targets.refused("save_path", rule, f"{text}, {found}", "a new folder")
 
 

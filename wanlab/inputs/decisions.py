@@ -42,54 +42,56 @@ class Origin:
     notes: tuple[str, ...]
 
 
-def origin(made: AnimateInputs) -> Origin:
+def origin(animate_inputs: AnimateInputs) -> Origin:
     """Return where inputs come from, as far as it is still there.
 
     Decisions that lie beside inputs which hold decisions themselves come on top of those: such inputs count as a base.
     """
-    trail = [made]
+    trail = [animate_inputs]
     while not _are_decided_on(trail[-1]):
         before = _before(trail[-1])
         if before is None:
             break
         trail.append(before)
     base = trail[-1]
-    applied = _applied(made) if base is not made else None
+    applied = _applied(animate_inputs) if base is not animate_inputs else None
     return Origin(
         tuple(trail),
         next((each for each in trail if _applied(each) is None), base),
         base.folder / edits.EDITS,
         applied,
-        made.facts.get("asked_chain") if applied is not None else None,
+        animate_inputs.facts.get("asked_chain") if applied is not None else None,
         () if _applied(base) is None else (_on_top(base),),
     )
 
 
-def read(made: AnimateInputs, file: Path) -> edits.Edits:
+def read(animate_inputs: AnimateInputs, file: Path) -> edits.Edits:
     """Return the decisions in a file, none where there is no file; sizes are those of the inputs' working clip.
 
     Raises:
         ValueError: if it is no file of decisions, or they do not fit the clip.
     """
-    return edits.read(file, *size(made)) if file.is_file() else edits.Edits()
+    return edits.read(file, *size(animate_inputs)) if file.is_file() else edits.Edits()
 
 
-def size(made: AnimateInputs) -> tuple[int, int, int]:
+def size(animate_inputs: AnimateInputs) -> tuple[int, int, int]:
     """Return the number of frames, the height and the width in pixels of the inputs' working clip."""
-    height, width = (int(made.facts.get(f"clip_{side}", getattr(made, side))) for side in ("height", "width"))
-    return made.num_frames, height, width
+    height, width = (
+        int(animate_inputs.facts.get(f"clip_{side}", getattr(animate_inputs, side))) for side in ("height", "width")
+    )
+    return animate_inputs.num_frames, height, width
 
 
-def unapplied(made: AnimateInputs) -> str | None:
+def unapplied(animate_inputs: AnimateInputs) -> str | None:
     """Return a sentence about the decisions that inputs do not hold, and about those that they hold though taken back since.
 
-    None where they are as the file of decisions says; the sentence names the command that makes such inputs.
+    None where they agree with the file of decisions; the sentence names the command that makes such inputs.
     """
-    found = origin(made)
+    found = origin(animate_inputs)
     held = found.applied or edits.Edits()
     where = shown(found.file)
     try:
-        wanted = read(made, found.file)
+        wanted = read(animate_inputs, found.file)
     except (OSError, ValueError) as error:
         return f"the decisions in {where} are not applied: they cannot be read ({error})"
     if not found.file.is_file() or wanted.digest() == held.digest():
@@ -103,8 +105,8 @@ def unapplied(made: AnimateInputs) -> str | None:
     ]
     differences = "; ".join(filter(None, said)) or "their order or their stretch is another one"
     return (
-        f"these inputs are not as {where} says ({differences}); to make such: "
-        f"wanlab inspect --inputs {config.typed(made.folder)} --edits {config.typed(found.file)}"
+        f"these inputs differ from {where} ({differences}); to apply it: "
+        f"wanlab inspect --inputs {config.typed(animate_inputs.folder)} --edits {config.typed(found.file)}"
     )
 
 
@@ -143,7 +145,7 @@ def record(run: runs.Run, trail: Sequence[AnimateInputs], file: Path | None) -> 
 
 
 def facts(read_from: AnimateInputs, replayed: edits.Edits | None, asked_chain: str | None) -> dict[str, Any]:
-    """Return what `inputs.json` of new inputs says about where they come from.
+    """Return the origin of new inputs, for their `inputs.json`.
 
     Args:
         read_from: the inputs that they are made from.
@@ -162,37 +164,41 @@ def facts(read_from: AnimateInputs, replayed: edits.Edits | None, asked_chain: s
     return said
 
 
-def _applied(made: AnimateInputs) -> edits.Edits | None:
+def _applied(animate_inputs: AnimateInputs) -> edits.Edits | None:
     """Return the decisions that inputs were made with; None: with none."""
-    content = made.facts.get("decisions")
+    content = animate_inputs.facts.get("decisions")
     if content is None:
-        return edits.Edits() if made.facts.get("by_hand") else None  # inputs of before say only that there were some
-    return edits.parse(content, FACTS, *size(made))
+        return (
+            edits.Edits() if animate_inputs.facts.get("by_hand") else None
+        )  # older inputs record only that there were some
+    return edits.parse(content, FACTS, *size(animate_inputs))
 
 
-def _are_decided_on(made: AnimateInputs) -> bool:
+def _are_decided_on(animate_inputs: AnimateInputs) -> bool:
     """Return whether a file with decisions lies beside inputs."""
-    file = made.folder / edits.EDITS
+    file = animate_inputs.folder / edits.EDITS
     try:
-        return file.is_file() and not read(made, file).empty
+        return file.is_file() and not read(animate_inputs, file).empty
     except (OSError, ValueError):
         return True
 
 
-def _before(made: AnimateInputs) -> AnimateInputs | None:
+def _before(animate_inputs: AnimateInputs) -> AnimateInputs | None:
     """Return the inputs that inputs were made from, the nearest that are still there; None: none, or they are the base."""
-    parent = made.facts.get("parent")
-    ids = made.facts.get("ancestors", [parent] if parent else [])
-    places = _recorded(made.folder if (made.folder / ORIGIN).is_file() else _outputs(made.facts.get("run"))).get(
-        "inputs", []
-    )
+    parent = animate_inputs.facts.get("parent")
+    ids = animate_inputs.facts.get("ancestors", [parent] if parent else [])
+    places = _recorded(
+        animate_inputs.folder
+        if (animate_inputs.folder / ORIGIN).is_file()
+        else _outputs(animate_inputs.facts.get("run"))
+    ).get("inputs", [])
     for place, run in itertools.zip_longest(places[: len(ids)], ids):
-        for candidate in _candidates(made.folder, place, run):
+        for candidate in _candidates(animate_inputs.folder, place, run):
             try:
                 found = folder.read(candidate)
             except (OSError, ValueError):
                 continue
-            if found.facts.get("run") == run and size(found) == size(made):
+            if found.facts.get("run") == run and size(found) == size(animate_inputs):
                 return found
     return None
 

@@ -5,7 +5,7 @@
  "points": {…},                   clicked points and boxes, the form of a points file (module points); null: none
  "strokes": [{"frame": 12, "add": true, "radius": 14.0, "path": [[80.5, 41.0], …], "carried": false}, …],
  "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of module pose_edits, in order
- "mask_chain": "snap:16"}         the chosen chain; null: the one in use
+ "mask_chain": "snap:16"}         the chosen chain; null: the current one
 
 Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes every action at once, so
 nothing is lost with a kernel; a section may hold what is not finished, such as a negative point alone. Several kernels may
@@ -42,8 +42,8 @@ class Edits:
         stretch: first and last frame, inclusive, in which clicked masks are worked on; None: all.
         points: clicked points and boxes.
         strokes: in the order in which they were painted.
-        pose: corrections of key points, in the order in which they were made.
-        mask_chain: the chosen chain; None: the one in use.
+        pose: corrections of keypoints, in the order in which they were made.
+        mask_chain: the chosen chain; None: the current one.
     """
 
     stretch: tuple[int, int] | None = None
@@ -144,7 +144,7 @@ def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, w
 def change(
     path: Path, action: Callable[[Edits], Edits], num_frames: int, height: int, width: int
 ) -> tuple[Edits, Edits]:
-    """Do an action to the decisions that the file holds at that moment, while nobody else writes it.
+    """Apply an action to the decisions in the file, while no other process writes it.
 
     Args:
         path: the file; made where there is none.
@@ -191,7 +191,7 @@ def merge(base: Edits, mine: Edits, theirs: Edits) -> Edits:
 
 
 def update(path: Path, **sections: Any) -> None:
-    """Put whole sections into the file of decisions; the others stay as they are. For single decisions: `change`.
+    """Replace sections of the file of decisions; the others stay as they are. For single decisions: `change`.
 
     Args:
         path: the file; made where there is none.

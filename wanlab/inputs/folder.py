@@ -34,9 +34,9 @@ REPLACE_ONLY = ("background_video", "mask_video")
 DRIVING = "driving.mkv"  # the working clip itself
 KEYPOINTS = "keypoints.npz"
 FACTS = "inputs.json"
-EDITED = ("refer_edit.png", "tpl_edit.png")  # what FLUX made of the reference and of the film's first frame
+EDITED = ("refer_edit.png", "tpl_edit.png")  # what FLUX made of the reference and of the video's first frame
 FILES = (REFERENCE, DRIVING, KEYPOINTS, *EDITED, *(file for pair in EXPORTS.values() for file in pair))
-READ_TOO = (DRIVING, KEYPOINTS, EXPORTS["mask_video"][1], *EDITED)  # what steps read beside the files in use
+READ_TOO = (DRIVING, KEYPOINTS, EXPORTS["mask_video"][1], *EDITED)  # what steps read beside the current files
 DECIDING = (
     "clip_height",
     "clip_width",
@@ -72,9 +72,9 @@ class AnimateInputs:
     Attributes:
         folder: where the files are.
         mode: "replace" where background and mask are there, else "animate".
-        files: the file in use for each name: the master, or the export that the user replaced.
+        files: the current file for each name: the master, or the export that the user replaced.
         num_frames, height, width, fps: of the pose video, and so of the result.
-        facts: what `inputs.json` says; empty for a folder of other tools.
+        facts: the content of `inputs.json`; empty for a folder of other tools.
         notes: what a reader must know, e.g. that a swapped export won.
     """
 
@@ -90,7 +90,7 @@ class AnimateInputs:
 
     @property
     def preview(self) -> tuple[str, ...]:
-        """What these inputs lack as those of a preview, a phrase each; empty where they are whole."""
+        """What these inputs lack as those of a preview, a phrase each; empty where they are complete."""
         return tuple(self.facts.get("preview", ()))
 
     def reference_image(self) -> np.ndarray:
@@ -108,12 +108,12 @@ class AnimateInputs:
         return {name: media.open_clip(path) for name, path in shown.items() if path.is_file()}
 
     def edited(self) -> dict[str, np.ndarray]:
-        """Return the pictures that upstream's FLUX edited for retargeting, [H, W, 3], uint8 RGB each, by name; often none."""
+        """Return the images that upstream's FLUX edited for retargeting, [H, W, 3], uint8 RGB each, by name; often none."""
         edited = (self.folder / name for name in EDITED)
         return {file.stem: media.read_image(file) for file in edited if file.is_file()}
 
     def mask(self) -> np.ndarray:
-        """Return [T, H, W], bool; True where the picture is generated anew."""
+        """Return [T, H, W], bool; True where the image is generated."""
         file = self.files["mask_video"]
         return unpack(file, FINAL) if file.suffix == ".npz" else read_mask(file)
 
@@ -148,17 +148,17 @@ class AnimateInputs:
             return saved["reference_keypoints"]
 
     def fingerprint(self, name: str) -> str:
-        """Return the SHA-256 of the file in use for a name."""
+        """Return the SHA-256 of the current file for a name."""
         return fingerprints.of_file(self.files[name])
 
     def sha256(self) -> str:
-        """Return one hash over all that a step reads: the files in use, those of READ_TOO, and the facts of DECIDING."""
+        """Return one hash over all that a step reads: the current files, those of READ_TOO, and the facts of DECIDING."""
         read = {**self.files, **{name: self.folder / name for name in READ_TOO if (self.folder / name).is_file()}}
         decided = {name: self.facts[name] for name in DECIDING if name in self.facts}
         return config.digest({"files": {n: fingerprints.of_file(path) for n, path in read.items()}, "facts": decided})
 
     def has_hash(self, sha256: str) -> bool:
-        """Return whether a run's manifest means these inputs; manifests of before hold a hash over the files in use alone."""
+        """Return whether a run's manifest means these inputs; older manifests hold a hash over the current files alone."""
         earlier = config.digest({name: self.fingerprint(name) for name in self.files})
         return sha256 in (self.sha256(), earlier)
 
@@ -211,7 +211,7 @@ def read(folder: Path) -> AnimateInputs:
     facts = _read_facts(folder)
     if facts.get("unfinished"):
         raise FileNotFoundError(
-            f"inputs folder {folder} is not whole, a copy into it was cut off; give the command with --save_path again"
+            f"inputs folder {folder} is not complete, a copy into it was interrupted; give the command with --save_path again"
         )
     used, notes = _in_use(folder, facts)
     replacing = _is_replace(folder, used)
@@ -234,7 +234,7 @@ def read(folder: Path) -> AnimateInputs:
 
 
 def _in_use(folder: Path, facts: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
-    """Return the file in use by name, the master or the export that was replaced, and a sentence for each of those."""
+    """Return the current file by name, the master or the export that was replaced, and a sentence for each of those."""
     used, notes = {"reference_image": folder / REFERENCE}, []
     for name, (export, master) in EXPORTS.items():
         recorded = facts.get("exports", {}).get(export)
@@ -290,7 +290,7 @@ def locate(place: Path | str, *, previews: bool = False) -> Path:
 
 
 def of_run(run: runs.Run) -> AnimateInputs:
-    """Return the inputs that a run read; where they have changed since, a note of theirs says so.
+    """Return the inputs that a run read; where they have changed since, one of their notes names it.
 
     Raises:
         FileNotFoundError: if they are gone, or if only others that happen to have their name are there.
@@ -313,11 +313,11 @@ def of_run(run: runs.Run) -> AnimateInputs:
     what = f"the inputs {run.manifest['settings']['inputs']} of {run.id} are gone"
     if not run.knows_place("inputs"):
         what = (
-            f"the inputs {run.manifest['settings']['inputs']} of {run.id} lie outside the project, and this copy of the run does not say where"
+            f"the inputs {run.manifest['settings']['inputs']} of {run.id} lie outside the project, and this copy of the run does not record where"
             + (", only others of that name are here" if found else "")
         )
     raise FileNotFoundError(
-        f"{what}; use them where the run was made, or name them to make it anew: wanlab {run.manifest['step']} --inputs FOLDER"
+        f"{what}; use them where the run was made, or name them to make it again: wanlab {run.manifest['step']} --inputs FOLDER"
     )
 
 
@@ -344,7 +344,7 @@ def origins(run_id: str | None) -> targets.Kept:
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:
-    """Return what `inputs.json` says, nothing where there is none."""
+    """Return the content of `inputs.json`, empty without one."""
     if not (folder / FACTS).is_file():
         return {}
     try:

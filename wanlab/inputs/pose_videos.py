@@ -1,4 +1,4 @@
-"""What of the inputs follows from the key points: the drawn skeletons, the face crops, and the key points themselves."""
+"""What of the inputs follows from the keypoints: the drawn skeletons, the face crops, and the keypoints themselves."""
 
 from __future__ import annotations
 
@@ -67,45 +67,49 @@ def write(
     return boxes
 
 
-def own_videos(made: folder.AnimateInputs) -> tuple[str, ...]:
+def own_videos(animate_inputs: folder.AnimateInputs) -> tuple[str, ...]:
     """Return which of the pose and the face video are the user's own: given to 10_preprocess, or swapped in the folder."""
-    swapped = {name for name in VIDEOS if made.files[name].suffix == ".mp4"}  # a master would be in use
-    return tuple(name for name in VIDEOS if name in swapped | set(made.facts.get("own", ())))
+    swapped = {name for name in VIDEOS if animate_inputs.files[name].suffix == ".mp4"}  # else the master is current
+    return tuple(name for name in VIDEOS if name in swapped | set(animate_inputs.facts.get("own", ())))
 
 
-def check_editable(made: folder.AnimateInputs) -> None:
+def check_editable(animate_inputs: folder.AnimateInputs) -> None:
     """Refuse to change a pose from which nothing is made.
 
     Raises:
-        ValueError: inputs without key points or working clip, or with a pose and a face video that are both the user's own.
+        ValueError: inputs without keypoints or working clip, or with a pose and a face video that are both the user's own.
     """
-    missing = next((name for name in (folder.KEYPOINTS, folder.DRIVING) if not (made.folder / name).is_file()), None)
+    missing = next(
+        (name for name in (folder.KEYPOINTS, folder.DRIVING) if not (animate_inputs.folder / name).is_file()), None
+    )
     if missing:
         raise ValueError(
-            f"pose corrections need {missing}, which is missing in {config.typed(made.folder)}, as in folders of other "
+            f"pose corrections need {missing}, which is missing in {config.typed(animate_inputs.folder)}, as in folders of other "
             "tools; make the inputs with wanlab preprocess, or change src_pose.mp4 itself"
         )
-    if len(own_videos(made)) == len(VIDEOS):
+    if len(own_videos(animate_inputs)) == len(VIDEOS):
         raise ValueError(
             "pose corrections must be left out where pose_video and face_video are your own, which are kept as they are; "
             "let wanlab preprocess make one of them"
         )
 
 
-def rewritten(made: folder.AnimateInputs, entries: Iterable[corrections.Entry]) -> np.ndarray:
-    """Return the inputs' key points with corrections, [T, 133, 3], float32; x, y in pixels of the working clip, score.
+def rewritten(animate_inputs: folder.AnimateInputs, entries: Iterable[corrections.Entry]) -> np.ndarray:
+    """Return the inputs' keypoints with corrections, [T, 133, 3], float32; x, y in pixels of the working clip, score.
 
     Raises:
         ValueError: as `check_editable` and `pose_edits.apply`.
     """
-    check_editable(made)
-    found = made.keypoints()
+    check_editable(animate_inputs)
+    found = animate_inputs.keypoints()
     assert found is not None  # checked
     return corrections.apply(found, entries)
 
 
-def rewrite(run: runs.Run, made: folder.AnimateInputs, entries: Iterable[corrections.Entry]) -> dict[str, Any]:
-    """Write key points, pose and face video of inputs anew with corrections; a video of the user's own is kept, and that said.
+def rewrite(
+    run: runs.Run, animate_inputs: folder.AnimateInputs, entries: Iterable[corrections.Entry]
+) -> dict[str, Any]:
+    """Write keypoints, pose and face video of inputs again with corrections; the user's own videos are kept, with a note.
 
     Returns:
         the facts about them for `inputs.json`: no_person, no_face, cuts, own.
@@ -113,19 +117,27 @@ def rewrite(run: runs.Run, made: folder.AnimateInputs, entries: Iterable[correct
     Raises:
         ValueError: as `check_editable` and `pose_edits.apply`.
     """
-    points, clip = rewritten(made, entries), made.driving()
+    points, clip = rewritten(animate_inputs, entries), animate_inputs.driving()
     assert clip is not None  # checked
-    with np.load(made.folder / folder.KEYPOINTS, allow_pickle=False) as saved:
+    with np.load(animate_inputs.folder / folder.KEYPOINTS, allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in saved.files}
     before = arrays.pop("keypoints")
-    own = own_videos(made)
+    own = own_videos(animate_inputs)
     for name in own:
         run.add_notes(f"{name} is your own and is kept: what was corrected by hand does not show in it")
     more = {name: array for name, array in arrays.items() if name not in ("size", "names", "face_boxes")}
-    boxes = write(run, clip, points, made.height, made.width, {name: made.video(name) for name in own}, **more)
+    boxes = write(
+        run,
+        clip,
+        points,
+        animate_inputs.height,
+        animate_inputs.width,
+        {name: animate_inputs.video(name) for name in own},
+        **more,
+    )
     empty, was_empty = (~(each[..., 2] > 0).any(axis=1) for each in (points, before))
-    was_without = np.isin(np.arange(len(points)), made.facts.get("no_person", ()))
+    was_without = np.isin(np.arange(len(points)), animate_inputs.facts.get("no_person", ()))
     no_person = np.flatnonzero(empty & (was_without | ~was_empty)).tolist()
-    cuts = list(made.facts.get("cuts", ()))
+    cuts = list(animate_inputs.facts.get("cuts", ()))
     run.add_artefact("keypoints", folder.KEYPOINTS, frames=len(clip), no_person=no_person, cuts=cuts)
     return {"no_person": no_person, "no_face": list(boxes.filled), "cuts": cuts, "own": list(own)}

@@ -19,59 +19,68 @@ FOLDER = "inputs"  # in a run: its inputs made smaller
 
 
 def shrink(
-    made: AnimateInputs, folder: Path, *, num_frames: int, height: int, width: int, left_out: Sequence[str]
+    animate_inputs: AnimateInputs, folder: Path, *, num_frames: int, height: int, width: int, left_out: Sequence[str]
 ) -> tuple[str, ...]:
-    """Write the first frames of inputs at the size of a quick look into `folder`, as 10_preprocess makes them at that size.
+    """Write the first frames of inputs at the size of a preview into `folder`, as 10_preprocess makes them at that size.
 
-    Skeletons are drawn anew from the key points: drawn large and shrunk, hands vanish. Drawings that do not come from
-    these key points can only be shrunk.
+    Skeletons are drawn again from the keypoints: drawn large and shrunk, hands vanish. Drawings that do not come from
+    these keypoints can only be shrunk.
 
     Args:
-        made: the inputs.
-        folder: that is written, whole or not at all.
+        animate_inputs: the inputs.
+        folder: that is written, completely or not at all.
         num_frames: frames to take, from the first on.
         height, width: of the pose video in pixels, and in replace of the working clip.
         left_out: what a preview leaves out, a phrase each, for `inputs.json`.
 
     Returns:
-        what a reader must know of the pictures, a sentence each.
+        what a reader must know of the images, a sentence each.
     """
     count, size = num_frames, (height, width)
-    replacing, film = made.mode == "replace", _first(made.driving(), count)
-    clip_size = size if replacing else _clip_size(made)
-    skeletons = _skeletons(made, count, size)
-    reference = resize.letterbox(made.reference_image(), *size, interpolation=cv2.INTER_AREA)
+    replacing, driving = animate_inputs.mode == "replace", _first(animate_inputs.driving(), count)
+    clip_size = size if replacing else _clip_size(animate_inputs)
+    skeletons = _skeletons(animate_inputs, count, size)
+    reference = resize.letterbox(animate_inputs.reference_image(), *size, interpolation=cv2.INTER_AREA)
     with files.writing_folder(folder) as part:
         media.write_image(part / REFERENCE, reference)
-        _write_pair(part, "pose_video", skeletons or _small(_first(made.video("pose_video"), count), size), made.fps)
-        _write_pair(part, "face_video", _first(made.video("face_video"), count), made.fps)
-        if film is not None:
-            sound = media.AudioStretch(film.info.path, 0.0, float(count / film.fps)) if film.info.has_audio else None
-            frames = _small(film, size) if replacing else film
-            media.write_video(part / DRIVING, frames, made.fps, lossless=True, audio=sound)
+        _write_pair(
+            part,
+            "pose_video",
+            skeletons or _small(_first(animate_inputs.video("pose_video"), count), size),
+            animate_inputs.fps,
+        )
+        _write_pair(part, "face_video", _first(animate_inputs.video("face_video"), count), animate_inputs.fps)
+        if driving is not None:
+            sound = (
+                media.AudioStretch(driving.info.path, 0.0, float(count / driving.fps))
+                if driving.info.has_audio
+                else None
+            )
+            frames = _small(driving, size) if replacing else driving
+            media.write_video(part / DRIVING, frames, animate_inputs.fps, lossless=True, audio=sound)
         if replacing:
-            _write_mask(part, made, film, count, size)
-        _write_points(part, made, count, size, clip_size)
+            _write_mask(part, animate_inputs, driving, count, size)
+        _write_points(part, animate_inputs, count, size, clip_size)
         write.write_facts(
             part,
-            mode=made.mode,
+            mode=animate_inputs.mode,
             clip_height=clip_size[0],
             clip_width=clip_size[1],
-            run=made.facts.get("run", ""),
-            parent=made.facts.get("parent"),
+            run=animate_inputs.facts.get("run", ""),
+            parent=animate_inputs.facts.get("parent"),
             preview=list(left_out),
         )
-    sentences = ["pose_video is drawn anew from the key points at the preview's size"]
+    sentences = ["pose_video is drawn again from the keypoints at the preview's size"]
     if skeletons is None:
-        sentences = ["pose_video is shrunk, for it is not drawn from these inputs' key points: thin lines may be lost"]
+        sentences = ["pose_video is shrunk, for it is not drawn from these inputs' keypoints: thin lines may be lost"]
     if replacing:
         sentences.append("the mask is shrunk: its edge may lie a pixel elsewhere, and the lattice of snap:16 is lost")
     return tuple(sentences)
 
 
-def _skeletons(made: AnimateInputs, count: int, size: tuple[int, int]) -> Iterator[np.ndarray] | None:
-    """Return skeletons of another size; None where the inputs' own drawings are not those of their key points."""
-    points, clip_size = made.keypoints(), _clip_size(made)
+def _skeletons(animate_inputs: AnimateInputs, count: int, size: tuple[int, int]) -> Iterator[np.ndarray] | None:
+    """Return skeletons of another size; None where the inputs' own drawings are not those of their keypoints."""
+    points, clip_size = animate_inputs.keypoints(), _clip_size(animate_inputs)
     if points is None or None in clip_size:
         return None
     meta = pose.to_meta(points[:count], *clip_size)
@@ -80,41 +89,45 @@ def _skeletons(made: AnimateInputs, count: int, size: tuple[int, int]) -> Iterat
         placed = pose.letterbox_meta(meta, clip_size[0], clip_size[1], height, width)
         return pose.draw(placed, height, width)
 
-    theirs = _first(made.video("pose_video"), count)
-    return drawn(*size) if all(map(np.array_equal, drawn(made.height, made.width), theirs)) else None
+    theirs = _first(animate_inputs.video("pose_video"), count)
+    return (
+        drawn(*size) if all(map(np.array_equal, drawn(animate_inputs.height, animate_inputs.width), theirs)) else None
+    )
 
 
-def _write_mask(part: Path, made: AnimateInputs, film: media.Clip | None, count: int, size: tuple[int, int]) -> None:
-    """Write mask and background; where the background is the film blacked out, so is the small one."""
-    large, person = made.mask()[:count], made.person_mask()
+def _write_mask(
+    part: Path, animate_inputs: AnimateInputs, driving: media.Clip | None, count: int, size: tuple[int, int]
+) -> None:
+    """Write mask and background; where the background is the video blacked out, so is the small one."""
+    large, person = animate_inputs.mask()[:count], animate_inputs.person_mask()
     final, outline = (_small_masks(masks, size) for masks in (large, large if person is None else person[:count]))
-    write.save_masks(part, outline, final, made.fps)
-    kept = _first(made.video("background_video"), count)
+    write.save_masks(part, outline, final, animate_inputs.fps)
+    kept = _first(animate_inputs.video("background_video"), count)
     frames = _small(kept, size)
-    if film is not None and all(map(np.array_equal, kept, map(mask.blank_out, film, large))):
-        frames = map(mask.blank_out, _small(film, size), final)
-    _write_pair(part, "background_video", frames, made.fps)
+    if driving is not None and all(map(np.array_equal, kept, map(mask.blank_out, driving, large))):
+        frames = map(mask.blank_out, _small(driving, size), final)
+    _write_pair(part, "background_video", frames, animate_inputs.fps)
 
 
-def _write_points(part: Path, made: AnimateInputs, count: int, size: tuple[int, int], clip_size: Any) -> None:
-    """Write the key points in pixels of the new working clip and reference, where the inputs hold any."""
-    points, own = made.keypoints(), made.reference_keypoints()
+def _write_points(part: Path, animate_inputs: AnimateInputs, count: int, size: tuple[int, int], clip_size: Any) -> None:
+    """Write the keypoints in pixels of the new working clip and reference, where the inputs hold any."""
+    points, own = animate_inputs.keypoints(), animate_inputs.reference_keypoints()
     if points is None or own is None or None in clip_size:
         return
-    box = resize.letterbox_geometry(made.height, made.width, *size)
-    if made.mode == "replace":  # where the working clip has the result's size
-        points = box.place(points, made.height, made.width)
+    box = resize.letterbox_geometry(animate_inputs.height, animate_inputs.width, *size)
+    if animate_inputs.mode == "replace":  # where the working clip has the result's size
+        points = box.place(points, animate_inputs.height, animate_inputs.width)
     files.write_arrays(
         part / KEYPOINTS,
         keypoints=points[:count].astype(np.float32),
-        reference_keypoints=box.place(own, made.height, made.width).astype(np.float32),
+        reference_keypoints=box.place(own, animate_inputs.height, animate_inputs.width).astype(np.float32),
         size=np.array(clip_size),
     )
 
 
-def _clip_size(made: AnimateInputs) -> Any:
+def _clip_size(animate_inputs: AnimateInputs) -> Any:
     """Return height and width of the working clip in pixels; None, None in a folder of other tools."""
-    return made.facts.get("clip_height"), made.facts.get("clip_width")
+    return animate_inputs.facts.get("clip_height"), animate_inputs.facts.get("clip_width")
 
 
 def _write_pair(part: Path, name: str, frames: Iterable[np.ndarray], fps: Fraction) -> None:

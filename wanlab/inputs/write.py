@@ -33,10 +33,10 @@ def write_video(
 
 
 def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fraction) -> None:
-    """Write `mask.npz`, the person's mask and the one in use (both [T, H, W], bool), and `src_mask.mp4`."""
+    """Write `mask.npz`, the person's mask and the final one (both [T, H, W], bool), and `src_mask.mp4`."""
     empty = np.flatnonzero(~final.any(axis=(1, 2))).tolist()
     if empty:
-        run.add_notes(f"the mask is empty in {media.describe_frames(empty)}: the film is kept as it is there")
+        run.add_notes(f"the mask is empty in {media.describe_frames(empty)}: the video is kept as it is there")
     save_masks(run.folder, person, final, fps)
     export, master = EXPORTS["mask_video"]
     run.add_artefact("mask_video", export, frames=len(final), fps=str(fps))
@@ -95,7 +95,7 @@ def write_facts(
         mode: animate or replace.
         clip_height, clip_width: size of the working clip in pixels.
         run: id of the run that made these inputs.
-        parent: id of the run whose inputs were changed into these, None where they are made from a film.
+        parent: id of the run whose inputs were changed into these, None where they are made from a video.
         more: further facts (no_person, cuts, mask_chain, …).
     """
     exports = {}

@@ -1,4 +1,4 @@
-"""Masks of what is generated anew: grow, dilate, cells, blocks, lattice, and chains of them as text (golden 06).
+"""Masks of what is generated: grow, dilate, cells, blocks, lattice, and chains of them as text (golden 06).
 
 A mask is [T, H, W], bool; True is generated, False is kept. Every function takes and returns one, and never edits it.
 """
@@ -27,7 +27,7 @@ def grow(
 
     Args:
         mask: [T, H, W], bool; or float, 0 to 1, for soft masks (largest or smallest value in the neighbourhood).
-        pixels: radius in pixels; negative shrinks, never from the picture's border.
+        pixels: radius in pixels; negative shrinks, never from the image's border.
         tapered: diamond, the distance in steps along rows and columns; else square.
         per_frame: pixels more in each frame than in the one before.
         flip: grow the inverse and return that (KJNodes' flip_input).
@@ -65,11 +65,11 @@ def dilate(mask: np.ndarray, side: int, iterations: int) -> np.ndarray:
 
 
 def cells(mask: np.ndarray, columns: int, rows: int) -> np.ndarray:
-    """Fill whole cells of a grid of `columns` x `rows` over the mask's box; more cells follow the shape more closely.
+    """Fill complete cells of a grid of `columns` x `rows` over the mask's box; more cells follow the shape more closely.
 
-    Cells begin at the box's upper left and have whole sides; what is left over is a smaller last cell. The box's last
+    Cells begin at the box's upper left and have integer sides; what is left over is a smaller last cell. The box's last
     row and column keep the mask's own pixels. Where upstream ends with an error, an empty mask stays empty and a box
-    that is narrower than its cells is filled whole.
+    that is narrower than its cells is filled completely.
 
     Args:
         mask: [T, H, W], bool.
@@ -93,7 +93,7 @@ def cells(mask: np.ndarray, columns: int, rows: int) -> np.ndarray:
 
 
 def blockify(mask: np.ndarray, size: int) -> np.ndarray:
-    """Fill whole cells of about `size` pixels over the mask's box; the last cell takes what is left over.
+    """Fill complete cells of about `size` pixels over the mask's box; the last cell takes what is left over.
 
     Args:
         mask: [T, H, W], bool, or float from 0 to 1.
@@ -119,7 +119,14 @@ def blockify(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:
-    """Fill what the mask encloses: every kept region that does not reach the picture's border."""
+    """Fill what the mask encloses: every kept region that does not reach the border of the frame.
+
+    Args:
+        mask: [T, H, W], bool.
+
+    Returns:
+        [T, H, W], bool, a superset of `mask`.
+    """
     out = np.empty_like(mask)
     for t, frame in enumerate(mask):
         outside = np.pad(~frame, 1, constant_values=True).astype(np.uint8)
@@ -129,7 +136,14 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
 
 
 def keep_largest(mask: np.ndarray) -> np.ndarray:
-    """Keep each frame's largest connected region (neighbours by edge or corner)."""
+    """Keep the largest connected region of each frame (neighbours by edge or corner).
+
+    Args:
+        mask: [T, H, W], bool.
+
+    Returns:
+        [T, H, W], bool, a subset of `mask`.
+    """
     out = np.zeros_like(mask)
     for t, frame in enumerate(mask):
         count, labels, facts, _ = cv2.connectedComponentsWithStats(frame.astype(np.uint8), connectivity=8)
@@ -139,7 +153,15 @@ def keep_largest(mask: np.ndarray) -> np.ndarray:
 
 
 def median(mask: np.ndarray, frames: int) -> np.ndarray:
-    """Let each pixel be what it is in most of the `frames` frames around (odd; the ends are repeated): less flicker."""
+    """Give each pixel the value that it has in most of the frames around, which reduces flicker.
+
+    Args:
+        mask: [T, H, W], bool.
+        frames: number of frames, odd; the first and the last frame of the clip are repeated.
+
+    Returns:
+        [T, H, W], bool.
+    """
     half = frames // 2
     padded = np.concatenate([mask[:1].repeat(half, axis=0), mask, mask[-1:].repeat(half, axis=0)])
     count = np.cumsum(np.concatenate([np.zeros_like(padded[:1], np.int16), padded]), axis=0, dtype=np.int16)
@@ -147,7 +169,7 @@ def median(mask: np.ndarray, frames: int) -> np.ndarray:
 
 
 def blur(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Soften the edge: [T, H, W], float32, 0 to 1, in steps of 1/255; for pictures, the model takes hard masks.
+    """Soften the edge: [T, H, W], float32, 0 to 1, in steps of 1/255; for images, the model takes hard masks.
 
     Source: the Gaussian of Pillow on 8-bit masks, as KJNodes' GrowMaskWithBlur uses it.
     """
@@ -168,16 +190,16 @@ def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> N
 
     Args:
         name: what the message calls it.
-        mask: [T, H, W], bool; True is generated anew.
+        mask: [T, H, W], bool; True is generated.
         keypoints: [T, 133, 3], x, y in pixels of the mask, score; None leaves out the check for an inverted one.
 
     Raises:
-        ValueError: nothing is white, or most of the picture is but not the person.
+        ValueError: nothing is white, or most of the image is but not the person.
     """
-    rule = f"{name} must be white where the picture is generated anew and black where it is kept"
+    rule = f"{name} must be white where the image is generated and black where it is kept"
     if not mask.any():
         raise ValueError(
-            f"{rule}, got black in all {len(mask)} frames; use a film with one person in full view, or click on them"
+            f"{rule}, got black in all {len(mask)} frames; use a video with one person in full view, or click on them"
         )
     if keypoints is None or mask.mean() < 0.5:
         return
@@ -188,15 +210,19 @@ def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> N
     on_person = mask[frames, y[frames, joints], x[frames, joints]]
     if len(on_person) and on_person.mean() < 0.3:
         raise ValueError(
-            f"{rule}, got white on {mask.mean():.0%} of the picture but on {on_person.mean():.0%} of the person; invert it"
+            f"{rule}, got white on {mask.mean():.0%} of the image but on {on_person.mean():.0%} of the person; invert it"
         )
 
 
 class _Verb(NamedTuple):
     """A word of a chain.
 
-    counts: how many numbers it takes (least, most). least: the least value of each. run: what it does.
-    reach: how many frames before and after decide a frame, for those numbers.
+    Attributes:
+        counts: how many numbers it takes (least, most).
+        least: the least value of each number.
+        usage: an example, for messages.
+        run: what it does.
+        reach: how many frames before and after decide a frame, for those numbers.
     """
 
     counts: tuple[int, int]
@@ -310,7 +336,7 @@ def _grow(frame: np.ndarray, radius: int, outward: bool, tapered: bool) -> np.nd
 
 
 def _fill(mask: np.ndarray, row_cells: np.ndarray, column_cells: np.ndarray) -> np.ndarray:
-    """Fill each cell that holds a pixel; the arguments say which cell each row and column belongs to."""
+    """Fill each cell that holds a pixel; the arguments give the cell of each row and column."""
     row_starts = np.flatnonzero(np.diff(row_cells, prepend=-1))
     column_starts = np.flatnonzero(np.diff(column_cells, prepend=-1))
     by_rows = np.logical_or.reduceat(mask, row_starts, axis=0)

@@ -35,24 +35,24 @@ def grabcut(
     """Yield the person's mask frame by frame, [H, W], bool, with clicked points and boxes as hard constraints.
 
     On a clicked frame a positive point and its surroundings of like colour belong to the person, a negative one does
-    not. On every other frame each click is carried along: it keeps its place relative to the nearest key points, and
-    counts only where the picture there looks as it did where it was clicked, and what goes with it is no larger.
-    A box holds on its own frame: nothing outside the boxes there is the person. Objects are not told apart.
+    not. On every other frame each click is carried along: it keeps its place relative to the nearest keypoints, and
+    counts only where the image there looks as it did where it was clicked, and what goes with it is no larger.
+    A box holds on its own frame: nothing outside the boxes there is the person. Objects are not distinguished.
 
     Args:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; a clip or an array: read twice, one at a time.
         keypoints: [T, 133, 3], x, y in pixels, score.
         prompts: points and boxes in pixels of the clip, inside it.
         probability: [H, W], 0 to 1, per frame; None computes it.
-        spread: whether like colours around a point go with it; not for points that nobody looked at.
+        spread: whether like colours around a point go with it; not for points that the user did not place.
     """
     clicks = prompts.clicks
     wanted = {click.frame for click in clicks}
     clicked = {t: frame for t, frame in zip(range(max(wanted, default=-1) + 1), frames, strict=False) if t in wanted}
     anchored = [_Anchor.at(click, clicked[click.frame], keypoints[click.frame]) for click in clicks]
-    chances = iter(probability) if probability is not None else None
+    probabilities = iter(probability) if probability is not None else None
     for t, (frame, points) in enumerate(zip(frames, keypoints, strict=True)):
-        chance = person_probability(frame, points) if chances is None else next(chances)
+        chance = person_probability(frame, points) if probabilities is None else next(probabilities)
         there = [here for anchor in anchored if (here := anchor.on(t, frame, points, spread)) is not None]
         allowed = _inside([box for box in prompts.boxes if box.frame == t], chance.shape)
         chance = chance * allowed
@@ -63,7 +63,7 @@ class GrabCutClicks:
     """Masks of single frames from prompts through GrabCut, as `sam2_image.Sam2Clicks` gives them through SAM2."""
 
     def __init__(self, frames: Frames | Seeker, keypoints: np.ndarray) -> None:
-        """Take the frames of a clip and its key points: [T, 133, 3], x, y in pixels, score."""
+        """Take the frames of a clip and its keypoints: [T, 133, 3], x, y in pixels, score."""
         self._frames, self._keypoints = frames, keypoints
         self._probability = functools.lru_cache(RECENT)(lambda t: person_probability(frames[t], keypoints[t]))
 
@@ -85,7 +85,14 @@ def _inside(boxes: Sequence[Box], shape: tuple[int, ...]) -> np.ndarray:
 
 
 class _Placed(NamedTuple):
-    """A click on one frame: x, y in pixels, its kind, and the most pixels of like colour that may go with it."""
+    """A click on one frame.
+
+    Attributes:
+        x: pixels of the working clip.
+        y: pixels of the working clip.
+        positive: whether the point belongs to the object.
+        most: how many pixels of like colour may be taken with it.
+    """
 
     x: float
     y: float
@@ -94,7 +101,15 @@ class _Placed(NamedTuple):
 
 
 class _Anchor(NamedTuple):
-    """A click that hangs on the nearest key points: offset in sizes of the body, its colour, what goes with it."""
+    """A click that moves with the nearest keypoints.
+
+    Attributes:
+        click: as placed by the user.
+        nearest: rows of the keypoints.
+        offset: from them, in body sizes.
+        colour: under the click.
+        like: pixels of like colour on its frame.
+    """
 
     click: Click
     nearest: np.ndarray
@@ -141,7 +156,7 @@ def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clic
     x1, y1 = np.minimum(high + pad + 1, (width, height)).astype(int)
     scale = min(1.0, GRABCUT_SIDE / max(x1 - x0, y1 - y0))
     size = max(8, round((x1 - x0) * scale)), max(8, round((y1 - y0) * scale))
-    picture = cv2.resize(frame[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(frame[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
     likely = cv2.resize(chance[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
     labels = np.where(likely > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[likely > UNSURE[1]], labels[likely < UNSURE[0]] = cv2.GC_FGD, cv2.GC_BGD
@@ -151,8 +166,8 @@ def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clic
             cv2.line(labels, *ends, cv2.GC_FGD, max(2, round(6 * scale)))  # type: ignore[call-overload]
     for x, y, positive, most in clicks:
         at = int((x - x0) * size[0] / (x1 - x0)), int((y - y0) * size[1] / (y1 - y0))
-        region = _like(picture, at) if most else np.zeros_like(labels, bool)
-        if region.sum() > most * scale**2:  # it slipped off onto a wall, say
+        region = _like(image, at) if most else np.zeros_like(labels, bool)
+        if region.sum() > most * scale**2:  # for example onto a wall
             continue
         free = region & ((labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD) if positive else region)
         labels[free] = cv2.GC_PR_FGD if positive else cv2.GC_PR_BGD
@@ -160,7 +175,7 @@ def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clic
     known = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if known.any() and not known.all():
         cv2.setRNGSeed(0)  # GrabCut starts from random clusters
-        cv2.grabCut(picture, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     result = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     out = np.zeros((height, width), np.uint8)
     out[y0:y1, x0:x1] = cv2.resize(result, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_LINEAR) > 0.5
@@ -171,10 +186,10 @@ def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clic
     return np.isin(parts, list(kept)) if kept else out.astype(bool)
 
 
-def _like(picture: np.ndarray, at: tuple[int, int]) -> np.ndarray:
+def _like(image: np.ndarray, at: tuple[int, int]) -> np.ndarray:
     """Return the connected region of like colour around a point: [h, w], bool."""
-    smooth = cv2.bilateralFilter(picture, 7, 30, 7)
-    filled = np.zeros((picture.shape[0] + 2, picture.shape[1] + 2), np.uint8)
+    smooth = cv2.bilateralFilter(image, 7, 30, 7)
+    filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
     cv2.floodFill(
         smooth,
         filled,

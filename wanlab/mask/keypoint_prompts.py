@@ -16,7 +16,7 @@ def key_frames(num_frames: int, chunk: int = 400) -> list[int]:
 
     Args:
         num_frames: frames of the clip.
-        chunk: frames after which upstream starts anew.
+        chunk: frames after which upstream starts again.
 
     Source: `get_mask` of Wan2.2's animate preprocessing (golden 11).
     """
@@ -35,7 +35,7 @@ def body_prompts(body: np.ndarray, height: int, width: int) -> np.ndarray:
         height, width: of the clip in pixels.
 
     Returns:
-        [T, 8, 2], int32, x and y in pixels; they may lie outside the picture.
+        [T, 8, 2], int32, x and y in pixels; they may lie outside the image.
 
     Source: as `key_frames`.
     """
@@ -43,9 +43,9 @@ def body_prompts(body: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def keypoint_prompts(keypoints: np.ndarray, height: int, width: int) -> Prompts:
-    """Return upstream's prompts for SAM2: its eight points on each key frame, seen or not, inside the picture or not.
+    """Return upstream's prompts for SAM2: its eight points on each key frame, seen or not, inside the image or not.
 
-    A key frame on which nobody was found has none: upstream's detector has no such frames.
+    A key frame without a detected person has none: upstream's detector has no such frames.
 
     Args:
         keypoints: [T, 133, 3], x, y in pixels of the clip, score.

@@ -46,13 +46,13 @@ def pack_mask(known: np.ndarray) -> np.ndarray:
 
 
 def known_pixels(num_frames: int, num_given: int, height: int, width: int, generated: np.ndarray | None) -> np.ndarray:
-    """Return what is given to a segment on the latent grid: the frames taken over, and in replace the kept picture.
+    """Return what is given to a segment on the latent grid: the frames taken over, and in replace the kept image.
 
     Args:
         num_frames: frames of the segment.
         num_given: frames taken over from the segment before.
         height, width: of the latent grid.
-        generated: [T, H, W], float32 or bool, 1 where the picture is generated anew; None in animate.
+        generated: [T, H, W], float32 or bool, 1 where the image is generated; None in animate.
 
     Returns:
         [T, height, width], float32, as `pack_mask` takes it; sampled at the first pixel of each cell, as upstream.

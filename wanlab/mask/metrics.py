@@ -11,16 +11,24 @@ import numpy as np
 from wanlab.mask import lattice
 
 CELL = 8  # pixels of a side of a latent
-TOLERANCE = 0.008  # of the picture's diagonal, DAVIS's
+TOLERANCE = 0.008  # of the image's diagonal, DAVIS's
 
 
 def area(mask: np.ndarray) -> np.ndarray:
-    """Return the share of the picture that is white, 0 to 1."""
+    """Return the share of each frame that is white: [T], 0 to 1, of a mask [T, H, W], bool."""
     return mask.mean(axis=(1, 2))
 
 
 def iou(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return intersection over union, 0 to 1; 1 where both are empty. It cannot tell a smooth edge from a jagged one."""
+    """Return intersection over union of each frame; 1 where both are empty. It cannot tell a smooth edge from a jagged one.
+
+    Args:
+        mask: [T, H, W], bool.
+        other: [T, H, W], bool.
+
+    Returns:
+        [T], float64, 0 to 1.
+    """
     union = (mask | other).sum(axis=(1, 2))
     both = (mask & other).sum(axis=(1, 2))
     return np.where(union > 0, both / np.maximum(union, 1), 1.0)
@@ -42,18 +50,22 @@ def boundary_f(mask: np.ndarray, other: np.ndarray, tolerance: float | None = No
 
 
 def change(mask: np.ndarray) -> np.ndarray:
-    """Return 1 - IoU with the frame before, 0 to 1, 0 for the first: flicker and motion together.
+    """Return 1 - IoU with the frame before, 0 for the first: flicker and motion together.
 
-    It cannot tell a moving person from a flickering mask: compare masks of one clip with each other.
+    Args:
+        mask: [T, H, W], bool.
+
+    Returns:
+        [T], float64, 0 to 1.
     """
     return np.concatenate([np.zeros(1), 1 - iou(mask[1:], mask[:-1])])
 
 
 def leak(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels that are black in the background though the model is told to keep them: [T, H, W], bool.
+    """Return the pixels that are black in the background though the model is asked to keep them: [T, H, W], bool.
 
     The model reads one pixel of each 8x8 cell of the mask for all of it; where that one is kept, what the mask blacks
-    out in the rest of the cell is a black fringe that nobody paints over.
+    out in the rest of the cell is a black fringe that is never painted over.
     """
     frames, height, width = mask.shape
     kept = lattice.known_pixels(frames, 0, -(-height // CELL), -(-width // CELL), mask) > 0
@@ -61,12 +73,19 @@ def leak(mask: np.ndarray) -> np.ndarray:
 
 
 def leak_share(mask: np.ndarray) -> np.ndarray:
-    """Return the share of the mask that leaks, 0 to 1; 0 where it is empty."""
+    """Return the share of the mask that leaks; 0 where the mask is empty.
+
+    Args:
+        mask: [T, H, W], bool.
+
+    Returns:
+        [T], float64, 0 to 1.
+    """
     return leak(mask).sum(axis=(1, 2)) / np.maximum(mask.sum(axis=(1, 2)), 1)
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Return the mask's pixels next to one outside of it; the picture's border is no outline."""
+    """Return the mask's pixels next to one outside of it; the image's border is no outline."""
     padded = np.pad(mask, 1, mode="edge").astype(np.uint8)
     return mask & ~cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1].astype(bool)
 

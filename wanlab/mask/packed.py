@@ -118,6 +118,14 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def unpack(path: Path, name: str) -> np.ndarray:
-    """Return the masks `name` of mask.npz, [T, H, W], bool."""
+    """Read a mask that was written as packed bits.
+
+    Args:
+        path: `mask.npz`.
+        name: of the array in it.
+
+    Returns:
+        [T, H, W], bool.
+    """
     with np.load(path, allow_pickle=False) as packed:
         return np.unpackbits(packed[name], axis=-1)[..., : int(packed["shape"][2])].astype(bool)

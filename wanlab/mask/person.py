@@ -30,10 +30,10 @@ KEPT = "masks"  # folder of the outputs; may be deleted at any time
 
 
 class Listener(Protocol):
-    """Who is told how far the work is and what a reader must know: a run, or a widget."""
+    """Receives the progress and the notes of a segmentation: a run, or a widget."""
 
     def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """Yield `items` and tell how many of `total` are done."""
+        """Yield `items` and report how many of `total` are done."""
         ...
 
     def add_notes(self, *notes: str) -> None:
@@ -59,7 +59,7 @@ class PersonMasker:
 
     Attributes:
         weights: SAM2's; None: points and boxes go through GrabCut.
-        progress: who is told; may be changed between two masks.
+        progress: receives progress and notes; may be changed between two masks.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class PersonMasker:
         Args:
             weights: SAM2's; None: points and boxes go through GrabCut.
             compile_sam: compile SAM2's image encoder; auto: where it is worth it.
-            progress: who is told.
+            progress: receives progress and notes.
             keep_probabilities: keep for GrabCut, in 255 steps, how likely each pixel shows the person, which takes most of
                 its time: for several masks of one clip.
         """
@@ -95,7 +95,7 @@ class PersonMasker:
             name: what the note calls the mask.
 
         Raises:
-            ValueError: if nothing says where the person is.
+            ValueError: if nothing marks the person.
         """
         if isinstance(source, Path) and _is_video(source):
             self.progress.add_notes(f"{name} comes from {source.name}")
@@ -216,7 +216,7 @@ def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
 
 
 def _content(clip: media.Clip) -> str:
-    """Return a hash of the pictures: two files of the same clip differ in their bytes."""
+    """Return a hash of the images: two files of the same clip differ in their bytes."""
     facts = clip.info.path.stat()
     return _hash_of(clip.info, facts.st_mtime_ns, facts.st_size, clip.fps, tuple(clip.source_indices.tolist()))
 

@@ -18,7 +18,15 @@ FORM = '{"positive": [{"x": 400, "y": 200}], "negative": []}'
 
 
 class Click(NamedTuple):
-    """A clicked point: x and y in pixels of the working clip, on frame `frame`; positive: this belongs to the object."""
+    """A clicked point.
+
+    Attributes:
+        frame: of the working clip.
+        x: pixels of the working clip.
+        y: pixels of the working clip.
+        positive: whether the point belongs to the object.
+        object: number of the object.
+    """
 
     frame: int
     x: float
@@ -28,7 +36,16 @@ class Click(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A box around an object: corners in pixels of the working clip, x0 < x1 and y0 < y1, on frame `frame`."""
+    """A box around an object.
+
+    Attributes:
+        frame: of the working clip.
+        x0: left, pixels of the working clip.
+        y0: top.
+        x1: right, larger than x0.
+        y1: bottom, larger than y0.
+        object: number of the object.
+    """
 
     frame: int
     x0: float
@@ -39,7 +56,12 @@ class Box(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """All that was said about where the objects are; together the objects make the person."""
+    """All clicks and boxes; the objects together are the person.
+
+    Attributes:
+        clicks: of all frames and objects.
+        boxes: of all frames and objects.
+    """
 
     clicks: tuple[Click, ...]
     boxes: tuple[Box, ...] = ()
@@ -128,7 +150,7 @@ def parse_prompts(
 
 
 def check_finished(prompts: Prompts, name: str) -> None:
-    """Refuse prompts of which nothing says where an object is.
+    """Check that the prompts mark an object.
 
     Raises:
         ValueError: if an object has no positive point and no box; `name` is what the message calls the prompts.
@@ -140,7 +162,7 @@ def check_finished(prompts: Prompts, name: str) -> None:
 
 
 def write_prompts(path: Path, prompts: Prompts, height: int, width: int) -> None:
-    """Write prompts as a points file that `read_prompts` and PointsEditor understand, whole or not at all.
+    """Write prompts as a points file that `read_prompts` and PointsEditor understand, completely or not at all.
 
     Args:
         path: the JSON file.

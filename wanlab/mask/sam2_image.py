@@ -45,7 +45,9 @@ class Sam2Clicks:
                 box = next((box for box in prompts.boxes if (box.frame, box.object) == (t, number)), None)
                 if box is None and not any(click.positive for click in clicks):
                     continue
-                several = box is None and len(clicks) == 1  # one click may mean a part or the whole: the best of three
+                several = (
+                    box is None and len(clicks) == 1
+                )  # one click may mean a part or the entire object: the best of three masks
                 masks, scores, _ = self._predictor.predict(
                     np.array([(click.x, click.y) for click in clicks], np.float32) if clicks else None,
                     np.array([click.positive for click in clicks], np.int32) if clicks else None,

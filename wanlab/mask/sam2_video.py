@@ -26,7 +26,7 @@ from wanlab.media.colour import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 RESULT_VERSION = 2  # raise it when the same clip, prompts and weights come to mean other masks
 RECENT = 16  # frames whose features are kept: 8 MB each for the large model in bfloat16
-CHUNK = 400  # frames after which upstream starts anew
+CHUNK = 400  # frames after which upstream starts again
 COMPILE_FROM = 2000  # frames; on an H200 compiling took 51 s, and all of a frame 61 ms, of which it can save a part
 
 
@@ -116,7 +116,7 @@ class Predictor(SAM2VideoPredictor):
             image, made = inference_state["cached_features"].pop(frame_idx)
             positions = inference_state["constants"].setdefault("positions", made["vision_pos_enc"])  # of every frame
             kept = {"backbone_fpn": made["backbone_fpn"], "vision_pos_enc": positions}
-            recent[frame_idx] = image[..., :1, :1].clone(), kept  # nobody reads the image
+            recent[frame_idx] = image[..., :1, :1].clone(), kept  # the image is not used
             while len(recent) > RECENT:
                 recent.popitem(last=False)
         return features
@@ -153,10 +153,13 @@ def precision(network: torch.nn.Module) -> contextlib.AbstractContextManager[Any
 
 
 class Pass(NamedTuple):
-    """What is followed together: objects that are first prompted on the same frame.
+    """Objects that are tracked together, since they are first prompted on the same frame.
 
-    stretch: frames of the clip. first: the first prompted frame, and prompts, both counted from the stretch's start.
-    backwards: whether the frames before `first` are found too.
+    Attributes:
+        stretch: frames of the clip.
+        first: the first prompted frame, counted from the start of the stretch.
+        prompts: their frames counted likewise.
+        backwards: whether the frames before `first` are segmented too.
     """
 
     stretch: range
@@ -174,9 +177,9 @@ def plan(prompts: Prompts, num_frames: int, *, official: bool = False) -> list[P
     """Return the passes over a clip.
 
     Args:
-        prompts: in pixels of the clip; outside the picture is allowed. Per object a positive point or a box.
+        prompts: in pixels of the clip; outside the image is allowed. Per object a positive point or a box.
         num_frames: of the clip.
-        official: as upstream does: anew every CHUNK frames, with the prompts there, and forwards only.
+        official: as upstream does: again every CHUNK frames, with the prompts there, and forwards only.
 
     Raises:
         ValueError: if there is no prompt, or an object without a positive one.
@@ -212,7 +215,14 @@ def track(network: Predictor, frames: Frames, passes: Iterable[Pass]) -> Iterato
 
 
 class _Prompt(NamedTuple):
-    """All that was said about one object on one frame."""
+    """The prompts of one object on one frame.
+
+    Attributes:
+        frame: counted from the start of the stretch.
+        object: number of the object.
+        clicks: on that frame.
+        box: around the object, None without one.
+    """
 
     frame: int
     object: int
@@ -221,7 +231,7 @@ class _Prompt(NamedTuple):
 
     @property
     def corrects(self) -> bool:
-        """Whether it says only what the object is not."""
+        """Whether it has negative points only."""
         return self.box is None and not any(click.positive for click in self.clicks)
 
 
@@ -237,8 +247,8 @@ class _Pixels:
         self._deviation = torch.tensor(IMAGENET_DEVIATION, device=device)[:, None, None]
 
     def __getitem__(self, t: int) -> torch.Tensor:
-        picture = torch.tensor(self._frames[self._stretch[t]]).permute(2, 0, 1)[None]
-        squashed = F.interpolate(picture, (self._side, self._side), mode="bicubic", antialias=True)
+        frame = torch.tensor(self._frames[self._stretch[t]]).permute(2, 0, 1)[None]
+        squashed = F.interpolate(frame, (self._side, self._side), mode="bicubic", antialias=True)
         return (squashed[0].to(self._mean.device) / 255 - self._mean) / self._deviation
 
 
@@ -302,7 +312,7 @@ def _by_place(prompts: Prompts) -> list[_Prompt]:
 
 
 def _groups(prompts: Prompts) -> dict[int, Prompts]:
-    """Return the prompts by the frame on which their objects are first said to be."""
+    """Return the prompts by the frame of the first prompt of their object."""
     placed = _by_place(prompts)
     firsts: dict[int, int] = {}
     for prompt in placed:

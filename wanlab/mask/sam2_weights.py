@@ -1,4 +1,4 @@
-"""SAM2's weights: where they lie, which model a file holds (told by its keys and shapes), and loading them.
+"""SAM2's weights: where they are, which model a file holds (by its keys and shapes), and loading them.
 
 The networks are sam2's own classes. Light until `build` is called.
 """
@@ -77,7 +77,7 @@ def choose(
 
     `auto` is the best that is here: full-size weights below the checkpoint's folder, Wan2.2-Animate-14B/ or ComfyUI/ of
     the project, the largest first and SAM2.1 before SAM2. It is never the bundled miniature, which knows rendered people:
-    on real films GrabCut is better.
+    on real videos GrabCut is better.
 
     Args:
         setting: auto, nano, none, a file, or a folder that holds one (a checkpoint's, ComfyUI's, or the file's own).
@@ -112,7 +112,7 @@ def read(file: Path) -> Weights:
 
     Raises:
         FileNotFoundError: if it is missing; the message names the command that gets one.
-        ValueError: if it is damaged or no SAM2; the message says what it looks like.
+        ValueError: if it is damaged or no SAM2; the message describes what was found.
     """
     if not file.is_file():
         raise FileNotFoundError(f"SAM2 weights {config.typed(file)} do not exist; get some: {DOWNLOAD}")
@@ -132,7 +132,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]], file: str) -> tuple[str, st
         file: what a message calls it.
 
     Raises:
-        ValueError: no SAM2 of a known size; the message says what it looks like.
+        ValueError: no SAM2 of a known size; the message describes what was found.
     """
     channels = shapes.get("image_encoder.trunk.patch_embed.proj.weight", (0,))[0]
     blocks = len({key.split(".")[3] for key in shapes if key.startswith("image_encoder.trunk.blocks.")})
@@ -226,7 +226,7 @@ def _shapes(file: Path, _mtime: int, _size: int) -> dict[str, tuple[int, ...]]:
             header = json.loads(opened.read(min(int.from_bytes(opened.read(8), "little"), 2**26)))
         return {key: tuple(facts["shape"]) for key, facts in header.items() if key != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{file.name} must be a whole safetensors file, got other bytes; get it again") from None
+        raise ValueError(f"{file.name} must be a complete safetensors file, got other bytes; get it again") from None
 
 
 def _tensors(file: Path) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def _tensors(file: Path) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise ValueError(
-            f"{file.name} must be a whole PyTorch checkpoint of plain tensors, got {str(error).splitlines()[0]}; get it again"
+            f"{file.name} must be a complete PyTorch checkpoint of plain tensors, got {str(error).splitlines()[0]}; get it again"
         ) from None
     content = content.get("model", content) if isinstance(content, dict) else {}
     return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}

@@ -11,26 +11,26 @@ from wanlab.media.colour import IMAGENET_DEVIATION, IMAGENET_MEAN
 from wanlab.pose.people import run_network
 from wanlab.pose.wholebody import SEEN
 
-MARGIN = 1.3  # side of the crop: of the box around the key points; hair and clothes reach beyond them
+MARGIN = 1.3  # side of the crop: of the box around the keypoints; hair and clothes reach beyond them
 THIGH = 0.8  # of the torso, the length of a thigh
-CROWN = 133  # row after the 133 key points
+CROWN = 133  # row after the 133 keypoints
 REACH = 0.5  # of the body's size; farther from the skeleton nothing belongs to the person
 SMOOTHING = np.array([0.25, 0.5, 0.25])  # weights of the frames before, here and after
 LIMBS = (
     (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14),
     (14, 16), (15, 17), (15, 19), (16, 20), (16, 22), (9, 103), (10, 124),
-)  # fmt: skip  # of the 133 key points
+)  # fmt: skip  # of the 133 keypoints
 
 
 def segment(frames: Iterable[np.ndarray], keypoints: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the followed person's mask frame by frame, [H, W], bool; empty where the key points are.
+    """Yield the followed person's mask frame by frame, [H, W], bool; empty where the keypoints are.
 
     Args:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; read once, one at a time.
         keypoints: [T, 133, 3], x, y in pixels, score.
     """
-    chances = (person_probability(frame, points) for frame, points in zip(frames, keypoints, strict=True))
-    return (chance > 127 for chance in _smoothed(chances))
+    probabilities = (person_probability(frame, points) for frame, points in zip(frames, keypoints, strict=True))
+    return (probability > 127 for probability in _smoothed(probabilities))
 
 
 def person_probability(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -59,11 +59,11 @@ def person_probability(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
     return _paste(mean, centre, size, height, width) * _near(points, height, width)
 
 
-def _smoothed(chances: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _smoothed(probabilities: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield each frame's probability (0 to 255) averaged with its neighbours; an empty neighbour does not count."""
     window: list[np.ndarray] = []
-    for chance in chances:
-        window.append((chance * 255).astype(np.uint8))
+    for probability in probabilities:
+        window.append((probability * 255).astype(np.uint8))
         if len(window) == 1:
             continue
         yield _weighted(window[-3] if len(window) > 2 else None, window[-2], window[-1])
@@ -82,9 +82,9 @@ def _weighted(before: np.ndarray | None, here: np.ndarray, after: np.ndarray | N
 
 
 def _whole(points: np.ndarray) -> np.ndarray:
-    """Return the key points with what is there though no point says so: [134, 3]; thighs below seen hips, and the crown.
+    """Return the keypoints with inferred ones: [134, 3]; thighs below visible hips, and the crown.
 
-    Where knees were not found the body goes on below the hips; hair and hats rise above the face (row CROWN).
+    Where knees were not detected, the body continues below the hips; hair and hats rise above the face (row CROWN).
     """
     out = np.concatenate([points, np.zeros((1, 3), points.dtype)])
     for hip, knee, shoulder in ((11, 13, 5), (12, 14, 6)):

@@ -1,6 +1,6 @@
 """Decisions about the mask, carried out: clicked masks in a stretch, brush strokes, strokes that other frames follow.
 
-What is clicked is found anew by SAM2 or GrabCut in the stretch; every other frame keeps the outline that it had. Then
+What is clicked is found again by SAM2 or GrabCut in the stretch; every other frame keeps the outline that it had. Then
 each stroke holds, pixel for pixel, on its own frame. A stroke that is carried is also handed on as clicks along its path
 (at most CLICKS, spaced by its radius), so that the other frames follow; where nobody clicked, a box around the outline
 and what is added to it on the stroke's frame says who is meant.
@@ -18,9 +18,14 @@ from wanlab.mask.prompts import Box, Click, Prompts, check_finished
 
 
 class Stroke(NamedTuple):
-    """A brush stroke on frame `frame`: what lies within `radius` pixels of the path is added or erased.
+    """A brush stroke: what lies within a radius of its path is added or erased.
 
-    path: x, y in pixels of the working clip; it may lead out of the picture. carried: whether other frames follow it.
+    Attributes:
+        frame: of the working clip.
+        add: whether it adds; else it erases.
+        radius: pixels of the working clip.
+        path: x, y in pixels of the working clip; it may lead out of the frame.
+        carried: whether it applies to other frames too.
     """
 
     frame: int
@@ -132,7 +137,7 @@ def covered(stroke: Stroke, height: int, width: int) -> np.ndarray:
 
 
 def along(stroke: Stroke, height: int, width: int, number: int) -> list[Click]:
-    """Return clicks along a stroke inside the picture, at most CLICKS, as far apart as its radius or farther.
+    """Return clicks along a stroke inside the image, at most CLICKS, as far apart as its radius or farther.
 
     Args:
         stroke: adding gives positive clicks, erasing negative ones.

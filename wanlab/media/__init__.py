@@ -1,4 +1,4 @@
-"""Videos, images and sound: read as a screen shows them, written whole or not at all."""
+"""Videos, images and sound: read as a player shows them, written completely or not at all."""
 
 from wanlab.media.decode import ATTACHED_PICTURE
 from wanlab.media.describe import describe_frames, describe_rate

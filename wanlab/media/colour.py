@@ -24,10 +24,15 @@ TO_BT709 = {  # linear light by libav's number of the primaries; SD's own (5, 6)
 
 
 class Reading(NamedTuple):
-    """How a frame's numbers are meant.
+    """How the numbers of a frame are to be read.
 
-    matrix, full_range: for libav. transfer: PQ, HLG or 0. primaries: a key of `TO_BT709` or 0, which is BT.709.
-    name: of all that. note: what a reader must know of it, or nothing.
+    Attributes:
+        matrix: libav's colour matrix.
+        full_range: libav's range.
+        transfer: PQ, HLG or 0.
+        primaries: a key of `TO_BT709`, or 0, which is BT.709.
+        name: of all that, for readers.
+        note: what a user must know about it, or empty.
     """
 
     matrix: Colorspace
@@ -54,7 +59,7 @@ def reading(frame: Any) -> Reading:
         matrix = known[tag]
     else:  # as mpv does: HD is BT.709, SD is BT.601
         matrix = Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
-        note = f"does not tell its colour matrix: {matrix.name.replace('ITU', 'BT.')} was assumed, as players do for its size"
+        note = f"does not name its colour matrix: {matrix.name.replace('ITU', 'BT.')} was assumed, as players do for its size"
     if transfer:
         note = f"is HDR ({'PQ' if transfer == PQ else 'HLG'}): it was tone-mapped for a normal screen"
     elif primaries:
@@ -90,18 +95,18 @@ def alpha(frame: Any) -> np.ndarray:
     return frame.reformat(format="rgba").to_ndarray()[..., 3]
 
 
-def to_srgb(picture: Any, profile: bytes) -> Any:
-    """Return a Pillow picture converted from its ICC `profile` to sRGB; one with a broken profile stays as it is."""
+def to_srgb(image: Any, profile: bytes) -> Any:
+    """Return a Pillow image converted from its ICC `profile` to sRGB; one with a broken profile stays as it is."""
     from PIL import ImageCms
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
-        if picture.mode not in ("RGB", "RGBA", "CMYK", "L"):
-            return picture
-        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        if image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+            return image
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return picture
+        return image
 
 
 def _to_screen(values: np.ndarray, how: Reading) -> np.ndarray:

@@ -11,11 +11,18 @@ import av
 import av.error
 import av.filter
 
-ATTACHED_PICTURE = 1024  # libav's disposition of a cover picture
+ATTACHED_PICTURE = 1024  # libav's disposition of a cover image
 
 
 class Step(NamedTuple):
-    """What one packet gave: its frames, its time stamp in ticks of the stream, whether it holds a frame, what went wrong."""
+    """What one packet gave.
+
+    Attributes:
+        frames: decoded.
+        pts: time stamp in ticks of the stream.
+        coded: whether the packet holds a frame.
+        fault: what went wrong, or empty.
+    """
 
     frames: tuple[Any, ...]
     pts: int | None
@@ -34,7 +41,7 @@ def open_container(path: Path) -> Iterator[Any]:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
         raise ValueError(
-            f"video must be a film that can be read (mp4, mov, mkv, webm, …), got {path}: {reason_of(error)}; export it as mp4"
+            f"video must be a readable video file (mp4, mov, mkv, webm, …), got {path}: {reason_of(error)}; export it as mp4"
         ) from None
     try:
         yield container
@@ -43,12 +50,14 @@ def open_container(path: Path) -> Iterator[Any]:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """Return the film among a file's streams: not a cover picture, the largest of several."""
-    films = [s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE and s.codec_context is not None]
-    if not films:
-        what = "only sound" if container.streams.audio else "no film"
-        raise ValueError(f"video must hold a film, got {what} in {path}; name another file")
-    chosen = max(films, key=lambda stream: stream.codec_context.height * stream.codec_context.width)
+    """Return the video among a file's streams: not a cover image, the largest of several."""
+    videos = [
+        s for s in container.streams.video if not s.disposition & ATTACHED_PICTURE and s.codec_context is not None
+    ]
+    if not videos:
+        what = "only sound" if container.streams.audio else "no video"
+        raise ValueError(f"video must be a file with a video track, got {what} in {path}; name another file")
+    chosen = max(videos, key=lambda stream: stream.codec_context.height * stream.codec_context.width)
     chosen.thread_type = "AUTO"
     return chosen
 

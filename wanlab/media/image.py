@@ -26,14 +26,19 @@ TURNS = {  # by the value of EXIF's orientation tag
 
 
 class Image(NamedTuple):
-    """A picture, [H, W, 3] uint8 RGB, and what was done to it."""
+    """An image and what was done to it.
+
+    Attributes:
+        pixels: [H, W, 3], 0 to 255, uint8 RGB.
+        notes: one sentence for each change.
+    """
 
     pixels: np.ndarray
     notes: tuple[str, ...]
 
 
 def open_image(path: Path | str) -> Image:
-    """Read an image as a viewer shows it, and say what was done: turned by EXIF, transparency over white, 16 bits to 8.
+    """Read an image as a viewer shows it, and note what was done: turned by EXIF, transparency over white, 16 bits to 8.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -43,7 +48,7 @@ def open_image(path: Path | str) -> Image:
     if not path.exists():
         raise FileNotFoundError(f"image {path} does not exist; check the path")
     if path.is_dir():
-        raise ValueError(f"image must be a file, got the folder {path}; name the picture in it")
+        raise ValueError(f"image must be a file, got the folder {path}; name the image in it")
     picture, profile, notes = _load(path)
     if picture.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion turns it white
         values = np.clip(np.asarray(picture), 0, 65535).astype(np.int32)
@@ -63,12 +68,12 @@ def open_image(path: Path | str) -> Image:
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """Read a picture: [H, W, 3], 0 to 255, uint8 RGB; raises as `open_image`."""
+    """Read an image: [H, W, 3], 0 to 255, uint8 RGB; raises as `open_image`."""
     return open_image(path).pixels
 
 
 def write_image(path: Path | str, image: np.ndarray) -> None:
-    """Write a picture, whole or not at all; the format is the suffix's.
+    """Write an image, completely or not at all, in the format of the suffix.
 
     Args:
         path: the file.
@@ -88,7 +93,7 @@ def write_image(path: Path | str, image: np.ndarray) -> None:
 
 
 def _load(path: Path) -> tuple[Any, bytes | None, list[str]]:
-    """Return Pillow's picture, upright, its colour profile, and what was done, without the file's name."""
+    """Return Pillow's image, upright, its colour profile, and what was done, without the file's name."""
     from PIL import Image as Pillow
     from PIL import ImageOps, UnidentifiedImageError
 
@@ -103,7 +108,7 @@ def _load(path: Path) -> tuple[Any, bytes | None, list[str]]:
                 raise _TooLargeError(height, width)
             opened.load()
             if getattr(opened, "n_frames", 1) > 1:
-                notes.append(f"holds {getattr(opened, 'n_frames', 1)} pictures: the first was taken")
+                notes.append(f"holds {getattr(opened, 'n_frames', 1)} images: the first was taken")
             turn = TURNS.get(opened.getexif().get(0x0112, 1))
             upright = ImageOps.exif_transpose(opened)
             profile = opened.info.get("icc_profile")
@@ -113,7 +118,7 @@ def _load(path: Path) -> tuple[Any, bytes | None, list[str]]:
         ) from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise ValueError(
-            f"image must be a readable picture (PNG, JPEG, WebP, …), got {path}: {error}; convert it to PNG"
+            f"image must be a readable image (PNG, JPEG, WebP, …), got {path}: {error}; convert it to PNG"
         ) from None
     if turn:
         notes.append(f"was {turn}, as its EXIF tag says")
@@ -126,7 +131,7 @@ class _TooLargeError(Exception):
 
 
 def _on_white(picture: Any) -> tuple[Any, float]:
-    """Return a picture with transparency laid on white, and the share of its pixels that are not solid."""
+    """Return an image with transparency laid on white, and the share of its pixels that are not solid."""
     from PIL import Image as Pillow
 
     solid = picture.convert("RGBA")

@@ -39,7 +39,7 @@ class Look:
 
     @property
     def combed(self) -> bool:
-        """Whether frames that move are woven of two moments: film brought to video weaves two of five."""
+        """Whether frames that move are woven of two moments: video brought to video weaves two of five."""
         return self._combed >= 2 and self._combed >= 0.3 * self._moving
 
     def bars(self) -> tuple[int, int, int, int]:

@@ -77,7 +77,7 @@ def probe_video(path: Path | str) -> VideoInfo:
     if not path.exists():
         raise FileNotFoundError(f"video {path} does not exist; check the path")
     if not path.is_file():
-        raise ValueError(f"video must be a file, got the folder {path}; name the film in it")
+        raise ValueError(f"video must be a file, got the folder {path}; name the video in it")
     facts = path.stat()
     return _probe(path.resolve(), facts.st_mtime_ns, facts.st_size)
 
@@ -99,7 +99,7 @@ def _probe(path: Path, _mtime: int, _size: int) -> VideoInfo:
     if first is None:
         fault = next((f": {text}" for _, text in decoded.faults), "")
         raise ValueError(
-            f"video must hold at least one frame that can be decoded, got none in {path}{fault}; export the film again"
+            f"video must hold at least one frame that can be decoded, got none in {path}{fault}; export the video again"
         )
     when = clock.read_clock(decoded.stamps, decoded.rates)
     rotation, mirrored = _turn(first)
@@ -195,7 +195,7 @@ class _Decoded:
         """Return what a reader must know of the frames as they are stored, without the file's name."""
         found = []
         if self.num_films > 1:
-            found.append(f"holds {self.num_films} films: track {self.track}, the largest, was taken")
+            found.append(f"holds {self.num_films} videos: track {self.track}, the largest, was taken")
         for size, frames in list(self.sizes.items())[1:]:
             height, width = next(iter(self.sizes))
             found.append(

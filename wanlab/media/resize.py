@@ -10,7 +10,14 @@ import numpy as np
 
 
 class Letterbox(NamedTuple):
-    """Where a picture lies on a canvas that it fills in one direction: rows y0 to y1, columns x0 to x1 (end-exclusive)."""
+    """Where an image lies on a canvas that it fills in one direction.
+
+    Attributes:
+        y0: first row.
+        y1: row after the last.
+        x0: first column.
+        x1: column after the last.
+    """
 
     y0: int
     y1: int
@@ -18,11 +25,11 @@ class Letterbox(NamedTuple):
     x1: int
 
     def place(self, points: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Map points of the picture onto the canvas.
+        """Map points of the image onto the canvas.
 
         Args:
-            points: [..., 2 or more], x and y first, pixels of the picture.
-            height, width: the picture's size in pixels.
+            points: [..., 2 or more], x and y first, pixels of the image.
+            height, width: the image's size in pixels.
 
         Returns:
             a float64 copy with x and y in pixels of the canvas, further entries as they were.
@@ -46,7 +53,7 @@ def area_size(height: int, width: int, area: int, divisor: int = 16) -> tuple[in
     always fails, and its fallback is what everybody's results were made with.
 
     Args:
-        height, width: pixels of the picture.
+        height, width: pixels of the image.
         area: pixels wanted.
         divisor: both sides become multiples of it.
 
@@ -62,7 +69,7 @@ def area_size(height: int, width: int, area: int, divisor: int = 16) -> tuple[in
     if not new_height or not new_width:
         side = max(height, width) / min(height, width)
         raise ValueError(
-            f"resolution must leave both sides at least {divisor} pixels, got an area of {area} for a picture of "
+            f"resolution must leave both sides at least {divisor} pixels, got an area of {area} for an image of "
             f"{height}x{width}; use at least {math.ceil(side * (divisor + 1) ** 2)} pixels"
         )
     return new_height, new_width
@@ -85,12 +92,12 @@ def resize_by_area(image: np.ndarray, area: int, divisor: int = 16) -> np.ndarra
 
 
 def letterbox_geometry(height: int, width: int, out_height: int, out_width: int) -> Letterbox:
-    """Return where a picture of `height` x `width` comes to lie on a canvas, centred, its shape kept.
+    """Return where an image of `height` x `width` comes to lie on a canvas, centred, its shape kept.
 
-    The truncations are upstream's: a picture of the canvas's own shape may lose a row or column.
+    The truncations are upstream's: an image of the canvas's own shape may lose a row or column.
 
     Raises:
-        ValueError: if the picture is so narrow that nothing of it would be left.
+        ValueError: if the image is so narrow that nothing of it would be left.
 
     Source: `padding_resize` of Wan2.2's animate preprocessing.
     """
@@ -100,7 +107,7 @@ def letterbox_geometry(height: int, width: int, out_height: int, out_width: int)
         new_height, new_width = int(out_width / width * height), out_width
     if not new_height or not new_width:
         raise ValueError(
-            f"a picture of {height}x{width} must keep a pixel on {out_height}x{out_width}, got none; use a wider one"
+            f"an image of {height}x{width} must keep a pixel on {out_height}x{out_width}, got none; use a wider one"
         )
     y0, x0 = int((out_height - new_height) / 2), int((out_width - new_width) / 2)
     return Letterbox(y0, y0 + new_height, x0, x0 + new_width)

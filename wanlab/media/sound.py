@@ -21,7 +21,13 @@ GAP_S = 0.05  # a time stamp that is further from the samples so far is believed
 
 
 class AudioStretch(NamedTuple):
-    """The sound of the file `path` from `start_s` of its film on, `duration_s` seconds long."""
+    """A part of the sound of a file.
+
+    Attributes:
+        path: the file.
+        start_s: seconds from the start of its video.
+        duration_s: seconds.
+    """
 
     path: Path
     start_s: float

@@ -1,6 +1,6 @@
-"""Reading and writing film and pictures: what a player shows, frame by frame, and files that are whole or not there.
+"""Read videos as a player shows them, frame by frame.
 
-A film is an iterable of [H, W, 3] uint8 RGB frames; a `Clip` decodes them on demand, so a long one never has to fit in
+A video is an iterable of [H, W, 3] uint8 RGB frames; a `Clip` decodes them on demand, so a long one never has to fit in
 memory. Turned, mirrored, stretched, untagged and HDR sources come out upright, square, and in the colours of a screen.
 """
 
@@ -31,14 +31,14 @@ MAX_FRAMES = 1_000_000  # of a clip: more than nine hours at 30 frames a second
 
 
 class Clip:
-    """A stretch of a film at a constant rate; iterating decodes it anew, frame by frame.
+    """A stretch of a video at a constant rate; each iteration decodes it, frame by frame.
 
     Attributes:
         info: facts of the file.
         height, width: of a frame, in pixels.
         fps: frames per second.
         source_indices: [T], int; the file's frame that each frame shows.
-        notes: what was done to the film, one sentence each.
+        notes: what was done to the video, one sentence each.
         deinterlace: whether frames of two moments are made into frames of one.
     """
 
@@ -70,9 +70,9 @@ class Clip:
                 return
             if number < index:
                 continue
-            picture = _upright(frame, self.info)
+            image = _upright(frame, self.info)
             while index == number:
-                yield picture
+                yield image
                 index = next(wanted, None)
 
     def read(self) -> np.ndarray:
@@ -207,7 +207,12 @@ class Seeker:
 
 
 class Video(NamedTuple):
-    """All frames of a film, [T, H, W, 3] uint8 RGB, and its rate."""
+    """All frames of a video.
+
+    Attributes:
+        frames: [T, H, W, 3], 0 to 255, uint8 RGB.
+        fps: frames per second.
+    """
 
     frames: np.ndarray
     fps: Fraction
@@ -221,17 +226,17 @@ def open_clip(
     fps: Fraction | None = None,
     deinterlace: bool = False,
 ) -> Clip:
-    """Open a stretch of a film at a constant rate.
+    """Open a stretch of a video at a constant rate.
 
     Args:
         path: the file.
         start_s: seconds to skip.
         max_frames: frames of the clip at most; None takes all.
-        fps: frames per second of the clip; None: the film's own (where it truly varies, its average).
+        fps: frames per second of the clip; None: the video's own (where it truly varies, its average).
         deinterlace: make frames that are woven of two moments into frames of the first one.
 
     Raises:
-        FileNotFoundError, ValueError: as `probe_video`, and if nothing of the film is left.
+        FileNotFoundError, ValueError: as `probe_video`, and if nothing of the video is left.
     """
     info = probe_video(path)
     if max_frames is not None and max_frames < 1:
@@ -240,7 +245,7 @@ def open_clip(
         raise ValueError(f"fps must be more than 0, got {fps}; use {info.fps}")
     first = next((i for i, time in enumerate(info.shown) if time >= start_s - 0.25 / float(info.fps)), None)
     if first is None:
-        raise ValueError(f"start_s must lie inside the film, got {start_s} of {info.duration_s:.3f} s; use 0")
+        raise ValueError(f"start_s must lie inside the video, got {start_s} of {info.duration_s:.3f} s; use 0")
     rate, notes = fps or info.fps, list(info.notes)
     expected = (info.duration_s - info.shown[first]) * float(rate)
     if expected > MAX_FRAMES:
@@ -250,7 +255,7 @@ def open_clip(
         )
     if deinterlace:
         notes.append(
-            f"{info.path.name} was deinterlaced: the lines of each frame's second field were made anew (bwdif)"
+            f"{info.path.name} was deinterlaced: the lines of each frame's second field were made again (bwdif)"
         )
     elif info.interlaced:
         notes.append(f"{info.path.name} is interlaced ({info.interlaced}): use deinterlace true to get whole frames")
@@ -271,7 +276,7 @@ def _resampled(info: VideoInfo, rate: Fraction, first: int, notes: list[str]) ->
         indices = frames_on_screen(info.clock(), first, rate, info.duration_s)
         lost = left - len(np.unique(indices))
         notes.append(
-            f"the film's rate varies: it was brought to {describe_rate(rate)} frames per second, {left} frames became {len(indices)}"
+            f"the video's rate varies: it was brought to {describe_rate(rate)} frames per second, {left} frames became {len(indices)}"
             f" ({len(indices) - left + lost} repeated, {lost} left out)"
         )
         return indices
@@ -287,22 +292,22 @@ def _resampled(info: VideoInfo, rate: Fraction, first: int, notes: list[str]) ->
 
 
 def read_video(path: Path | str) -> Video:
-    """Read a whole film; raises as `open_clip`."""
+    """Read all frames of a video; raises as `open_clip`."""
     clip = open_clip(path)
     return Video(clip.read(), clip.fps)
 
 
 def read_comment(path: Path | str) -> str | None:
-    """Return the comment tag of a film, None where it has none."""
+    """Return the comment tag of a video, None where it has none."""
     return read_tags(path).get("comment")
 
 
 def read_tags(path: Path | str) -> dict[str, str]:
-    """Return the tags of a film's container, names in lower case.
+    """Return the tags of a video's container, names in lower case.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a film.
+        ValueError: if it is not a video.
     """
     path = Path(path)
     if not path.exists():
@@ -313,12 +318,12 @@ def read_tags(path: Path | str) -> dict[str, str]:
 
 def _upright(frame: Any, info: VideoInfo) -> np.ndarray:
     """Return a decoded frame as a screen shows it: [H, W, 3], uint8 RGB."""
-    picture = colour.to_rgb(frame)
-    if picture.shape[:2] != info.stored:
-        picture = letterbox(picture, *info.stored)
+    image = colour.to_rgb(frame)
+    if image.shape[:2] != info.stored:
+        image = letterbox(image, *info.stored)
     if info.pixel_aspect != 1:
         width = info.width if info.rotation % 180 == 0 else info.height
-        picture = cv2.resize(picture, (width, picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(image, (width, image.shape[0]), interpolation=cv2.INTER_LINEAR)
     if info.mirrored:
-        picture = picture[:, ::-1]
-    return np.ascontiguousarray(np.rot90(picture, info.rotation // 90))
+        image = image[:, ::-1]
+    return np.ascontiguousarray(np.rot90(image, info.rotation // 90))

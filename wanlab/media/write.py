@@ -1,4 +1,4 @@
-"""Write videos: H.264 for other tools, FFV1 as lossless masters, sound beside the pictures."""
+"""Write videos: H.264 for other tools, FFV1 as lossless masters, sound beside the images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_video(
     comment: str | None = None,
     audio: AudioStretch | None = None,
 ) -> int:
-    """Write a film, whole or not at all: H.264 in mp4 for players, or FFV1 in mkv, which gives every bit back.
+    """Write a video, completely or not at all: H.264 in mp4 for players, or FFV1 in mkv, which gives every bit back.
 
     Args:
         path: the file, `.mp4` or, if lossless, `.mkv`.
@@ -62,10 +62,10 @@ def remux(
     comment: str | None = None,
     audio: AudioStretch | None = None,
 ) -> int:
-    """Copy a film's coded pictures into an mp4 at another rate, bit for bit, whole or not at all.
+    """Copy a video's coded images into an mp4 at another rate, bit for bit, completely or not at all.
 
     Args:
-        source: a film of a constant rate, of a codec that mp4 takes.
+        source: a video of a constant rate, of a codec that mp4 takes.
         path: the mp4.
         fps: frames per second that the copy plays at.
         comment: text for the file's comment tag.
@@ -82,7 +82,7 @@ def remux(
 
 
 def rewrap(source: Path | str, path: Path | str) -> int:
-    """Copy a video's coded pictures and sound into the container that the ending of `path` names, whole or not at all.
+    """Copy a video's coded images and sound into the container that the ending of `path` names, completely or not at all.
 
     Args:
         source: the video.
@@ -133,17 +133,17 @@ def _encode(
                 raise ValueError(
                     f"frames must all be {size} uint8, got {frame.shape} {frame.dtype} at {count}; resize them first"
                 )
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             if lossless:
-                picture = picture.reformat(format="bgr0")
+                image = image.reformat(format="bgr0")
             else:
-                picture = picture.reformat(
+                image = image.reformat(
                     format="yuv420p", dst_colorspace=Colorspace.ITU709,
                     src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG,
                 )  # fmt: skip
-                picture.colorspace, picture.color_range = Colorspace.ITU709, ColorRange.MPEG
-            picture.pts, picture.time_base = count, 1 / fps
-            container.mux(stream.encode(picture))
+                image.colorspace, image.color_range = Colorspace.ITU709, ColorRange.MPEG
+            image.pts, image.time_base = count, 1 / fps
+            container.mux(stream.encode(image))
             count += 1
         if stream is None:
             raise ValueError(f"frames must hold at least one frame for {part.name}, got none; write a longer stretch")
@@ -155,11 +155,11 @@ def _encode(
 def _copy(source: Path, rate: Fraction, part: Path, fps: Fraction, comment: str | None, sound: Sound | None) -> int:
     count = 0
     with open_container(source) as given, _container(part, comment, lossless=False) as container:
-        film = video_stream(given, source)
-        stream = container.add_stream_from_template(film)
+        track = video_stream(given, source)
+        stream = container.add_stream_from_template(track)
         stream.time_base = 1 / fps
         sound_stream = add_sound_stream(container, sound, lossless=False)
-        for packet in given.demux(film):
+        for packet in given.demux(track):
             if packet.size and packet.pts is not None:
                 packet.pts, packet.dts = (round(t * packet.time_base * rate) for t in (packet.pts, packet.dts))
                 packet.duration, packet.time_base, packet.stream = 1, 1 / fps, stream
@@ -170,7 +170,7 @@ def _copy(source: Path, rate: Fraction, part: Path, fps: Fraction, comment: str 
 
 
 def _whole(path: Path, write: Callable[[Path], int]) -> int:
-    """Have a file written beside `path` and put it there when it is whole; return the number of frames, as `write` does."""
+    """Write a file beside `path` and move it there when it is complete; return the number of frames, as `write` does."""
     try:
         with files.writing(path) as part:
             count = write(part)
@@ -183,7 +183,7 @@ def _whole(path: Path, write: Callable[[Path], int]) -> int:
 
 @contextlib.contextmanager
 def _container(part: Path, comment: str | None, lossless: bool) -> Iterator[Any]:
-    # bitexact: Matroska's writer puts random numbers and the date into a file otherwise; equal films are equal files
+    # bitexact: Matroska's writer puts random numbers and the date into a file otherwise; equal videos are equal files
     options = {"fflags": "+bitexact"} if lossless else {"movflags": "+faststart+use_metadata_tags"}
     with contextlib.closing(av.open(str(part), "w", options=options)) as container:
         if comment is not None:
@@ -205,7 +205,7 @@ def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossle
         stream.pix_fmt = "yuv420p"
         # 14: visually lossless, exports are read back by other tools; g: a seek decodes at most 12 frames.
         # mbtree (x264's lookahead) reads memory that it never wrote, so that equal frames give other bytes: without it
-        # exports are equal, and grow (masks by 5 to 8 %, films by 36 to 59 %). A page's previews promise no bytes.
+        # exports are equal, and grow (masks by 5 to 8 %, videos by 36 to 59 %). A page's previews promise no bytes.
         exported = {"crf": "14", "preset": "medium", "x264-params": "mbtree=0"}
         stream.options = {"crf": "20", "g": "12"} if preview else exported
         context = stream.codec_context

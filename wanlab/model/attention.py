@@ -7,11 +7,16 @@ from typing import NamedTuple
 
 
 class Kernel(NamedTuple):
-    """One kernel.
+    """One attention kernel.
 
-    module: that Python imports; None: part of torch. capabilities: lowest and highest compute capability (major, minor)
-    that it runs on; None: any, a CPU too. gpus: the same in words. torch: which it goes with. users: who uses it.
-    get: the command that brings it.
+    Attributes:
+        name: for readers.
+        module: that Python imports; None: part of torch.
+        capabilities: lowest and highest compute capability (major, minor) that it runs on; None: any, a CPU too.
+        gpus: the same in words.
+        torch: versions of torch that it works with.
+        users: what uses it.
+        get: the command that installs it.
     """
 
     name: str
@@ -40,14 +45,14 @@ KERNELS = (
         "the one it was built for", "official scripts: preferred where it is", "python setup.py install in hopper/ of flash-attention",
     ),
     Kernel(
-        "FlashAttention 3, fa3-fwd wheel", "fa3_fwd_interface", ((9, 0), (9, 0)), "Hopper (9.0)", "recent ones: its ABI is stable", "nobody yet", "make gpu",
+        "FlashAttention 3, fa3-fwd wheel", "fa3_fwd_interface", ((9, 0), (9, 0)), "Hopper (9.0)", "recent ones: its ABI is stable", "nothing yet", "make gpu",
     ),
-    Kernel("SageAttention", "sageattention", ((8, 0), (12, 1)), "Ampere and newer", "the one it was built for", "nobody", "pip install sageattention"),
+    Kernel("SageAttention", "sageattention", ((8, 0), (12, 1)), "Ampere and newer", "the one it was built for", "nothing", "pip install sageattention"),
 )  # fmt: skip
 
 
 def rows(capability: tuple[int, int] | None, installed: Collection[str]) -> list[tuple[str, str]]:
-    """Return (kernel, what there is to say of it) for a machine.
+    """Return (kernel, a sentence about it) for a machine.
 
     Args:
         capability: compute capability of its GPU, None without one.

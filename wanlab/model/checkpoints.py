@@ -1,4 +1,4 @@
-"""Checkpoints on disk: which is there, whether it is whole, what it recommends and what it cannot do."""
+"""Checkpoints on disk: which exists, whether it is complete, what it recommends and what it cannot do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOWNLOAD = "hf download Wan-AI/Wan2.2-Animate-14B-Diffusers --local-dir Wan2.2-A
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint in Diffusers layout.
+    """A complete checkpoint in Diffusers layout.
 
     Attributes:
         folder: where it is.
@@ -48,7 +48,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
-        """Return what tells this checkpoint from others, by the contents of its files; see `fingerprints.of_files`."""
+        """Return the fingerprint of the contents of its files; see `fingerprints.of_files`."""
         found = (path for name in (*COMPONENTS, "scheduler") for path in (self.folder / name).rglob("*"))
         read = [path for path in found if path.is_file() and path.suffix in SUFFIXES]
         own = (self.folder / name for name in (INDEX, SETTINGS))
@@ -78,10 +78,10 @@ class Checkpoint:
 def find(path: Path | str | None) -> Checkpoint:
     """Return the checkpoint in folder `path`, or for None the best that is here.
 
-    None means `Wan2.2-Animate-14B/` in the project where it is whole and there is a GPU, else the bundled nano.
+    None means `Wan2.2-Animate-14B/` in the project if it is complete and there is a GPU, else the bundled nano.
 
     Raises:
-        FileNotFoundError: if the named folder is missing or not whole; the message names the file and the remedy.
+        FileNotFoundError: if the named folder is missing or not complete; the message names the file and the remedy.
         ValueError: if it holds the original layout, which is not read yet.
     """
     if path is not None:
@@ -108,7 +108,7 @@ def overview() -> Iterator[tuple[str, str]]:
     for name in CHECKPOINT_FOLDERS:
         folder = config.project_root() / name
         try:
-            yield name, f"whole, fingerprint {_read(folder).fingerprint()}"
+            yield name, f"complete, fingerprint {_read(folder).fingerprint()}"
         except ValueError as error:
             yield name, str(error)
         except FileNotFoundError as error:
@@ -130,7 +130,7 @@ def _read(folder: Path) -> Checkpoint:
     for component, has_weights in COMPONENTS.items():
         for fault in _faults(folder / component, has_weights):
             raise FileNotFoundError(
-                f"checkpoint {shown} is not complete, {component}/{fault}; run the download again, it goes on: {DOWNLOAD}"
+                f"checkpoint {shown} is not complete, {component}/{fault}; run the download again, it continues: {DOWNLOAD}"
             )
     own = folder / SETTINGS
     name, recommended, limits = _settings(own if own.is_file() else SETTINGS_14B)

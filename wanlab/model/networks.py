@@ -32,7 +32,7 @@ class Networks:
     def __init__(self, folder: Path, device: str) -> None:
         import transformers
 
-        transformers.utils.logging.disable_progress_bar()  # its bar per network says nothing and turns pink in reports
+        transformers.utils.logging.disable_progress_bar()  # its bar per network is noise and turns pink in reports
         self.folder = folder
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
@@ -169,7 +169,7 @@ class Networks:
 class _Remembering(torch.nn.Module):
     """A network that remembers its last results: the face crops of a segment are the same in every denoising step.
 
-    Results are those of the network itself, to the bit: an input is compared whole.
+    Results are those of the network itself, to the bit: inputs are compared completely.
     """
 
     def __init__(self, network: torch.nn.Module) -> None:

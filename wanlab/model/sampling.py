@@ -23,7 +23,7 @@ LATENT_CHANNELS = 16
 
 
 class Networks(Protocol):
-    """What the loop asks of a model; `models.Networks` says what each tensor means."""
+    """What the loop needs of a model; `networks.Networks` describes each tensor."""
 
     device: torch.device
 
@@ -65,14 +65,14 @@ class Conditions(Protocol):
         ...
 
     def mask(self, indices: np.ndarray) -> np.ndarray:
-        """Return [n, H, W], bool or float from 0 to 1; True or 1 where the picture is generated."""
+        """Return [n, H, W], bool or float from 0 to 1; True or 1 where the image is generated."""
         ...
 
 
 class Segment(NamedTuple):
     """A finished segment: its number, and the new frames it brings, [n, H, W, 3], 0 to 255, uint8 RGB.
 
-    tail: [3, overlap, H, W], -1 to 1, float32; the unrounded last frames, which the next segment goes on from.
+    tail: [3, overlap, H, W], -1 to 1, float32; the unrounded last frames, which the next segment continues from.
     """
 
     number: int
@@ -121,8 +121,8 @@ class EncodingCache:
 class PartialSegment(NamedTuple):
     """A first segment that was stopped after some of its steps.
 
-    velocities: [n, 16, t, h, w], float32, what the model said in each step; with them the segment goes on bit for bit.
-    frames: [T, H, W, 3], 0 to 255, uint8 RGB; the picture as the last of these steps foresees it.
+    velocities: [n, 16, t, h, w], float32, the model's output in each step; with them the segment continues bit for bit.
+    frames: [T, H, W, 3], 0 to 255, uint8 RGB; the image as the last of these steps foresees it.
     """
 
     velocities: np.ndarray
@@ -144,7 +144,7 @@ def generate_segments(
     """Generate a clip segment by segment.
 
     A clip continued after `num_done` segments is bit for bit the one made in one go: noise is drawn on the CPU, for all
-    segments in order, and a segment goes on from the unrounded frames of the one before.
+    segments in order, and a segment continues from the unrounded frames of the one before.
 
     Args:
         networks: the model.
@@ -200,7 +200,7 @@ def begin(
 
 
 class _Step(NamedTuple):
-    """A step of a segment: the latents after it, what the model said, and the clean latents that it foresees."""
+    """A step of a segment: the latents after it, the model's output, and the clean latents that it predicts."""
 
     latents: Tensor
     velocity: Tensor
@@ -266,7 +266,7 @@ class _Loop:
             yield _Step(latents, velocity, foreseen)
 
     def decode(self, number: int, latents: Tensor) -> Tensor:
-        """Return the picture of a segment, [3, T, H, W], -1 to 1, float32, on the CPU."""
+        """Return the image of a segment, [3, T, H, W], -1 to 1, float32, on the CPU."""
         made = self.networks.decode(latents[:, 1:]).float().cpu()
         _check(made, number)
         return made
@@ -292,8 +292,8 @@ class _Loop:
         crops = (*self.crops, indices.tobytes())
         face = _pixels(self.encodings.get(crops, lambda: _crops(networks, conditions, indices)).numpy(), device)
         given = None if number == 0 else tail
-        picture = _condition(networks, conditions, self.plan, indices, given, self.reference)
-        return torch.cat([self.reference_slot, picture], dim=1), pose, face
+        condition = _condition(networks, conditions, self.plan, indices, given, self.reference)
+        return torch.cat([self.reference_slot, condition], dim=1), pose, face
 
 
 def _condition(
@@ -304,23 +304,23 @@ def _condition(
     given: np.ndarray | None,
     like: Tensor,
 ) -> Tensor:
-    """Return [20, t, h, w]: what is known of the segment (mask), and the latents of the known picture.
+    """Return [20, t, h, w]: what is known of the segment (mask), and the latents of the known image.
 
     Where nothing is known, animate shows grey to the VAE, replace the background.
     """
     height, width = like.shape[-2:]
     generated = None
     if conditions.mode == "replace":
-        picture = _pixels(conditions.frames("background_video", indices), like.device)
+        known_image = _pixels(conditions.frames("background_video", indices), like.device)
         generated = conditions.mask(indices)
     else:
-        picture = torch.zeros(3, len(indices), height, width, device=like.device)
+        known_image = torch.zeros(3, len(indices), height, width, device=like.device)
     if given is not None:
-        picture[:, : given.shape[1]] = torch.from_numpy(given).to(picture)
+        known_image[:, : given.shape[1]] = torch.from_numpy(given).to(known_image)
     stride = networks.vae_stride
     num_given = 0 if given is None else plan.overlap
     known = mask.known_pixels(len(indices), num_given, height // stride, width // stride, generated)
-    return torch.cat([torch.from_numpy(mask.pack_mask(known)).to(picture), networks.encode(picture)])
+    return torch.cat([torch.from_numpy(mask.pack_mask(known)).to(known_image), networks.encode(known_image)])
 
 
 def _pixels(frames: np.ndarray, device: Any) -> Tensor:
@@ -359,7 +359,7 @@ def _check(made: Tensor, number: int) -> None:
 
 def _broken(number: int, what: str) -> FloatingPointError:
     return FloatingPointError(
-        f"segment {number + 1} must be a picture, got {what}; check the checkpoint (wanlab models), the inputs, and try another attention kernel"
+        f"segment {number + 1} must be an image, got {what}; check the checkpoint (wanlab models), the inputs, and try another attention kernel"
     )
 
 
@@ -368,7 +368,7 @@ FIRST_SIGMA = float(np.float32(0.999))  # before the shift, and not quite 0.999:
 
 
 def make_scheduler(num_inference_steps: int, shift: float) -> UniPCMultistepScheduler:
-    """Return a fresh solver for one segment: `.timesteps` are whole numbers, `.sigmas` end with 0.
+    """Return a fresh solver for one segment: `.timesteps` are integers, `.sigmas` end with 0.
 
     Args:
         num_inference_steps: denoising steps, at least 1.

@@ -12,9 +12,12 @@ from wanlab.mask import TEMPORAL_STRIDE
 class SegmentPlan(NamedTuple):
     """How a clip is cut into overlapping segments.
 
-    num_frames: of the clip, and of the result. segment_length: frames of each segment, 4n + 1. overlap: frames that a
-    segment takes over from the one before. segments: (start, end) of each segment in the padded clip, end-exclusive.
-    indices: [padded length], int; the clip's frame that each padded frame shows.
+    Attributes:
+        num_frames: of the clip, and of the result.
+        segment_length: frames of each segment, 4n + 1.
+        overlap: frames that a segment takes over from the one before.
+        segments: (start, end) of each segment in the padded clip, end-exclusive.
+        indices: [padded length], int; the clip's frame that each padded frame shows.
     """
 
     num_frames: int

@@ -1,7 +1,7 @@
 """The official scripts as a backend: the user's clone of Wan2.2 does a step, wanlab checks, watches and reads the result.
 
-Stage 1: `preprocess_data.py` → a folder of inputs. Stage 2: `generate.py` → a film of 30 frames per second without sound,
-brought to the clip's own rate and sound without being encoded anew.
+Stage 1: `preprocess_data.py` → a folder of inputs. Stage 2: `generate.py` → a video of 30 frames per second without sound,
+brought to the clip's own rate and sound without being encoded again.
 Flags, defaults and log lines are those of Wan2.2 at commit 42bf4cf.
 """
 
@@ -25,13 +25,13 @@ from wanlab.official import process
 from wanlab.official.clone import CHECKPOINT, GENERATE, PREPROCESS, Clone
 
 MASK_CHAIN = mask.upstream_chain()  # the script's defaults for k, iterations, w_len, h_len
-FPS = Fraction(30)  # of every film that generate.py writes
-ORIGINAL = "wan22.mp4"  # the film as generate.py wrote it
+FPS = Fraction(30)  # of every video that generate.py writes
+ORIGINAL = "wan22.mp4"  # the video as generate.py wrote it
 HEADS = 40  # of the model's attention: Ulysses gives each GPU the same number
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 ROUNDED = 1e-3  # relative: what two decimals leave of a rate is nearer than the next usual one
 LOST = 2  # frames at the end: the script rounds a product of rates down when it samples, and once more when it writes
-BLACK = 8  # of 255: a film that is nowhere brighter is black
+BLACK = 8  # of 255: a video that is nowhere brighter is black
 
 
 def check(settings: config.PreprocessSettings | config.GenerateSettings) -> None:
@@ -134,7 +134,7 @@ class Generation:
             found.append(f"prompt has no effect: the official script uses its own for animate, {config.PROMPT}")
         if settings.use_relighting_lora and settings.mode != "replace":
             found.append(
-                "use_relighting_lora is made for replace: in animate there is no film whose light it could fit"
+                "use_relighting_lora is made for replace: in animate there is no video whose light it could fit"
             )
         return found
 
@@ -148,12 +148,12 @@ class Generation:
     def write_video(
         source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None
     ) -> tuple[str, ...]:
-        """Bring the script's video to the clip's rate and sound without encoding it anew."""
+        """Bring the script's video to the clip's rate and sound without encoding it again."""
         media.remux(source.info.path, path, fps, comment=comment, audio=audio)
-        said = "with the film's sound" if audio else "without sound: the inputs hold no film that has any"
+        said = "with the video's sound" if audio else "without sound: the inputs hold no video that has any"
         return (
-            f"{ORIGINAL} is the official script's film of {FPS} frames per second without sound; {path.name} holds the "
-            f"same coded pictures at the clip's {media.describe_rate(fps)}, {said}",
+            f"{ORIGINAL} is the official script's video of {FPS} frames per second without sound; {path.name} holds the "
+            f"same coded images at the clip's {media.describe_rate(fps)}, {said}",
         )
 
 
@@ -237,7 +237,7 @@ def faults_of_generation(
     faults = faults_of_machine(settings, clone)
     if animate_inputs.num_frames <= overlap:
         faults.append(
-            f"inputs must have more frames than the {overlap} taken over with backend wan22, got {animate_inputs.num_frames}; use a longer film"
+            f"inputs must have more frames than the {overlap} taken over with backend wan22, got {animate_inputs.num_frames}; use a longer video"
         )
     if not faults_of_machine(settings, clone) and num_tokens(height, width, length) % count:
         near_height, near_width = nearest_size(height, width, length, count)
@@ -308,12 +308,16 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
         _work(
             run, clone, command, {}, lambda what, done, total: run.tell(what or "official preprocessing", done, total)
         )
-    made = _at_the_clips_rate(run, inputs.read(run.folder))
-    height, width = _write_clip(run, made)
+    animate_inputs = _at_the_clips_rate(run, inputs.read(run.folder))
+    height, width = _write_clip(run, animate_inputs)
     for name in ("reference_image", *inputs.EXPORTS):
-        if name in made.files:
-            facts = {} if name == "reference_image" else {"frames": made.num_frames, "fps": str(made.fps)}
-            run.add_artefact(name, made.files[name].name, **facts)
+        if name in animate_inputs.files:
+            facts = (
+                {}
+                if name == "reference_image"
+                else {"frames": animate_inputs.num_frames, "fps": str(animate_inputs.fps)}
+            )
+            run.add_artefact(name, animate_inputs.files[name].name, **facts)
     for name in inputs.EDITED:
         if run.path(name).is_file():
             run.add_artefact(Path(name).stem, name)
@@ -329,18 +333,18 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
     run.add_artefact("inputs", inputs.FACTS)
 
 
-def _at_the_clips_rate(run: runs.Run, made: inputs.AnimateInputs) -> inputs.AnimateInputs:
+def _at_the_clips_rate(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> inputs.AnimateInputs:
     """Bring the script's videos to the clip's own rate, which it wrote with two decimals: 23.98 for 24000/1001."""
     rate = media.probe_video(config.absolute(run.settings.driving_video)).fps
-    if run.settings.fps is not None or made.fps == rate or abs(made.fps / rate - 1) > ROUNDED:
-        return made
+    if run.settings.fps is not None or animate_inputs.fps == rate or abs(animate_inputs.fps / rate - 1) > ROUNDED:
+        return animate_inputs
     for name in inputs.EXPORTS:
-        if name in made.files:
-            media.remux(made.files[name], made.files[name], rate)
+        if name in animate_inputs.files:
+            media.remux(animate_inputs.files[name], animate_inputs.files[name], rate)
     return inputs.read(run.folder)
 
 
-def _write_clip(run: runs.Run, made: inputs.AnimateInputs) -> tuple[int, int]:
+def _write_clip(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> tuple[int, int]:
     """Write the working clip beside what the script made, where the two fit; return its height and width in pixels."""
     settings: config.PreprocessSettings = run.settings
     assert settings.resolution is not None  # resolved by prepare
@@ -350,36 +354,40 @@ def _write_clip(run: runs.Run, made: inputs.AnimateInputs) -> tuple[int, int]:
         height, width = clip.height, clip.width
         if settings.mode == "replace":
             height, width = resize.area_size(height, width, area)
-        fits = settings.mode == "animate" or (height, width) == (made.height, made.width)
-        if fits and 0 <= len(clip) - made.num_frames <= LOST:
-            clip = media.Clip(clip.info, made.fps, clip.source_indices[: made.num_frames], ())
+        fits = settings.mode == "animate" or (height, width) == (animate_inputs.height, animate_inputs.width)
+        if fits and 0 <= len(clip) - animate_inputs.num_frames <= LOST:
+            clip = media.Clip(clip.info, animate_inputs.fps, clip.source_indices[: animate_inputs.num_frames], ())
             frames = run.progress(clip, "read", len(clip))
             if settings.mode == "replace":
                 frames = (resize.resize_by_area(frame, area) for frame in frames)
-            length = float(len(clip) / made.fps)
+            length = float(len(clip) / animate_inputs.fps)
             sound = media.AudioStretch(clip.info.path, 0.0, length)
             run.add_notes(*media.describe_sound(sound))
-            inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True, audio=sound)
+            inputs.write_video(
+                run, "driving_video", inputs.DRIVING, frames, animate_inputs.fps, lossless=True, audio=sound
+            )
         else:
             run.add_notes(
-                f"the script made {made.num_frames} frames of {made.height}x{made.width}, wanlab sees {len(clip)} of "
-                f"{height}x{width} in the film: it is not shown beside the result, and its sound is not carried over"
+                f"the script made {animate_inputs.num_frames} frames of {animate_inputs.height}x{animate_inputs.width}, wanlab sees {len(clip)} of "
+                f"{height}x{width} in the video: it is not shown beside the result, and its sound is not carried over"
             )
     return height, width
 
 
-def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segments.SegmentPlan) -> media.Clip:
-    """Run stage 2; return the film as the script wrote it, kept as `wan22.mp4`.
+def generate(
+    run: runs.Run, clone: Clone, animate_inputs: inputs.AnimateInputs, plan: segments.SegmentPlan
+) -> media.Clip:
+    """Run stage 2; return the video as the script wrote it, kept as `wan22.mp4`.
 
     Raises:
-        ScriptFailedError: if the script fails or writes no film.
-        FloatingPointError: if the film is black.
+        ScriptFailedError: if the script fails or writes no video.
+        FloatingPointError: if the video is black.
         ValueError: if it has another length than the inputs.
     """
     settings: config.ResolvedGenerateSettings = run.settings
     count = num_gpus(settings, clone)
     checkpoint = config.absolute(settings.checkpoint)
-    arguments = generate_arguments(settings, checkpoint, made.folder, run.path(ORIGINAL), count)
+    arguments = generate_arguments(settings, checkpoint, animate_inputs.folder, run.path(ORIGINAL), count)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nnodes", "1", "--nproc_per_node", str(count)]
     command = [str(clone.python), *(launcher if count > 1 else []), str(clone.folder / GENERATE), *arguments]
     files.remove(run.path(ORIGINAL))
@@ -402,18 +410,24 @@ def generate(run: runs.Run, clone: Clone, made: inputs.AnimateInputs, plan: segm
         lines = _work(run, clone, command, {TF32: "1"}, on_progress)
     if not run.path(ORIGINAL).is_file():
         raise process.ScriptFailedError(process.explain(GENERATE, 0, lines))
-    film = media.open_clip(run.path(ORIGINAL))
-    size = f"{film.height}x{film.width}"
-    if (len(film), film.height, film.width) != (made.num_frames, made.height, made.width):
+    video = media.open_clip(run.path(ORIGINAL))
+    size = f"{video.height}x{video.width}"
+    if (len(video), video.height, video.width) != (
+        animate_inputs.num_frames,
+        animate_inputs.height,
+        animate_inputs.width,
+    ):
         raise ValueError(
-            f"{ORIGINAL} must have {made.num_frames} frames of {made.height}x{made.width}, got {len(film)} of {size}; see {process.LOG}"
+            f"{ORIGINAL} must have {animate_inputs.num_frames} frames of {animate_inputs.height}x{animate_inputs.width}, got {len(video)} of {size}; see {process.LOG}"
         )
-    if all(frame.max() < BLACK for frame in film):
+    if all(frame.max() < BLACK for frame in video):
         raise FloatingPointError(
-            f"{ORIGINAL} must be a picture, got black frames only: the model made no numbers; see {process.LOG}"
+            f"{ORIGINAL} must be an image, got black frames only: the model made no numbers; see {process.LOG}"
         )
-    run.add_artefact("original", ORIGINAL, frames=len(film), height=film.height, width=film.width, fps=str(film.fps))
-    return film
+    run.add_artefact(
+        "original", ORIGINAL, frames=len(video), height=video.height, width=video.width, fps=str(video.fps)
+    )
+    return video
 
 
 def _work(run: runs.Run, clone: Clone, command: list[str], environment: dict[str, str], on_progress: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the official scripts need on this machine: their clone, its own Python, the checkpoint; found or said how to get.
+"""What the official scripts need on this machine: their clone, its own Python, the checkpoint; found, or the command that gets it.
 
 Nothing is installed or downloaded here: what is missing is answered with the commands that bring it.
 """
@@ -70,14 +70,17 @@ PARTS = {  # of the checkpoint: which files, as the clients' patterns; * takes f
     "flux": (),  # a repository of its own
 }
 SOURCES = ("huggingface", "modelscope")
-_whole: dict[tuple[Path, str], dict[str, Any]] = {}  # what interpreters said that had all that a script needs
+_whole: dict[tuple[Path, str], dict[str, Any]] = {}  # facts of interpreters that have all that a script needs
 
 
 class Clone(NamedTuple):
     """A usable clone of Wan2.2.
 
-    folder: where it is. python: its own interpreter. commit: of the clone, or a hash of its scripts without git.
-    facts: what its interpreter says: `python`, `torch`, `cuda`, `gpus`, `gpu`, `modules`, `broken`.
+    Attributes:
+        folder: where it is.
+        python: its own interpreter.
+        commit: of the clone; without git a hash of its scripts.
+        facts: what its interpreter reports: `python`, `torch`, `cuda`, `gpus`, `gpu`, `modules`, `broken`.
     """
 
     folder: Path
@@ -165,7 +168,7 @@ def setup(folder: Path) -> str:
 
 
 def download(source: str, only: str | None = None, folder: Path = CHECKPOINT) -> list[str]:
-    """Return the command that downloads the checkpoint, or a part of it, into `folder`; it goes on where it stopped.
+    """Return the command that downloads the checkpoint, or a part of it, into `folder`; it continues where it stopped.
 
     Args:
         source: one of SOURCES.
@@ -183,7 +186,7 @@ def download(source: str, only: str | None = None, folder: Path = CHECKPOINT) ->
 
 
 def find_checkpoint(path: Path | None, script: str, *, replacing: bool, flux: bool = False, lora: bool = False) -> Path:
-    """Return the folder of the original checkpoint, whole as far as `script` needs it.
+    """Return the folder of the original checkpoint, complete as far as `script` needs it.
 
     Raises:
         FileNotFoundError: the files that are missing, and the commands that bring them.
@@ -216,7 +219,7 @@ def read_checkpoint(folder: Path) -> checkpoints.Checkpoint:
 
 
 def fingerprint(folder: Path, script: str, *, flux: bool = False, lora: bool = False) -> str:
-    """Return what tells the files that a script reads from the checkpoint from others, by their contents."""
+    """Return the fingerprint of the files that a script reads from the checkpoint."""
     if script == PREPROCESS:
         found = [
             path
@@ -290,8 +293,8 @@ def _probe(python: Path, modules: Sequence[str]) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
         last = (said.strip() or str(error)).splitlines()[-1]
         raise config.SettingsError(
-            f"wan22_python must be a Python that runs and imports its torch, got {python.name} which says: {runs.scrub(last)}; "
-            "set its environment up anew"
+            f"wan22_python must be a Python that runs and imports its torch, got {python.name} which printed: {runs.scrub(last)}; "
+            "set its environment up again"
         ) from None
 
 

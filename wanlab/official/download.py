@@ -26,8 +26,8 @@ def download(source: str, only: str | None, text: str) -> None:
 
     Raises:
         SettingsError: if the folder is neither new, nor empty, nor a checkpoint: the clients write over what lies there.
-        FileNotFoundError: if the client is not installed; the message says how.
-        RuntimeError: if it ends badly; the same command goes on from there.
+        FileNotFoundError: if the client is not installed; the message names the command.
+        RuntimeError: if it ends badly; the same command continues from there.
     """
     check(text)
     command = clone.download(source, only, Path(text))
@@ -41,7 +41,7 @@ def download(source: str, only: str | None, text: str) -> None:
     done = subprocess.run([client, *command[1:]], cwd=config.project_root(), check=False)
     if done.returncode:
         raise RuntimeError(
-            f"the download ended with status {done.returncode}; the same command goes on from what is there"
+            f"the download ended with status {done.returncode}; the same command continues from what is there"
         )
 
 

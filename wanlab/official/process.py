@@ -1,4 +1,4 @@
-"""A script of somebody else's as a child process: its log streamed and kept, its end explained, its whole group ended."""
+"""Another project's script as a child process: its log streamed and kept, its end explained, its whole group ended."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from wanlab import config, runs
 
-LOG = "wan22.log"  # in the run folder: all that the script said
+LOG = "wan22.log"  # in the run folder: all output of the script
 LAST_LINES = 12  # are shown
-KEPT_LINES = 1000  # are looked through for a known failure: with torchrun each process has its say
+KEPT_LINES = 1000  # are looked through for a known failure: with torchrun each process prints its own
 PATIENCE = 40.0  # seconds to end in peace: torchrun gives its workers 30
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "MPLBACKEND")  # wanlab's own; a kernel's MPLBACKEND is not there
 HASTE = 5.0  # seconds where wanlab itself was killed
@@ -43,26 +43,31 @@ class ScriptFailedError(RuntimeError):
 
 
 class Failure(NamedTuple):
-    """A known failure: what the log shows, and what to do."""
+    """A known failure of the official scripts.
+
+    Attributes:
+        pattern: what the log shows.
+        remedy: what to do.
+    """
 
     pattern: str
     remedy: str
 
 
-FAILURES = (  # the first that fits is told
+FAILURES = (  # the first that matches is reported
     Failure(
         r"zero-size array to reduction operation minimum|range\(\) arg 3 must not be zero",
-        "the mask is empty in at least one frame, which the official script cannot take; cut the film to where the person is "
+        "the mask is empty in at least one frame, which the official script cannot take; cut the video to where the person is "
         "seen, or use mask_chain '' (iterations 0: no frame is looked through for its box), or backend wanlab",
     ),
     Failure(
         r"!ssize\.empty\(\)|inv_scale_x > 0",
-        "no face was found in at least one frame, which the official script cannot take; cut the film to where the face is "
+        "no face was found in at least one frame, which the official script cannot take; cut the video to where the face is "
         "seen, or use backend wanlab",
     ),
     Failure(
         r"flash_attn\S*: undefined symbol|FLASH_ATTN_2_AVAILABLE|import flash_attn_2_cuda",
-        "flash-attn is missing in the clone's environment or was built for another torch; install it again, as docs/attention.md says",
+        "flash-attn is missing in the clone's environment or was built for another torch; install it again, as docs/attention.md describes",
     ),
     Failure(
         r"undefined symbol|frames_tracked_per_obj|sam2/_C|cannot import name '_C' from 'sam2'",
@@ -111,7 +116,7 @@ def work(
         folder: where it starts.
         environment: variables on top of this process's own.
         private: texts to leave out of log and notebook (folders of this machine).
-        on_progress: told (what, done, total) for each state of a progress bar of the script's.
+        on_progress: called with (what, done, total) for each state of a progress bar of the script's.
 
     Returns:
         its last lines, without progress bars.
@@ -144,7 +149,7 @@ def work(
 
 
 def explain(name: str, status: int, lines: Sequence[str]) -> str:
-    """Return what to tell of a script that failed: what to do where that is known, then its last lines."""
+    """Return the message about a script that failed: the remedy where it is known, then its last lines."""
     text = "\n".join(lines)
     known = next(
         (f.remedy.format(*found.groups()) for f in FAILURES if (found := re.search(f.pattern, text))), None
@@ -152,7 +157,7 @@ def explain(name: str, status: int, lines: Sequence[str]) -> str:
     if known is None and (status in (-signal.SIGKILL, 137) or re.search(r"exitcode *: -9|SIGKILL", text)):
         known = "it was killed, likely out of main memory; end other programs, or use a machine with more"
     if known is None and (status in (-signal.SIGSEGV, 139) or "Segmentation fault" in text):
-        known = "it crashed: a package with CUDA code (sam2, onnxruntime-gpu, flash-attn) does not fit the clone's torch; set its environment up anew"
+        known = "it crashed: a package with CUDA code (sam2, onnxruntime-gpu, flash-attn) does not fit the clone's torch; set its environment up again"
     end = f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
     return "\n".join(
         [f"{name} {end}; {known or 'see its last lines'}", f"last lines of {LOG}:", *lines[-LAST_LINES:]]
@@ -225,7 +230,7 @@ def _marked(mark: str) -> list[psutil.Process]:
 
 
 def _pieces(process: subprocess.Popen[bytes], look: Callable[[], None]) -> Iterator[tuple[str, bool]]:
-    """Yield (text, whether it is a whole line): a carriage return ends the state of a progress bar, no line.
+    """Yield (text, whether it is a complete line): a carriage return ends the state of a progress bar, no line.
 
     `look` is called now and then; what it raises ends the work.
     """
@@ -261,7 +266,7 @@ class Steps:
 
     def see(self, done: int, total: int) -> bool:
         """Take in the state `done` of `total` of a bar; return whether that is news."""
-        if total != self.num_steps:  # a bar of another kind: weights being loaded, say
+        if total != self.num_steps:  # a bar of another kind: for example loading weights
             return False
         if done == 0:
             self._begun += 1

@@ -23,7 +23,14 @@ WRISTS = (9, 10)  # left, right
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-    """A joint put at x, y (pixels of the working clip) on one frame."""
+    """A joint put at another place on one frame.
+
+    Attributes:
+        frame: of the clip.
+        joint: row of the keypoints.
+        x: pixels of the working clip.
+        y: pixels of the working clip.
+    """
 
     do: ClassVar[str] = "move"
     frame: int
@@ -38,10 +45,15 @@ class Move:
 
 @dataclasses.dataclass(frozen=True)
 class Interpolate:
-    """A part, or one joint, drawn anew in the frames `first` to `last` from the frames beside them.
+    """A part, or one joint, drawn again in some frames from the frames beside them.
 
     Each point goes straight from the frame before to the frame after; where only one of the two shows it, it stays as it
-    is there, and where neither does, it is left alone. A hand hangs on its wrist, where that is seen throughout.
+    is there, and where neither does, it is left alone. A hand moves with its wrist, if all these frames show the wrist.
+
+    Attributes:
+        part: name of the part, or row of the joint.
+        first: first frame.
+        last: last frame.
     """
 
     do: ClassVar[str] = "interpolate"
@@ -80,10 +92,14 @@ class Interpolate:
 
 @dataclasses.dataclass(frozen=True)
 class SwapHands:
-    """Left and right hand changed over in the frames `first` to `last`, each with its wrist.
+    """Left and right hand exchanged in some frames, each with its wrist.
 
-    A detector cuts hands out around the wrists, so a hand on the wrong side hangs on a wrist that is on the wrong side
-    too; both hands are drawn in the same colours, so it is the forearms, drawn to the wrists, that the swap puts right.
+    A detector crops hands around the wrists, so a hand on the wrong side belongs to a wrist on the wrong side; both hands
+    are drawn in the same colours, so it is the forearms, drawn to the wrists, that the swap corrects.
+
+    Attributes:
+        first: first frame.
+        last: last frame.
     """
 
     do: ClassVar[str] = "swap hands"
@@ -99,9 +115,14 @@ class SwapHands:
 
 @dataclasses.dataclass(frozen=True)
 class Hide:
-    """A part, or one joint, taken out of the frames `first` to `last`: its score becomes 0, so it is not drawn.
+    """A part, or one joint, removed from some frames: its score becomes 0, so it is not drawn.
 
-    Without the face its crop stays at the box of the last frame that has one.
+    Without the face, its crop stays at the box of the last frame that has one.
+
+    Attributes:
+        part: name of the part, or row of the joint.
+        first: first frame.
+        last: last frame.
     """
 
     do: ClassVar[str] = "hide"
@@ -139,7 +160,7 @@ def seen(points: np.ndarray) -> np.ndarray:
 
 
 def apply(points: np.ndarray, entries: Iterable[Entry]) -> np.ndarray:
-    """Return the key points with every correction, in the order in which they were made.
+    """Return the keypoints with every correction, in the order in which they were made.
 
     Args:
         points: [T, 133, 3], float32; x, y in pixels of the working clip, score 0 to 1; not changed.
@@ -219,7 +240,7 @@ def _entry(one: Any, name: str, num_frames: int, height: int, width: int) -> Ent
         raise ValueError(f"{name} must hold do, {', '.join(fields)}, got {', '.join(map(str, one)) or 'nothing'}")
     given = {field: one[field] for field in fields}
     for field in ("frame", "first", "last"):
-        if field in given and not (_is_whole(given[field]) and 0 <= given[field] < num_frames):
+        if field in given and not (_is_complete(given[field]) and 0 <= given[field] < num_frames):
             raise ValueError(
                 f"{name} must have a {field} from 0 to {num_frames - 1}, got {given[field]!r}; use a frame of the working clip"
             )
@@ -246,14 +267,14 @@ def _entry(one: Any, name: str, num_frames: int, height: int, width: int) -> Ent
 
 
 def _joint(value: Any, name: str) -> int:
-    if not _is_whole(value) or not 0 <= value < len(wholebody.NAMES):
+    if not _is_complete(value) or not 0 <= value < len(wholebody.NAMES):
         raise ValueError(
             f"{name} must have a joint from 0 to {len(wholebody.NAMES) - 1} (a row of COCO-WholeBody), got {value!r}"
         )
     return value
 
 
-def _is_whole(value: Any) -> bool:
+def _is_complete(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

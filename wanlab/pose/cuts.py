@@ -10,7 +10,7 @@ import numpy as np
 SIDE = 32  # cells of a frame, each way
 RATIO = 4.0  # a cut changes a pixel so many times more than the most that it changed in the frames before
 ABRUPT = 2.5  # and so many times more than the frame after it, else it is motion or a fade
-NOISE = 0.5  # levels of 255 that a still picture changes by
+NOISE = 0.5  # levels of 255 that a still image changes by
 HISTORY = 12  # frames
 LONGEST_FADE = 40  # frames: beyond, it is the camera that moves
 CHANGED, SHARE = 8.0, 0.3  # levels from which a cell is another one, and how many must be
@@ -71,7 +71,7 @@ class _Finder:
         return False
 
     def _judge(self, now: np.ndarray, change: float, usual: float) -> bool:
-        """Return whether a calm frame after a large change is another shot, and begin anew if so."""
+        """Return whether a calm frame after a large change is another shot, and begin again if so."""
         self._fading = 0
         if float(now.std(axis=(0, 1)).max()) < FLAT:
             return False

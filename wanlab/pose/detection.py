@@ -1,7 +1,7 @@
-"""Whole-body key points of the person in a clip: BlazePose, hands and face, in crops that follow the person.
+"""Whole-body keypoints of the person in a clip: BlazePose, hands and face, in crops that follow the person.
 
 MoveNet finds the person; BlazePose's own auxiliary points carry its crop from frame to frame, since it is at home only
-there. Where legs are outside the picture BlazePose guesses hips too high, so MoveNet's body points are weighed in.
+there. Where legs are outside the image BlazePose guesses hips too high, so MoveNet's body points are weighed in.
 """
 
 from __future__ import annotations
@@ -33,23 +33,27 @@ MOVENET_SHARE = np.array(
 )  # where MoveNet is sure and sees the person large; the least error on the rendered clips
 COARSE, FINE = 60.0, 120.0  # pixels of MoveNet's input: up to COARSE BlazePose alone counts, from FINE on both
 NEAR, FAR = 0.04, 0.08  # of the person's size: where the networks differ by more than FAR, BlazePose is the one astray
-MAX_ASTRAY = 0.12  # of the person's size, the median of the points: beyond, BlazePose is on somebody else
+MAX_ASTRAY = 0.12  # of the person's size, the median of the points: beyond, BlazePose has found another person
 POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
     1.25,
     2.3,
     1.9,
 )  # side of a crop: of the circle around the person, the hand, the face
-MIN_PRESENCE = 0.5  # of body and face in a crop; below, they are looked for anew
+MIN_PRESENCE = 0.5  # of body and face in a crop; below, they are looked for again
 MIN_HAND = 0.25  # presence of a hand; an edge-on one that is there gets little more
 
 
 class Detection(NamedTuple):
-    """Key points of a clip.
+    """Keypoints of a clip.
 
-    keypoints: [T, 133, 3], float32; x, y in pixels of the clip, score 0 to 1; score 0 outside the picture and where
-        nothing was found. boxes: [T, 4], float32, x1 y1 x2 y2 around the followed person, 0 where there is none.
-    no_person: frames without the followed person. num_people: [T], int. cuts: first frames of new shots.
-    notes: what a reader must know, a sentence each.
+    Attributes:
+        keypoints: [T, 133, 3], float32; x, y in pixels of the clip, score 0 to 1; score 0 outside the image and where
+            nothing was found.
+        boxes: [T, 4], float32; x1, y1, x2, y2 around the followed person, 0 where there is none.
+        no_person: frames without the followed person.
+        num_people: [T], int; people in each frame.
+        cuts: first frames of new shots.
+        notes: what a user must know, one sentence each.
     """
 
     keypoints: np.ndarray
@@ -96,7 +100,7 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
         notes.append(f"no person in {media.describe_frames(no_person)}: the pose is empty there")
     if cuts:
         notes.append(
-            f"the film has cuts, new shots begin at {media.describe_frames(cuts)}: the person is found anew in each"
+            f"the video has cuts, new shots begin at {media.describe_frames(cuts)}: the person is found again in each"
         )
     if others:
         t, side = others[0]
@@ -114,7 +118,7 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
 
 
 def detect_image(image: np.ndarray) -> Detection:
-    """Find the largest person of one picture ([H, W, 3], 0 to 255, uint8 RGB)."""
+    """Find the largest person of one image ([H, W, 3], 0 to 255, uint8 RGB)."""
     return detect([image])
 
 
@@ -161,7 +165,7 @@ class _Follower:
     def _body(
         self, frame: np.ndarray, movenet: np.ndarray, box: np.ndarray, trust: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return BlazePose's 39 points in pixels ([39, 2]) and how visible they are ([39]), 0 if it sees somebody else."""
+        """Return BlazePose's 39 points in pixels ([39, 2]) and how visible they are ([39]), 0 if it has found another person."""
         tries = 1
         limit = trust * MAX_ASTRAY + (1 - trust) * 0.3  # MoveNet itself is off by a fifth of the smallest people
         if self._blaze is None or _astray(self._blaze, movenet) > limit:
@@ -277,7 +281,7 @@ class _Follower:
 
 
 def _trust(movenet: np.ndarray, frame: np.ndarray) -> float:
-    """Return how far MoveNet's points count, 0 to 1: it sees the whole picture at 256 pixels, BlazePose the person."""
+    """Return the weight of MoveNet's points, 0 to 1: it gets the whole image at 256 pixels, BlazePose only the person."""
     pixels = _extent(movenet) * people.SIDE / max(frame.shape[:2])
     return float(np.clip((pixels - COARSE) / (FINE - COARSE), 0, 1))
 
@@ -295,14 +299,14 @@ def _merge_body(movenet: np.ndarray, blaze: np.ndarray, visible: np.ndarray, tru
         trust: 0 to 1, see `_trust`.
 
     Returns:
-        [17, 3], x, y in pixels, score 0 to 1: at least 0.5 for nearly all points in the picture.
+        [17, 3], x, y in pixels, score 0 to 1: at least 0.5 for nearly all points in the image.
     """
     ours, seen = blaze[list(BLAZE_BODY)], visible[list(BLAZE_BODY)]
     sure = movenet[:, 2] > SEEN
     apart = np.linalg.norm(movenet[:, :2] - ours, axis=1) / _extent(movenet)
     share = MOVENET_SHARE + (1 - MOVENET_SHARE) * np.clip((apart - NEAR) / (FAR - NEAR), 0, 1)
     share = (np.where(seen < 0.2, 1.0, share * trust) * sure)[:, None]
-    say = 0.5 + 0.35 * trust  # MoveNet's in the score: it knows better than BlazePose what is outside the picture
+    say = 0.5 + 0.35 * trust  # MoveNet's in the score: it knows better than BlazePose what is outside the image
     score = (1 - say) * seen + say * np.minimum(movenet[:, 2] / 0.7, 1)  # 0.7: the least of a whole person's points
     return np.column_stack([share * movenet[:, :2] + (1 - share) * ours, score])
 

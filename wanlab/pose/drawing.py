@@ -47,8 +47,11 @@ FINGERTIP_COLOUR = (0, 0, 255)
 class Meta(NamedTuple):
     """Poses as the official code passes them: float32; x / width, y / height, score.
 
-    body: [T, 20, 3] in the order of BODY_NAMES. left_hand, right_hand: [T, 21, 3], NaN for a dropped point.
-    face: [T, 69, 3], the right heel and 68 face points.
+    Attributes:
+        body: [T, 20, 3], in the order of BODY_NAMES.
+        left_hand: [T, 21, 3], NaN for a dropped point.
+        right_hand: [T, 21, 3], likewise.
+        face: [T, 69, 3], the right heel and 68 face points.
     """
 
     body: np.ndarray
@@ -58,7 +61,7 @@ class Meta(NamedTuple):
 
 
 def to_meta(keypoints: np.ndarray, height: int, width: int) -> Meta:
-    """Turn whole-body key points into the official metas.
+    """Turn whole-body keypoints into the official metas.
 
     A frame in which every body point has a negative x or y takes over the body of the frame before; as the first frame,
     where upstream crashes, it is an empty body (all 0).
@@ -99,7 +102,7 @@ def letterbox_meta(meta: Meta, clip_height: int, clip_width: int, height: int, w
     box = letterbox_geometry(clip_height, clip_width, height, width)
 
     def move(points: np.ndarray) -> np.ndarray:
-        placed = box.place(points, 1, 1)  # the picture's own units are 0 to 1
+        placed = box.place(points, 1, 1)  # the image's own units are 0 to 1
         placed[..., 0] /= width
         placed[..., 1] /= height
         return placed.astype(np.float32)
@@ -134,7 +137,7 @@ def draw_frame(
 
     Source: `draw_aapose` of Wan2.2's animate preprocessing.
     """
-    picture = np.zeros((height, width, 3), np.uint8) if canvas is None else canvas.copy()
+    image = np.zeros((height, width, 3), np.uint8) if canvas is None else canvas.copy()
     stick = half_limb(height, width)
     points, scores = _pixels(body, height, width), body[:, 2]
     for (a, b), colour in zip(LIMBS, COLOURS, strict=False):
@@ -143,13 +146,13 @@ def draw_frame(
         (xa, ya), (xb, yb) = points[a], points[b]
         half, angle = int(math.hypot(xa - xb, ya - yb) / 2), int(math.degrees(math.atan2(ya - yb, xa - xb)))
         outline = cv2.ellipse2Poly((int((xa + xb) / 2), int((ya + yb) / 2)), (half, stick), angle, 0, 360, 1)
-        cv2.fillConvexPoly(picture, np.array(outline), [int(c * LIMB_SHADE) for c in colour])
+        cv2.fillConvexPoly(image, np.array(outline), [int(c * LIMB_SHADE) for c in colour])
     for (x, y), score, colour in zip(points, scores, COLOURS, strict=True):
         if score >= DRAWN_FROM:
-            cv2.circle(picture, (int(x), int(y)), stick, colour, -1)
+            cv2.circle(image, (int(x), int(y)), stick, colour, -1)
     for hand in (left_hand, right_hand):
-        _draw_hand(picture, hand, max(stick // 2, 1))
-    return picture
+        _draw_hand(image, hand, max(stick // 2, 1))
+    return image
 
 
 def half_limb(height: int, width: int) -> int:
@@ -157,16 +160,16 @@ def half_limb(height: int, width: int) -> int:
     return max(int(min(height, width) / 200) - 1, 1)
 
 
-def _draw_hand(picture: np.ndarray, hand: np.ndarray, thickness: int) -> None:
-    points = _pixels(hand, *picture.shape[:2])
+def _draw_hand(image: np.ndarray, hand: np.ndarray, thickness: int) -> None:
+    points = _pixels(hand, *image.shape[:2])
     shown = (hand[:, 2] >= DRAWN_FROM) & np.isfinite(points).all(axis=1)
     whole = np.where(shown[:, None], points, 0).astype(int)
-    shown &= (whole > 0).all(axis=1)  # upstream skips a hand point on the picture's left or upper border
+    shown &= (whole > 0).all(axis=1)  # upstream skips a hand point on the image's left or upper border
     for (a, b), colour in zip(FINGERS, FINGER_COLOURS, strict=True):
         if shown[a] and shown[b]:
-            cv2.line(picture, tuple(map(int, whole[a])), tuple(map(int, whole[b])), colour, thickness)
+            cv2.line(image, tuple(map(int, whole[a])), tuple(map(int, whole[b])), colour, thickness)
     for point in whole[shown]:
-        cv2.circle(picture, tuple(map(int, point)), thickness, FINGERTIP_COLOUR, -1)
+        cv2.circle(image, tuple(map(int, point)), thickness, FINGERTIP_COLOUR, -1)
 
 
 def _pixels(points: np.ndarray, height: int, width: int) -> np.ndarray:

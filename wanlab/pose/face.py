@@ -18,8 +18,9 @@ MIN_SCORE = SEEN  # mean of the 68 points; below, a detector has guessed where a
 class Boxes(NamedTuple):
     """Face boxes of a clip.
 
-    boxes: [T, 4], int, x1 x2 y1 y2 in pixels, end-exclusive; all 0 where the whole clip has no face.
-    filled: the frames without a usable face of their own, which took over the last good box (or the first, before it).
+    Attributes:
+        boxes: [T, 4], int; x1, x2, y1, y2 in pixels, end-exclusive; all 0 where the clip has no face at all.
+        filled: frames without a usable face, which use the last good box before them (or the first one).
     """
 
     boxes: np.ndarray
@@ -30,11 +31,11 @@ def box(face: np.ndarray, height: int, width: int) -> tuple[int, int, int, int] 
     """Return the official box around one face, None where upstream raises or its box is empty.
 
     The box grows by 30 % in area, three quarters of the height upwards (the forehead has no points), and is cut at the
-    picture's border.
+    image's border.
 
     Args:
-        face: [69, 3], float32, x and y in 0 to 1 of the picture; the first entry (the right heel) is not used.
-        height, width: of the picture in pixels.
+        face: [69, 3], float32, x and y in 0 to 1 of the image; the first entry (the right heel) is not used.
+        height, width: of the image in pixels.
 
     Returns:
         x1, x2, y1, y2 in whole pixels.
@@ -75,7 +76,7 @@ def boxes(face: np.ndarray, height: int, width: int, min_score: float = MIN_SCOR
 
 
 def crop(frame: np.ndarray, face_box: np.ndarray | tuple[int, int, int, int]) -> np.ndarray:
-    """Cut a face out and stretch it to the model's size; an empty box gives a black picture.
+    """Cut a face out and stretch it to the model's size; an empty box gives a black image.
 
     Args:
         frame: [H, W, 3], 0 to 255, uint8 RGB.

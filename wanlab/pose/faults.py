@@ -19,10 +19,14 @@ SHARE = 0.25  # of a part's joints: with fewer at fault a frame is not brought u
 
 
 class Fault(NamedTuple):
-    """Frames `first` to `last` that share a fault.
+    """Neighbouring frames with the same fault.
 
-    reason: in words. weight: how many parts are at fault, counted by their share of joints. part: the part that is most
-    at fault, None where there is nobody.
+    Attributes:
+        first: first frame.
+        last: last frame.
+        reason: in words.
+        weight: how many parts are at fault, each counted by the share of its joints.
+        part: the part with the most joints at fault, None in frames without a person.
     """
 
     first: int
@@ -33,11 +37,16 @@ class Fault(NamedTuple):
 
 
 class Review(NamedTuple):
-    """What there is to know about a pose before anybody looks at it.
+    """What is measured about the pose of a clip.
 
-    sure: confidence of each part, float64; lost, jumps: where joints of a part are missing or jump, bool. Each is
-    [len(keypoints.PARTS) + 1, T]; the last row is the face crop's: sure where the frame has a face of its own.
-    faults: the worst first; neighbouring frames with the same fault are one entry.
+    The rows of the arrays are the parts of the body, and last the face crop, which counts as sure where the frame has a
+    usable face.
+
+    Attributes:
+        sure: [parts + 1, T], float64; confidence of each part.
+        lost: [parts + 1, T], bool; where joints of a part are missing.
+        jumps: [parts + 1, T], bool; where joints of a part jump.
+        faults: the worst first.
     """
 
     sure: np.ndarray
@@ -58,11 +67,11 @@ def confidence(points: np.ndarray) -> np.ndarray:
 def missing(points: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
     """Return where a joint is not seen that is seen in at least half of the frames with a person: [T, 133], bool.
 
-    Legs outside the picture all the time are not missing.
+    Legs outside the image all the time are not missing.
 
     Args:
         points: as in `confidence`.
-        hidden: [T, 133], bool, joints that somebody hid on purpose; they are not missing.
+        hidden: [T, 133], bool, joints that the user hid; they do not count as missing.
     """
     seen = corrections.seen(points)
     with_person = max(int(seen.any(axis=1).sum()), 1)
@@ -101,12 +110,13 @@ def review(
     cuts: Collection[int] = (),
     hidden: np.ndarray | None = None,
 ) -> Review:
-    """Return what a pose's timeline and its list of frames to look at show.
+    """Measure what the timeline of a pose and its list of suspicious frames show.
 
     Args:
-        points, cuts: as in `jumping`.
+        points: [T, 133, 3]; x, y in pixels, score.
+        cuts: as in `jumping`.
         no_face: frames without a usable face of their own.
-        hidden: as in `missing`.
+        hidden: [T, 133], bool; as in `missing`.
     """
     lost, jumps = missing(points, hidden), jumping(points, cuts)
     crop = ~np.isin(np.arange(len(points)), list(no_face))[None]
@@ -143,7 +153,7 @@ def _faults(lost: np.ndarray, jumps: np.ndarray, empty: Container[int], no_face:
 
 
 def _by_part(wrong: np.ndarray) -> list[list[tuple[float, str, str]]]:
-    """Return for each frame the parts at fault ([T, 133], bool: the joints): share of joints, part, and what to call it."""
+    """Return for each frame the parts at fault ([T, 133], bool: the joints): share of joints, part, and its name in messages."""
     said: list[list[tuple[float, str, str]]] = [[] for _ in wrong]
     for part, rows in wholebody.PARTS.items():
         shares = share(wrong, rows)

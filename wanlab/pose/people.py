@@ -1,4 +1,4 @@
-"""People in a picture, and which of them a clip follows: MoveNet MultiPose and a tracker."""
+"""People in an image, and which of them a clip follows: MoveNet MultiPose and a tracker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wanlab.pose.wholebody import SEEN
 
 NETWORKS = config.ASSETS / "networks"
 SIDE = 256  # pixels of MoveNet's input
-MIN_SCORE = 0.2  # of a person; MoveNet gives 0.6 to 0.85 to whole ones, less than 0.1 to furniture
+MIN_SCORE = 0.2  # of a person; MoveNet gives 0.6 to 0.85 to people who are visible from head to foot, less than 0.1 to furniture
 MAX_LOST = 15  # frames that a lost person is waited for before another is taken
 MAX_JUMP = 0.6  # of the person's size between two frames
 COLOUR_WEIGHT = 2.0  # how much another colour of the torso counts against a candidate, beside distance in sizes
@@ -24,7 +24,13 @@ MAX_COLOUR = 0.25  # mean change, 0 to 1: a torso half hidden changes by up to 0
 
 
 class People(NamedTuple):
-    """People of one picture: points [n, 17, 3], x, y in pixels, score, COCO order; boxes [n, 4], x1 y1 x2 y2; scores [n]."""
+    """The people in one image, n of them.
+
+    Attributes:
+        points: [n, 17, 3]; x, y in pixels, score; COCO order.
+        boxes: [n, 4]; x1, y1, x2, y2 in pixels.
+        scores: [n], 0 to 1.
+    """
 
     points: np.ndarray
     boxes: np.ndarray
@@ -54,10 +60,15 @@ def session(name: str) -> Any:
     )
 
 
-def run_network(name: str, picture: np.ndarray) -> list[np.ndarray]:
-    """Return the outputs of a bundled network for one input of its own shape and type."""
+def run_network(name: str, image: np.ndarray) -> list[np.ndarray]:
+    """Return the outputs of a bundled network.
+
+    Args:
+        name: of the network.
+        image: [1, H, W, 3] or [1, 3, H, W], in the size and type that the network declares.
+    """
     network = session(name)
-    return network.run(None, {network.get_inputs()[0].name: picture})
+    return network.run(None, {network.get_inputs()[0].name: image})
 
 
 def find_people(frame: np.ndarray) -> People:
@@ -67,7 +78,7 @@ def find_people(frame: np.ndarray) -> People:
         frame: [H, W, 3], 0 to 255, uint8 RGB.
 
     Returns:
-        those scoring at least MIN_SCORE, the largest first.
+        n people who score at least MIN_SCORE, the largest first.
     """
     height, width = frame.shape[:2]
     side = max(height, width)
@@ -94,7 +105,7 @@ def find_people(frame: np.ndarray) -> People:
 class Tracker:
     """Follows one person through a clip: the largest at first, then the one who is where they were.
 
-    While another person crosses, the colour of the torso tells who is who: two are in the same place, and MoveNet often
+    While another person crosses, the colour of the torso distinguishes them: two are in the same place, and MoveNet often
     sees only the one in front. At other times a person may change colour (light, a turned back).
     """
 
@@ -106,12 +117,12 @@ class Tracker:
         self._company = 0  # frames for which another person may still be near
 
     def forget(self) -> None:
-        """Start anew: the next frame belongs to another shot."""
+        """Start again: the next frame belongs to another shot."""
         self._points = self._colour = None
         self._lost = self._crossing = self._company = 0
 
     def choose(self, frame: np.ndarray, people: People) -> int | None:
-        """Return the index of the followed person among `people`, None where they are not in the picture.
+        """Return the index of the followed person among `people`, None where they are not in the image.
 
         Args:
             frame: [H, W, 3], 0 to 255, uint8 RGB; frames come in order.
@@ -154,7 +165,7 @@ class Tracker:
 
 
 def _torso_colour(frame: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Return the median colour between shoulders and hips, None where that is not in the picture."""
+    """Return the median colour between shoulders and hips, None where that is not in the image."""
     torso = points[[5, 6, 11, 12], :2]
     centre, size = torso.mean(axis=0), np.ptp(torso, axis=0) / 4
     x1, y1 = np.maximum(centre - size, 0).astype(int)

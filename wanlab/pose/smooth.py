@@ -41,7 +41,12 @@ def one_euro(values: np.ndarray, fps: float, min_cutoff: float, beta: float) -> 
 
 
 def stretches(present: np.ndarray, cuts: Iterable[int]) -> list[tuple[int, int]]:
-    """Return (start, end) of the stretches with a person that no cut divides."""
+    """Return (start, end), end-exclusive, of the stretches with a person that no cut divides.
+
+    Args:
+        present: [T], bool; whether the frame shows the person.
+        cuts: first frames of new shots.
+    """
     borders = set(cuts)
     stretches, start = [], None
     for t, here in enumerate([*present, False]):
@@ -54,7 +59,13 @@ def stretches(present: np.ndarray, cuts: Iterable[int]) -> list[tuple[int, int]]
 
 
 def bridge_gaps(points: np.ndarray, hand: slice, wrist: int) -> None:
-    """Fill a hand's short gaps in place, hanging on the body's wrist: a fast hand is blurred, not gone."""
+    """Fill short gaps of a hand in place, relative to the wrist: a hand in fast motion is blurred, not absent.
+
+    Args:
+        points: [T, 133, 3]; x, y in pixels, score; changed.
+        hand: rows of the hand.
+        wrist: row of the body's wrist.
+    """
     relative = points[:, hand, :2] - points[:, wrist : wrist + 1, :2]
     seen = np.flatnonzero(points[:, hand, 2].any(axis=1))
     for before, after in itertools.pairwise(seen):
@@ -65,7 +76,13 @@ def bridge_gaps(points: np.ndarray, hand: slice, wrist: int) -> None:
 
 
 def smooth_keypoints(points: np.ndarray, size: float, fps: float) -> None:
-    """Smooth a stretch in place, forwards and backwards, so that nothing lags; a point's gaps divide it."""
+    """Smooth a stretch in place, forwards and backwards, so that nothing lags; each point is divided at its gaps.
+
+    Args:
+        points: [T, K, 3]; x, y in pixels, score; changed.
+        size: of the person in pixels.
+        fps: frames per second.
+    """
     for k in range(points.shape[1]):
         for start, end in stretches(points[:, k, 2] > 0, ()):
             values = points[start:end, k, :2] / size

@@ -33,4 +33,4 @@ PARTS = {  # every row is of one part; shoulders and hips are the torso's, so th
     "left foot": (17, 18, 19),
     "right foot": (20, 21, 22),
 }
-SEEN = 0.3  # score of a key point that counts as being there
+SEEN = 0.3  # score of a keypoint that counts as being there

@@ -21,7 +21,7 @@ Entry = Mapping[str, Any]
 def entries(chosen: Sequence[runs.Run]) -> list[Entry]:
     """Return an entry per point of each sweep and per generation among the runs; none twice.
 
-    Generations are told apart by the settings that are not the same in all of them, and by their inputs.
+    Generations are distinguished by the settings in which they differ, and by their inputs.
     """
     plain = [run for run in chosen if run.manifest["step"] != "sweep"]
     settings = [
@@ -85,7 +85,7 @@ def previews(compared: Sequence[Entry]) -> list[str]:
 
 
 def finished(compared: Sequence[Entry]) -> dict[str, runs.Run]:
-    """Return the finished runs by title, which says which are previews; equal titles get the run's id beside them."""
+    """Return the finished runs by title, which marks previews; equal titles get the run's id beside them."""
     found: dict[str, runs.Run] = {}
     for entry in compared:
         if entry["status"] == "completed":

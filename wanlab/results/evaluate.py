@@ -1,4 +1,4 @@
-"""What can be said about a result from its frames alone, in numbers; `metrics.MEANINGS` says what each cannot tell."""
+"""Metrics that need only the frames of a result; `metrics.MEANINGS` has what each cannot tell."""
 
 from __future__ import annotations
 
@@ -17,31 +17,38 @@ from wanlab.results import metrics
 
 RESULT = "result.mp4"  # in the folder of a generation
 SAMPLED = 8  # frames whose person is cut out for the colours
-BEST_PSNR = 99.0  # dB that equal pictures are given: infinite is no JSON
+BEST_PSNR = 99.0  # dB that equal images are given: infinite is no JSON
 ORDER = (
     "pose_agreement", "reference_agreement", "psnr", "ssim", "colour_drift", "seam_jump", "flicker", "sharpness",
 )  # fmt: skip
 
 
 class Evaluation(NamedTuple):
-    """Numbers about one result: `overall` by metric, None where it cannot be measured; `over_time`, [T], by metric."""
+    """Numbers about one result.
+
+    Attributes:
+        overall: by metric, None where it cannot be measured.
+        over_time: [T], float64, by metric.
+    """
 
     overall: dict[str, float | None]
     over_time: dict[str, list[float | None]]
 
 
-def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int], mode: str) -> Evaluation:
-    """Measure a result against what it was made from.
+def evaluate(animate_inputs: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int], mode: str) -> Evaluation:
+    """Measure a result against its inputs.
 
     Args:
-        made: the inputs; without key points (a folder of other tools) pose and colours are not measured.
+        animate_inputs: the inputs; without keypoints (a folder of other tools) pose and colours are not measured.
         video: the result, lossless, no longer than the inputs.
         seams: frames at which a new segment begins.
-        mode: in replace the background outside the mask is compared with the film.
+        mode: in replace the background outside the mask is compared with the video.
     """
-    driven, driving = made.keypoints(), made.driving()
+    driven, driving = animate_inputs.keypoints(), animate_inputs.driving()
     compared = (
-        () if mode != "replace" or driving is None else (driving.at(slice(len(video))), ~made.mask()[: len(video)])
+        ()
+        if mode != "replace" or driving is None
+        else (driving.at(slice(len(video))), ~animate_inputs.mask()[: len(video)])
     )
     one_pass = metrics.OnePass(video, seams, *compared)
     found = None
@@ -52,8 +59,8 @@ def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int]
     measured = one_pass.results()
     series = {name: measured[name] for name in ("flicker", "sharpness")}
     if driven is not None and found is not None:
-        series["pose_agreement"] = metrics.pose_agreement(found, _on_canvas(driven[: len(video)], made))
-        agreement = _colours(made, video, found)
+        series["pose_agreement"] = metrics.pose_agreement(found, _on_canvas(driven[: len(video)], animate_inputs))
+        agreement = _colours(animate_inputs, video, found)
         if agreement is not None:
             series["reference_agreement"] = agreement
     series |= {name: measured[name] for name in ("psnr", "ssim") if name in measured}
@@ -66,19 +73,19 @@ def evaluate(made: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int]
     )
 
 
-def _on_canvas(points: np.ndarray, made: inputs.AnimateInputs) -> np.ndarray:
-    """Move key points from the working clip to where the result shows them."""
-    height, width = made.facts["clip_height"], made.facts["clip_width"]
-    box = resize.letterbox_geometry(height, width, made.height, made.width)
+def _on_canvas(points: np.ndarray, animate_inputs: inputs.AnimateInputs) -> np.ndarray:
+    """Move keypoints from the working clip to where the result shows them."""
+    height, width = animate_inputs.facts["clip_height"], animate_inputs.facts["clip_width"]
+    box = resize.letterbox_geometry(height, width, animate_inputs.height, animate_inputs.width)
     return box.place(points, height, width)
 
 
-def _colours(made: inputs.AnimateInputs, video: media.Clip, found: np.ndarray) -> metrics.Series | None:
+def _colours(animate_inputs: inputs.AnimateInputs, video: media.Clip, found: np.ndarray) -> metrics.Series | None:
     """Compare the colours of the person in some frames with the reference's; None if no character is seen there."""
-    character = made.reference_keypoints()
+    character = animate_inputs.reference_keypoints()
     if character is None or not character[:, 2].any():
         return None
-    reference = made.reference_image()
+    reference = animate_inputs.reference_image()
     worn = silhouette.person_probability(reference, character) > 0.5
     if not worn.any():
         return None

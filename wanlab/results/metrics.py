@@ -1,4 +1,4 @@
-"""Numbers about a result, each of which sees one side only: MEANINGS says unit, good direction and what it misses.
+"""Metrics of a result, each of one aspect only: MEANINGS has the unit, the good direction and what it misses.
 
 Videos are [T, H, W, 3], 0 to 255, uint8 RGB, or any iterable of such frames (a `media.Clip`): a few are held at a time.
 Masks are [T, H, W], bool, or an iterable of frames. What cannot be measured, as in an empty mask, is NaN.
@@ -19,14 +19,25 @@ Frames = Iterable[np.ndarray]
 
 
 class Series(NamedTuple):
-    """A number over time: per_frame [T], float64, NaN where it cannot be measured; overall, of the whole clip."""
+    """A number over time.
+
+    Attributes:
+        per_frame: [T], float64; NaN where it cannot be measured.
+        overall: of the whole clip.
+    """
 
     per_frame: np.ndarray
     overall: float
 
 
 class Meaning(NamedTuple):
-    """How to read a number; of `seam_jump` the best value is 1."""
+    """How to read a metric; of `seam_jump` the best value is 1.
+
+    Attributes:
+        unit: of the number.
+        higher_is_better: whether more is better.
+        cannot_tell: what the number does not show, one sentence.
+    """
 
     unit: str
     higher_is_better: bool
@@ -35,19 +46,19 @@ class Meaning(NamedTuple):
 
 MEANINGS = {
     "pose_agreement": Meaning("share of points, 0 to 1", True,
-        "It cannot tell a badly generated pose from a key point detector that failed on a good one."),
+        "It cannot tell a badly generated pose from a keypoint detector that failed on a good one."),
     "psnr": Meaning("dB, 0 to infinite", True,
         "It cannot tell damage that is seen from damage that is not: a shift by one pixel can cost more than a blur."),
     "ssim": Meaning("similarity, -1 to 1", True,
         "It cannot tell a change of colour at the same luma, nor anything within 5 pixels of the mask."),
     "colour_drift": Meaning("ΔE*ab, from 0; about 2.3 is just seen", False,
-        "It cannot tell drift from a change that the driving video has too, nor see shifts that cancel out over the picture."),
+        "It cannot tell drift from a change that the driving video has too, nor see shifts that cancel out over the image."),
     "seam_jump": Meaning("times the usual change, from 0; 1 is no jump", False,
         "It cannot tell a faulty seam from a cut or a sudden movement of the driving video at the same frame."),
     "flicker": Meaning("grey levels of amplitude, from 0", False,
         "It cannot tell steadiness from a shaking of whole parts, which optical flow follows as if it were movement."),
     "sharpness": Meaning("squared grey levels, from 0", True,
-        "It cannot tell detail from noise, nor a blurred picture from one of smooth things."),
+        "It cannot tell detail from noise, nor a blurred image from one of smooth things."),
     "reference_agreement": Meaning("share of common colour, 0 to 1", True,
         "It cannot tell where a colour is worn, nor another character from the same one seen from closer or behind."),
 }  # fmt: skip
@@ -70,15 +81,15 @@ def pose_agreement(
     threshold: float = 0.1,
     points: slice = BODY,
 ) -> Series:
-    """Compare the pose found in a result with the one that drove it: the percentage of correct key points (PCK).
+    """Compare the pose found in a result with the one that drove it: the percentage of correct keypoints (PCK).
 
     A point is correct within `threshold` torsos of where it was driven to. Points unseen in `driven` do not count;
-    those not found (score 0, as where nobody was found) are wrong. All points of the clip weigh the same in `overall`.
+    those not found (score 0, as without a person) are wrong. All points of the clip weigh the same in `overall`.
 
     Args:
         found, driven: [T, 133, 3], float32, x, y, score in pixels of the result.
         torso: length in pixels, one or [T]; None for `torso_length(driven)`.
-        threshold: in torsos; 0.2 is usual for pictures in the wild.
+        threshold: in torsos; 0.2 is usual for images in the wild.
         points: which of the 133 count; face and hands (`keypoints.FACE`, `HANDS`) would outnumber the body.
 
     Raises:
@@ -134,7 +145,7 @@ def psnr(a: Frames, b: Frames, where: Frames | None = None) -> Series:
 def ssim(a: Frames, b: Frames, where: Frames | None = None) -> Series:
     """Compare the structure of two videos: SSIM of their luma (BT.601), in Gaussian windows of 11x11 pixels, sigma 1.5.
 
-    Only windows count that lie wholly in `where` and in the picture, so that nothing beyond leaks in: at least 5 pixels
+    Only windows count that lie wholly in `where` and in the image, so that nothing beyond leaks in: at least 5 pixels
     inside its edge. All windows of the clip weigh the same in `overall`.
 
     Args:
@@ -181,7 +192,7 @@ def flicker(video: Frames) -> Series:
     a frame gives it 6 grey levels. So the neighbours are warped by DIS optical flow, which takes the mean out of its
     patches and is thus not misled by blinking; that leaves 0.3. Warping one neighbour alone (Lai et al.) would count
     fades; leaving out where flow there and back do not meet, as they do, would hide what blinks most. Only what comes
-    in over the picture's edge is left out.
+    in over the image's edge is left out.
 
     Returns:
         grey levels: a where every pixel alternates by ±a, 0.49 sigma for noise; NaN for the first and the last frame.
@@ -196,7 +207,7 @@ def sharpness(video: Frames, mask: Frames | None = None) -> Series:
     """Measure fine detail: the variance of the Laplacian (4 neighbours) of luma; `overall` is the mean of the frames.
 
     It compares frames and results of the same scene and size. Only pixels count whose 8 neighbours are in the mask and
-    in the picture: the outline of the person is not the person's.
+    in the image: the outline of the person is not the person's.
 
     Source: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000.
     """
@@ -219,10 +230,10 @@ def reference_agreement(video: Frames, mask: Frames, reference: np.ndarray, refe
 
     Source: Swain and Ballard, "Color Indexing", 1991.
     """
-    ((picture, person),) = _together(reference=[reference], reference_mask=[reference_mask])
+    ((image, person),) = _together(reference=[reference], reference_mask=[reference_mask])
     if not person.any():
         raise ValueError("reference_mask must be True somewhere, got no such pixel; use the mask of the character")
-    wanted = _histogram(picture[person])
+    wanted = _histogram(image[person])
     values = []
     for frame, counted in _together(video=video, mask=mask):
         values.append(np.minimum(_histogram(frame[counted]), wanted).sum() if counted.any() else np.nan)
@@ -435,13 +446,13 @@ def _lab(pixels: np.ndarray) -> np.ndarray:
 
 
 def _whole_windows(mask: np.ndarray, side: int) -> np.ndarray:
-    """Return the centres of the windows that lie wholly in the mask and in the picture."""
+    """Return the centres of the windows that lie wholly in the mask and in the image."""
     kernel = np.ones((side, side), np.uint8)
     return cv2.erode(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0).astype(bool)
 
 
 def _follow(dis: cv2.DISOpticalFlow, luma: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `other` moved onto `luma` along the optical flow, float32, and where that is from inside the picture."""
+    """Return `other` moved onto `luma` along the optical flow, float32, and where that is from inside the image."""
     height, width = luma.shape
     flow = dis.calc(luma, other, np.zeros((height, width, 2), np.float32))
     x = flow[..., 0] + np.arange(width, dtype=np.float32)

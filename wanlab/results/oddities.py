@@ -1,4 +1,4 @@
-"""What a picture of anything never is: black, of one colour, or noise. A result that is, is said; it may be asked for."""
+"""What an image of anything never is: black, of one colour, or noise. A result that is, is said; it may be asked for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from wanlab.media import describe_frames
 
-BLACK = 6.0  # of 255: the mean and the spread of an 8-bit picture that is black but for coding noise
-FLAT = 2.5  # of 255, standard deviation over a whole picture: the plain walls of the sample clips have 25 and more
+BLACK = 6.0  # of 255: the mean and the spread of an 8-bit image that is black but for coding noise
+FLAT = 2.5  # of 255, standard deviation over a whole image: the plain walls of the sample clips have 25 and more
 APART = 8  # pixels: one latent cell, beyond which decoded noise knows nothing of itself
-NOISE = 0.25  # correlation at that distance: decoded or pixel noise has up to 0.08, pictures of people 0.75 and more
+NOISE = 0.25  # correlation at that distance: decoded or pixel noise has up to 0.08, images of people 0.75 and more
 
 
 def describe(video: Iterable[np.ndarray]) -> list[str]:
@@ -22,7 +22,7 @@ def describe(video: Iterable[np.ndarray]) -> list[str]:
         video: frames [H, W, 3], 0 to 255, uint8 RGB; sides of more than 16 pixels.
 
     Returns:
-        a sentence for each kind that occurs; none where all are pictures.
+        a sentence for each kind that occurs; none where all are images.
     """
     kinds: dict[str, list[int]] = {}
     for t, frame in enumerate(video):

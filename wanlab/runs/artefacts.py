@@ -41,7 +41,7 @@ class Fault(NamedTuple):
 
 
 def faults(run: runs.Run) -> dict[str, Fault]:
-    """Return what is wrong with the files of a run by artefact, nothing for those that are whole."""
+    """Return what is wrong with the files of a run by artefact, nothing for those that are complete."""
     found = {name: _fault(run.folder / entry["file"], entry) for name, entry in run.manifest["artefacts"].items()}
     return {name: fault for name, fault in found.items() if fault is not None}
 
@@ -52,7 +52,7 @@ def damaged(run: runs.Run) -> dict[str, Fault]:
 
 
 def distrust(run: runs.Run, wrong: Iterable[Fault]) -> None:
-    """Have a completed run with damaged files read as failed, so that its step makes them again; say so.
+    """Have a completed run with damaged files read as failed, so that its step makes them again; print a note.
 
     Raises:
         BusyError: if another process works on it.
@@ -87,8 +87,8 @@ def record_again(run: runs.Run, names: Iterable[str]) -> None:
         run.add_artefact(name, entry["file"], **facts)
 
 
-def is_whole_video(path: Path, num_frames: int | None = None) -> bool:
-    """Return whether a video can be decoded to its end: to `num_frames`, or as many as its container says."""
+def is_complete_video(path: Path, num_frames: int | None = None) -> bool:
+    """Return whether a video can be decoded to its end: to `num_frames`, or as many as its container names."""
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
@@ -127,7 +127,7 @@ def _compared(
         return False, "has no last frame"
     try:
         if is_video:
-            readable = is_whole_video(path, num_frames)
+            readable = is_complete_video(path, num_frames)
         else:
             readable = True
             _read(path)
@@ -148,7 +148,7 @@ def _read(path: Path) -> None:
 
 def _has_last_frame(path: Path, num_frames: int | None, fps: str | None) -> bool:
     if num_frames is None or fps is None:
-        return is_whole_video(path, num_frames)
+        return is_complete_video(path, num_frames)
     rate = float(Fraction(fps))
     try:
         with av.open(str(path)) as container:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run works. Python hears signals in its main thread only: elsewhere nothing changes."""
+"""Ctrl-C and SIGTERM while a run works. Python handles signals in its main thread only: elsewhere nothing changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C while the block runs, unless somebody else has plans for it."""
+    """Take SIGTERM for Ctrl-C while the block runs, unless another handler is installed."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

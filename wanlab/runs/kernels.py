@@ -7,7 +7,7 @@ import os
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
-NAME = "python3"  # what the notebooks' metadata say
+NAME = "python3"  # the name in the notebooks' metadata
 
 
 class OwnKernels(KernelSpecManager):

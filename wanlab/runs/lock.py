@@ -10,5 +10,5 @@ LOCK = "run.lock"
 
 
 def owner(folder: Path) -> locks.Owner | None:
-    """Return the process that works, or worked last and died, in a run folder; None: nobody."""
+    """Return the process that works, or worked last and died, in a run folder; None: there is none."""
     return locks.last_owner(folder / LOCK)

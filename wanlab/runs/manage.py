@@ -17,7 +17,7 @@ PATIENCE = 30.0  # seconds that a cancelled run may take for its current denoisi
 
 
 def overview() -> list[tuple[str, str]]:
-    """Return per run its id and what there is to say: status, time, how far it is, why it failed, its size on disk."""
+    """Return per run its id and a description: status, time, progress, why it failed, its size on disk."""
     lines = [(run.id, f"{_state(run)}, {in_bytes(size(run.folder))}") for run in runs.list_runs()]
     for folder, wrong in runs.list_damaged():
         lines.append((folder.name, f"damaged ({runs.MANIFEST}: {wrong}), {in_bytes(size(folder))}"))
@@ -74,12 +74,12 @@ def named(text: str) -> runs.Run:
 def remove(
     chosen: Sequence[runs.Run], confirm: Callable[[str], bool], by_hand: Callable[[Path], str] = lambda _: ""
 ) -> list[runs.Run]:
-    """Delete the folders of runs, each after a question that says what is lost.
+    """Delete the folders of runs, each after a question that names what is lost.
 
     Args:
-        chosen: runs that nobody works on.
+        chosen: runs that no process works on.
         confirm: asks a question; True removes.
-        by_hand: what somebody made by hand in a run folder, in a few words; nothing: empty.
+        by_hand: what the user made by hand in a run folder, in a few words; else empty.
 
     Returns:
         the runs that were removed.

@@ -1,4 +1,4 @@
-"""Reading a run's manifest.json: nobody else parses one, and what is cut off or edited is told apart from a run."""
+"""Reading a run's manifest.json: no other module parses one; truncated or edited ones are detected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pydantic
 
 from wanlab import files
 
-# papermill's words; begun: stopped where it was told to; cancelled: by Ctrl-C, SIGTERM or `wanlab runs cancel`
+# papermill's words; begun: stopped where it was asked to; cancelled: by Ctrl-C, SIGTERM or `wanlab runs cancel`
 Status = Literal["pending", "running", "begun", "completed", "failed", "cancelled"]
 STATUSES: tuple[str, ...] = get_args(Status)
 SCHEMA = 1  # raised when an older wanlab could not read it

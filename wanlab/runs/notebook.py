@@ -54,7 +54,7 @@ class _Interrupts:
                 os.kill(self.kernel, signal.SIGINT)
 
     def before_cell(self, **_: object) -> None:
-        """Begin no cell after an interrupt: between two cells a kernel hears none."""
+        """Begin no cell after an interrupt: between two cells a kernel handles none."""
         self.begun = True
         if self.heard:
             raise KeyboardInterrupt
@@ -97,14 +97,14 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
         else:
             _keep(runs.Run(folder), executed, values)
     if stop.heard:
-        print("wanlab: finished work is kept, the same command goes on from there", file=sys.stderr)
+        print("wanlab: finished work is kept, the same command continues from there", file=sys.stderr)
     print(f"{step}: {config.typed(folder / REPORT)}", flush=True)
     return status, folder
 
 
 @contextlib.contextmanager
 def _naming_a_full_disk(path: Path) -> Iterator[None]:
-    """Say what a full disk is and what to do also where papermill wrote, which says neither."""
+    """Explain a full disk and the remedy also where papermill wrote, which does neither."""
     try:
         yield
     except OSError as error:
@@ -234,8 +234,8 @@ def detach(command_line: Sequence[str]) -> int:
         for run in runs.list_runs():
             if run.manifest.get("log") == log.name:
                 print(f"{run.id} works in the background; its output goes to {config.typed(log)}")
-                print(f"wanlab runs says how far it is, wanlab runs cancel {run.id} stops it")
-                process.returncode = 0  # it goes on by itself: nobody waits for it
+                print(f"wanlab runs shows its progress, wanlab runs cancel {run.id} stops it")
+                process.returncode = 0  # it runs on its own, without a parent that waits
                 return 0
         time.sleep(0.3)
     print(log.read_text(encoding="utf-8"), end="")

@@ -11,13 +11,13 @@ REPORT = "report.html"
 
 
 def render(notebook: Path, page: Path, hide_code: bool = False, preview: bool = False) -> None:
-    """Write an executed notebook as one page that needs no network: pictures and videos are inside.
+    """Write an executed notebook as one page that needs no network: images and videos are inside.
 
     Args:
         notebook: the executed notebook.
         page: the HTML file to write.
         hide_code: leave the code cells out, for a reader who only wants the result.
-        preview: say so in the page's title.
+        preview: named in the page's title.
     """
     import nbformat
     from nbconvert import HTMLExporter

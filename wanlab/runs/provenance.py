@@ -16,7 +16,7 @@ from wanlab import config
 
 
 def source_hash() -> str:
-    """Return a hash of wanlab's own Python files, so that reuse across a change of source can be said."""
+    """Return a hash of wanlab's own Python files, so that reuse across a change of source can be reported."""
     whole = hashlib.sha256()
     for path in sorted(config.PACKAGE.rglob("*.py")):
         whole.update(path.relative_to(config.PACKAGE).as_posix().encode())
@@ -72,5 +72,5 @@ def scrub(text: str, folders: Iterable[str] = ()) -> str:
         swaps[host] = "host"
     swaps |= dict.fromkeys(folders, "…")
     names = sorted((old for old in swaps if len(old) > 1), key=len, reverse=True)
-    embedded = "[A-Za-z0-9+/]{256,}"  # base64 of a video holds "/usr" or a short host name by chance: it stays whole
+    embedded = "[A-Za-z0-9+/]{256,}"  # base64 of a video holds "/usr" or a short host name by chance: it is left alone
     return re.sub("|".join([embedded, *map(re.escape, names)]), lambda found: swaps.get(found[0], found[0]), text)

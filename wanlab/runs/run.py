@@ -37,9 +37,9 @@ from wanlab.runs.provenance import environment, scrub, source_hash
 
 MANIFEST = files.MANIFEST
 NEW = ".lock"  # in the outputs folder: held while a run is looked for and its folder is made
-CANCEL = "run.cancel"  # there: whoever works on the run is to stop, and if they died, they did so because of that
-PATIENCE = 5.0  # seconds to wait for a lock that nobody holds to work
-RESERVE = ".reserve"  # given up when a run ends, so that a full disk has room for the manifest that says so
+CANCEL = "run.cancel"  # exists: the process that works on the run is to stop; if it died, that is why
+PATIENCE = 5.0  # seconds to wait for a lock that is held for a moment only
+RESERVE = ".reserve"  # given up when a run ends, so that a full disk has room for the manifest that records it
 PLACES = "places.json"  # where what lies outside the project is on this machine; never published
 PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
@@ -57,12 +57,10 @@ class Run:
     def __init__(self, folder: Path, settings: config.Settings | None = None, news: str = "") -> None:
         self.folder = folder
         self.settings: Any = settings
-        self.resolved: Any = None  # what the step has opened and checked for its work in this process; a step says so
-        self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; a step says so
+        self.resolved: Any = None  # what the step has opened and checked for its work in this process; set by the step
+        self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; set by the step
         self.news = news  # "new", "continued" or "reused", for the reader
-        self.watch: Callable[[str, int, int], None] | None = (
-            None  # hears what `tell` is told; what it raises ends the work
-        )
+        self.watch: Callable[[str, int, int], None] | None = None  # called by `tell`; what it raises ends the work
         self._lock: locks.Lock | None = None
         self._on_disk = manifests.read(folder)  # what the manifest's file held when this process last read or wrote it
         self.manifest: dict[str, Any] = _judged(json.loads(json.dumps(self._on_disk)), folder)
@@ -82,7 +80,7 @@ class Run:
 
     @property
     def preview(self) -> tuple[str, ...]:
-        """What a quick look left out, a phrase each; empty: this is no preview, nor made from one."""
+        """What a preview left out, a phrase each; empty: this is no preview, nor made from one."""
         return tuple(self.manifest.get("preview", ()))
 
     @property
@@ -133,7 +131,7 @@ class Run:
                 with interrupts.sigterm_as_ctrl_c():
                     self.stop_if_asked()
                     yield True
-            except BaseException as error:  # KeyboardInterrupt too: the manifest must not say "running" for ever
+            except BaseException as error:  # KeyboardInterrupt too: the manifest must not stay "running" for ever
                 cancelled = isinstance(error, KeyboardInterrupt | CancelledError)
                 text = INTERRUPTED if cancelled else scrub(str(error))
                 trace = scrub("".join(traceback.format_exception(error)))
@@ -147,11 +145,11 @@ class Run:
         self._unfinished = True
 
     def keep(self, what: str) -> None:
-        """Record in a few words what a run that is cut off goes on from, e.g. `2 of 5 segments`."""
+        """Record in a few words what an interrupted run continues from, e.g. `2 of 5 segments`."""
         self.save(kept=what)
 
     def remove_when_completed(self, path: Path) -> None:
-        """Have `working` remove what only an unfinished run needs, once the manifest says completed."""
+        """Have `working` remove what only an unfinished run needs, once the manifest reads completed."""
         self._spare.append(path)
 
     def tidy(self, *unfinished: Path) -> None:
@@ -176,7 +174,7 @@ class Run:
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 3)
 
     def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """Yield `items`, a line of progress now and then, if nobody watches; on stdout, for stderr turns pink in reports."""
+        """Yield `items`, a line of progress now and then, without a watcher; on stdout, since stderr turns pink in reports."""
         bar = tqdm(
             items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame",
             disable=self.watch is not None,
@@ -203,7 +201,7 @@ class Run:
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """End the work as Ctrl-C would if somebody called `ask_to_stop`.
+        """End the work as Ctrl-C would if `ask_to_stop` was called.
 
         Raises:
             KeyboardInterrupt: if so.
@@ -212,14 +210,14 @@ class Run:
             raise KeyboardInterrupt
 
     def given(self) -> dict[str, Any]:
-        """Return the settings of the manifest, ready for JSON, with the paths that it does not tell as this machine knows them."""
+        """Return the settings of the manifest, ready for JSON, with the paths that it leaves out, as far as this machine knows them."""
         return {**self.manifest["settings"], **_places(self.folder)}
 
     def knows_place(self, name: str) -> bool:
         """Return whether it is certain where what the setting `name` holds lies: the manifest or this machine tells."""
         if name in _places(self.folder) or "/" in str(self.manifest["settings"].get(name)):
             return True
-        return name not in self.manifest.get("outside", (name,))  # older ones do not say
+        return name not in self.manifest.get("outside", (name,))  # older ones do not record it
 
     def add_artefact(self, name: str, file: str, **facts: Any) -> None:
         """Record the finished file `file` of the run folder under `name` with facts such as frames and fps.
@@ -248,7 +246,7 @@ class Run:
                 print(f"note: {note}")
 
     def save(self, **changes: Any) -> None:
-        """Put `changes` into the manifest and replace it on disk at once, whole.
+        """Put `changes` into the manifest and replace it on disk at once.
 
         Raises:
             BusyError: if another process works on the run; nothing is written then.
@@ -295,7 +293,7 @@ class Run:
                 self._lock = None
 
     def _hold(self, stack: contextlib.ExitStack) -> locks.Lock:
-        """Take the run's lock; whoever only looks or saves gives it back in a moment, and is waited for."""
+        """Take the run's lock; a process that only looks or saves releases it in a moment and is waited for."""
         until = time.monotonic() + PATIENCE
         while True:
             try:
@@ -371,7 +369,7 @@ def open_run(
         models: fingerprint per model.
         result_version: the step's RESULT_VERSION.
         parents: ids of the runs whose files this one reads.
-        preview: what a quick look leaves out, a phrase each.
+        preview: what a preview leaves out, a phrase each.
         fresh: make a new folder even where one exists.
         made_for: id of the run that makes this one for itself, e.g. a sweep; such a run is never `latest`. None: somebody
             asked for it, and from then on it is theirs.
@@ -406,7 +404,7 @@ def open_run(
     earlier = [each for each in list_runs(step) if each.completed and not _order(each.manifest)]
     if any(each.manifest["settings"] == run.manifest["settings"] for each in earlier):
         run.add_notes(
-            "a run of an earlier wanlab has these settings; now all contents of inputs and weights count: once anew"
+            "a run of an earlier wanlab has these settings; now all contents of inputs and weights count: this one is computed once more"
         )
     if preview:
         run.add_notes(f"{PREVIEW}: {'; '.join(preview)}")
@@ -416,8 +414,8 @@ def open_run(
 def find_run(run: Path | str, step: str | None = None, holding: str | None = None, *, previews: bool = False) -> Run:
     """Return the run in folder `run`, or for `latest` the newest completed one of `step`.
 
-    Newest is what was made last, whatever the clock said. Only a preview takes a preview for the latest, and nobody what a
-    sweep made for itself; whoever passes over a newer one is told so.
+    Newest is what was made last, whatever the clock showed. Only a preview takes a preview for the latest, and nobody what a
+    sweep made for itself; a note names a newer one that is passed over.
 
     Args:
         run: a folder, an id, or `latest`.
@@ -490,7 +488,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def ask_to_stop(folder: Path) -> None:
-    """Ask whoever works on a run to stop at the next step; if they die meanwhile, the run reads as cancelled."""
+    """Ask the process that works on a run to stop at the next step; if it dies meanwhile, the run reads as cancelled."""
     files.write_text(folder / CANCEL, "")
 
 
@@ -561,7 +559,7 @@ def _reopened(folder: Path, settings: config.Settings) -> Run:
     run.tidy()
     _remember_places(folder, settings)
     if run.manifest.get("source_hash") != source_hash():
-        print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True works anew")
+        print(f"note: wanlab's source has changed since {run.id} was begun; fresh=True computes it again")
     return run
 
 
@@ -643,7 +641,7 @@ def _files_of(run: Run) -> set[str]:
 
 
 def _judged(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the manifest of a run that is called running though nobody works on it as one of a failed or cancelled run."""
+    """Return the manifest of a run that reads running though no process works on it as one of a failed or cancelled run."""
     if manifest["status"] != "running" or locks.owner(folder / LOCK) is not None:
         return manifest
     if (folder / CANCEL).exists():
@@ -652,4 +650,4 @@ def _judged(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _lock_words(run_id: str) -> tuple[str, str]:
-    return f"run {run_id}", f"wait for it, stop it (wanlab runs cancel {run_id}), or work anew with fresh"
+    return f"run {run_id}", f"wait for it, stop it (wanlab runs cancel {run_id}), or recompute with fresh"

@@ -56,7 +56,7 @@ def pool(count: int | None, cluster: Path | str | None, gpus: int = 0) -> Iterat
     from dask.config import set as dask_config
     from distributed import Client
 
-    quiet = {  # a worker that takes long computes, it is not dead; what its end means is said by `each`
+    quiet = {  # a worker that takes long computes, it is not dead; `each` reports what its end means
         "distributed.scheduler.worker-ttl": None,
         "distributed.scheduler.allowed-failures": 0,
         # Dask's own gives torch one thread, which would change the last bits; threads that wait must not spin
@@ -152,7 +152,7 @@ def _result(future: Future) -> Any:
         if not future.done():
             raise TimeoutError
         return future.result(timeout=30)
-    except (KilledWorker, TimeoutError):  # a result that nobody has any more is none
+    except (KilledWorker, TimeoutError):  # the result is lost
         future.cancel()
         raise WorkerDiedError(f"{MAX_DEATHS} workers died at it, likely out of memory") from None
 
@@ -165,7 +165,7 @@ def _ask_again(client: Client, count: int | None) -> None:
 
 
 def _defaults() -> dict[str, Any]:
-    """Return Dask's own settings, without what the user's files and environment say."""
+    """Return Dask's own settings, without those of the user's files and environment."""
     import dask.config
     import distributed  # noqa: F401  # its settings are among them once it is loaded
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from wanlab import config, files, inputs, media, runs
 from wanlab.model import checkpoints, segments
-from wanlab.steps.segment_files import BEGUN, SEGMENTS, begun_velocities, num_finished, save_segment, saved_frames
+from wanlab.steps.segment_files import BEGUN, SEGMENTS, num_finished, partial_velocities, save_segment, saved_frames
 
 if TYPE_CHECKING:
     from wanlab.model import sampling
@@ -120,16 +120,16 @@ def begin(
     num_steps: int,
     loaded: LoadedNetworks,
 ) -> None:
-    """Run the first steps of the first segment, keep what the model said in them, and write PREVIEW."""
+    """Run the first steps of the first segment, keep the model's outputs, and write PREVIEW."""
     settings: config.ResolvedGenerateSettings = run.settings
     folder = files.make_folder(run.path(SEGMENTS))
-    if num_finished(folder, plan):  # it was cut off later than where it shall stop
+    if num_finished(folder, plan):  # it was interrupted later than where it is to stop
         frames, num_steps = np.stack(list(saved_frames(folder, 0))), settings.num_inference_steps
     else:
         from wanlab.model import sampling
 
         networks, encodings = _load(run, loaded)
-        velocities = begun_velocities(folder)
+        velocities = partial_velocities(folder)
         already = 0 if velocities is None else len(velocities)
         with run.stage("generate"), _steps(run, 1, already, num_steps) as on_step:
             begun = sampling.begin(
@@ -161,7 +161,7 @@ def _generate(
 
     settings: config.ResolvedGenerateSettings = run.settings
     networks, encodings = _load(run, loaded)
-    velocities = None if done else begun_velocities(folder)
+    velocities = None if done else partial_velocities(folder)
     already = done * settings.num_inference_steps + (0 if velocities is None else len(velocities))
     tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
     with run.stage("generate"), _steps(run, len(plan.segments), already) as on_step:
@@ -207,7 +207,7 @@ def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.SamplerSetti
 def _steps(
     run: runs.Run, num_segments: int, already: int, num_steps: int | None = None
 ) -> Iterator[Callable[[int, int], None]]:
-    """Show how far the denoising is; count its calls in the manifest. Yields what is told before each step."""
+    """Show the progress of the denoising; count its calls in the manifest. Yields what is called before each step."""
     steps = num_steps or run.settings.num_inference_steps
     total = num_segments * steps - already
     per_step = calls_per_step(run.settings)

@@ -160,7 +160,7 @@ def resolve(settings: config.GenerateSettings, opened: inputs.AnimateInputs | No
         SettingsError: what the checkpoint, the backend or the inputs cannot do, a line each.
         FileNotFoundError: if inputs, checkpoint or clone are missing.
     """
-    given = opened or inspect.whole_inputs(settings.inputs, previews=settings.preview)[0]
+    given = opened or inspect.complete_inputs(settings.inputs, previews=settings.preview)[0]
     mode = settings.mode or given.mode
     backend = BACKENDS[settings.backend].open(settings, mode)
     checkpoint = backend.checkpoint
@@ -191,7 +191,7 @@ def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> r
 
     Args:
         settings: what was asked for.
-        made_for: id of the run that makes this one for itself; None: somebody asked for it.
+        made_for: id of the run that needs this one; None: the user asked for it.
 
     Raises:
         SettingsError, FileNotFoundError: as `resolve`, before a folder is made.
@@ -214,7 +214,7 @@ def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> r
         artefacts.distrust(run, wrong.values())
     run.add_notes(*resolved.backend.checkpoint.notes, *resolved.inputs.notes)
     not_applied = decisions.unapplied(resolved.inputs)
-    if not_applied and run.completed:  # its manifest says what was so when it was made
+    if not_applied and run.completed:  # its manifest records the state at that time
         print(f"note: {not_applied}")
     elif not_applied:
         run.add_notes(not_applied, private=[str(resolved.inputs.folder.parent)])
@@ -233,7 +233,7 @@ def restore(run: runs.Run) -> None:
     """Make what is missing or damaged of a completed run's video and numbers again, from what the backend made; no model runs.
 
     Raises:
-        FileNotFoundError: if that is damaged too, or the inputs are gone; the message says how to generate anew.
+        FileNotFoundError: if that is damaged too, or the inputs are gone; the message names the command that generates it again.
     """
     wrong = _wrong(run)
     said = ", ".join(map(str, wrong.values()))
@@ -246,7 +246,7 @@ def restore(run: runs.Run) -> None:
     if backend.source in wrong or backend.source not in run.manifest["artefacts"]:
         shown = run.manifest["settings"]["inputs"]
         raise FileNotFoundError(
-            f"{run.id} must be whole, but {said}; generate it again with its settings: wanlab generate --inputs {shown} …"
+            f"{run.id} must be complete, but {said}; generate it again with its settings: wanlab generate --inputs {shown} …"
         )
     animate_inputs = smaller_inputs(run)
     given = {**run.given(), "inputs": animate_inputs.folder, "output_path": None}
@@ -297,7 +297,7 @@ def work(run: runs.Run, loaded: LoadedNetworks | None = None) -> media.Clip:
 
 
 def preview(run: runs.Run, num_steps: int, loaded: LoadedNetworks | None = None) -> media.Clip:
-    """Run the first steps of the first segment and write `preview.mp4`; `work` goes on from there, bit for bit.
+    """Run the first steps of the first segment and write `preview.mp4`; `work` continues from there, bit for bit.
 
     Args:
         run: from `prepare`, of a backend that can pause; a completed one is only read.

@@ -77,7 +77,7 @@ class Inspection:
         return tuple(self.numbers)
 
     def masks(self, name: str) -> np.ndarray:
-        """Return a variant: [T, H, W], bool, True where the picture is generated anew."""
+        """Return a variant: [T, H, W], bool, True where the image is generated."""
         return np.unpackbits(self.packed(name), axis=-1, count=self.made.width).astype(bool)
 
     def packed(self, name: str) -> np.ndarray:
@@ -91,13 +91,13 @@ def prepare(settings: config.InspectSettings, made_for: str | None = None) -> ru
 
     Args:
         settings: what was asked for.
-        made_for: id of the run that makes this one for itself; None: somebody asked for it.
+        made_for: id of the run that needs this one; None: the user asked for it.
 
     Raises:
-        SettingsError: a chain, points, edits or a film that do not fit, or a mask setting for inputs of animate.
-        FileNotFoundError: if the inputs, the film, the points or the edits are missing; the message names the option.
+        SettingsError: a chain, points, edits or a video that do not fit, or a mask setting for inputs of animate.
+        FileNotFoundError: if the inputs, the video, the points or the edits are missing; the message names the option.
     """
-    opened, _ = whole_inputs(settings.inputs)
+    opened, _ = complete_inputs(settings.inputs)
     origin = decisions.origin(opened)
     read_from = origin.start if settings.points or settings.edits else opened
     _refuse_contradictions(settings, read_from)
@@ -179,7 +179,7 @@ def work(run: runs.Run) -> Inspection:
     )
 
 
-def whole_inputs(place: Path | str, *, previews: bool = False) -> tuple[inputs.AnimateInputs, str | None]:
+def complete_inputs(place: Path | str, *, previews: bool = False) -> tuple[inputs.AnimateInputs, str | None]:
     """Return inputs as `inputs.find` does, once what is missing or damaged of a run's has been made again.
 
     Raises:
@@ -197,7 +197,7 @@ def whole_inputs(place: Path | str, *, previews: bool = False) -> tuple[inputs.A
 
 
 def restore(run: runs.Run) -> None:
-    """Make files of a completed run again that are missing or damaged; what somebody else put there stays.
+    """Make files of a completed run again that are missing or damaged; what others put there stays.
 
     Raises:
         FileNotFoundError: if the inputs that it looked at are gone or other ones.
@@ -213,10 +213,10 @@ def restore(run: runs.Run) -> None:
 def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
     """Inspect once more with a run's settings, for it."""
     chosen = run.given()
-    looked_at, _ = whole_inputs(run.settings.inputs if run.settings else config.placed(chosen["inputs"]))
+    looked_at, _ = complete_inputs(run.settings.inputs if run.settings else config.placed(chosen["inputs"]))
     if not looked_at.has_hash(run.manifest["inputs"]["inputs"]["sha256"]):
         raise FileNotFoundError(
-            f"{run.id} must be whole, but {', '.join(map(str, wrong.values()))}, and its inputs have changed; look at "
+            f"{run.id} must be complete, but {', '.join(map(str, wrong.values()))}, and its inputs have changed; look at "
             f"them again: wanlab inspect --inputs {config.typed(looked_at.folder)}"
         )
     replayed = run.path(REPLAYED) if chosen.get("edits") else None
@@ -226,8 +226,8 @@ def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
     return other
 
 
-def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = None) -> Inspection:
-    """Make new inputs from the decisions in `seen.edits`, as `wanlab inspect --edits` does; `seen` itself without any.
+def replay(inspection: Inspection, watch: Callable[[str, int, int], None] | None = None) -> Inspection:
+    """Make new inputs from the decisions in `seen.edits`, as `wanlab inspect --edits` does; `inspection` itself without any.
 
     They are the newest inputs from then on, also where an earlier run made them, and what other decisions led to before is
     passed over. Where all decisions were taken back, they are those without any. Headless nothing is made beyond what the
@@ -235,28 +235,28 @@ def replay(seen: Inspection, watch: Callable[[str, int, int], None] | None = Non
     need it.
 
     Args:
-        seen: what was looked at.
-        watch: is told what is done, how much of it and of how much; what it raises ends the work. None: a line of text.
+        inspection: what was looked at.
+        watch: called with what is done, how much of it, and of how much; what it raises ends the work. None: a line of text.
 
     Raises:
         SettingsError: if what was decided is not finished, e.g. negative points alone.
     """
-    if seen.asked.edits is not None and config.headless():
-        runs.Run(seen.folder).bring_forward()
-        return seen
-    opened = inputs.read(config.absolute(seen.asked.inputs))
-    where = decisions.shown(seen.edits)
-    if not _is_to_be_applied(seen.edits, opened):
+    if inspection.asked.edits is not None and config.headless():
+        runs.Run(inspection.folder).bring_forward()
+        return inspection
+    opened = inputs.read(config.absolute(inspection.asked.inputs))
+    where = decisions.shown(inspection.edits)
+    if not _is_to_be_applied(inspection.edits, opened):
         print("nothing was changed by hand")
-        return seen
-    if seen.asked.points is not None:
+        return inspection
+    if inspection.asked.points is not None:
         print(f"{where} does not count, for points were given")
-        return seen
+        return inspection
     if config.headless():
         print(decisions.unapplied(opened) or f"the decisions in {where} are applied")
-        return seen
-    slow = seen.asked.auto_keypoint and seen.asked.base == AUTO_KEYPOINT
-    run = prepare(seen.asked.replaced(edits=seen.edits, auto_keypoint=slow))
+        return inspection
+    slow = inspection.asked.auto_keypoint and inspection.asked.base == AUTO_KEYPOINT
+    run = prepare(inspection.asked.replaced(edits=inspection.edits, auto_keypoint=slow))
     run.watch = watch
     made = work(run)
     runs.Run(run.folder).bring_forward()
@@ -278,34 +278,34 @@ def measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def poses_and_faces(seen: Inspection) -> dict[str, media.Clip | None]:
+def poses_and_faces(inspection: Inspection) -> dict[str, media.Clip | None]:
     """Return the clips that show whether pose and face are right, by name."""
-    clips = seen.made.clips()
-    return {"driving": seen.clip, "pose": clips.get("pose"), "face": clips.get("face")}
+    clips = inspection.made.clips()
+    return {"driving": inspection.clip, "pose": clips.get("pose"), "face": clips.get("face")}
 
 
-def videos_before_and_after(seen: Inspection) -> tuple[dict[str, media.Clip], dict[str, media.Clip]]:
+def videos_before_and_after(inspection: Inspection) -> tuple[dict[str, media.Clip], dict[str, media.Clip]]:
     """Return pose and face video of the inputs that were looked at and of the new ones, by short name."""
     before, after = (
         {name.removesuffix("_video"): made.video(name) for name in pose_videos.VIDEOS}
-        for made in (seen.parent, seen.made)
+        for made in (inspection.parent, inspection.made)
     )
     return before, after
 
 
-def before_and_after(seen: Inspection) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the masks in use of the inputs that were looked at and of the new ones, [T, H, W], bool; None without."""
-    if not seen.new or seen.made.mode == "animate":
+def before_and_after(inspection: Inspection) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the current masks of the inspected inputs and of the new ones, [T, H, W], bool; None without."""
+    if not inspection.new or inspection.made.mode == "animate":
         return None, None
-    return seen.parent.mask(), seen.made.mask()
+    return inspection.parent.mask(), inspection.made.mask()
 
 
-def decided(seen: Inspection) -> edits.Edits:
+def decided(inspection: Inspection) -> edits.Edits:
     """Return the decisions that the inputs were made with, as they were then; none where nothing was changed by hand."""
-    path = seen.folder / REPLAYED
-    if seen.new and path.is_file():
-        return decisions.read(seen.parent, path)
-    return decisions.origin(seen.looked_at).applied or edits.Edits()
+    path = inspection.folder / REPLAYED
+    if inspection.new and path.is_file():
+        return decisions.read(inspection.parent, path)
+    return decisions.origin(inspection.looked_at).applied or edits.Edits()
 
 
 def reopen(run: runs.Run) -> Inspection:
@@ -319,9 +319,9 @@ def reopen(run: runs.Run) -> Inspection:
     return work(runs.Run(run.folder, config.InspectSettings.build(chosen)))
 
 
-def marks(seen: Inspection) -> dict[int, str]:
+def marks(inspection: Inspection) -> dict[int, str]:
     """Return the frames to look at in any case, and why: no person or no usable face was found there."""
-    facts = seen.made.facts
+    facts = inspection.made.facts
     return {t: "no face" for t in facts.get("no_face", ())} | {t: "no person" for t in facts.get("no_person", ())}
 
 
@@ -351,7 +351,7 @@ def _named_files(
         if read_from.mode == "replace" and named["driving_video"] is None:
             raise FileNotFoundError(
                 f"{inputs.DRIVING} is missing in {config.typed(read_from.folder)}, as in folders of other tools; name the "
-                "film that the inputs were made from: --driving_video film.mp4"
+                "video that the inputs were made from: --driving_video video.mp4"
             )
     return {name: path for name, path in named.items() if path is not None}
 
@@ -379,7 +379,7 @@ def _check_fit(resolved: config.InspectSettings, given: Mapping[str, Path], read
         for text in (*resolved.compare, resolved.mask_chain or ""):
             mask.parse_chain(text)
         if "driving_video" in given:
-            _open_film(given["driving_video"], read_from)
+            _open_video(given["driving_video"], read_from)
         if "points" in given:
             read_prompts(given["points"], read_from.num_frames, read_from.height, read_from.width)
         known = (OUTLINE, IN_USE, AUTO_KEYPOINT, *resolved.compare, resolved.mask_chain)
@@ -419,38 +419,38 @@ def _record_edits(run: runs.Run, file: Path, decided: edits.Edits, mask_chain: s
         run.add_notes(f"mask_chain is {mask_chain}: that of the edits, {decided.mask_chain}, does not count")
 
 
-def _work(run: runs.Run, made: inputs.AnimateInputs) -> None:
+def _work(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> None:
     settings: config.InspectSettings = run.settings
     if settings.driving_video is not None:
-        _read_film(run, config.absolute(settings.driving_video), made)
+        _read_video(run, config.absolute(settings.driving_video), animate_inputs)
     variants: dict[str, np.ndarray] = {}
-    clip = _clip(run, made)
-    if made.mode == "replace" and clip is not None:
+    clip = _clip(run, animate_inputs)
+    if animate_inputs.mode == "replace" and clip is not None:
         with run.stage("masks"):
-            variants = _variants(run, made, clip)
-    _measure(run, made, variants)
+            variants = _variants(run, animate_inputs, clip)
+    _measure(run, animate_inputs, variants)
     if _chosen(settings) is not None and clip is not None:
         with run.stage("inputs"):
-            anew = settings.mask_chain is not None  # resolved: whatever changes the mask comes with a chain
+            anew = settings.mask_chain is not None  # resolved: everything that changes the mask sets a chain
             masks = (variants[OUTLINE], variants[settings.mask_chain or OUTLINE]) if anew else None
-            _write_inputs(run, made, clip, masks)
+            _write_inputs(run, animate_inputs, clip, masks)
 
 
-def _read_film(run: runs.Run, path: Path, made: inputs.AnimateInputs) -> None:
+def _read_video(run: runs.Run, path: Path, animate_inputs: inputs.AnimateInputs) -> None:
     """Write the working clip of inputs that hold none."""
     with run.stage("read"):
-        film = _open_film(path, made)
-        run.add_notes(*film.notes)
-        frames = run.progress(_at_inputs_size(film, made), "read", len(film))
-        inputs.write_video(run, "driving_video", inputs.DRIVING, frames, made.fps, lossless=True)
+        clip = _open_video(path, animate_inputs)
+        run.add_notes(*clip.notes)
+        frames = run.progress(_at_inputs_size(clip, animate_inputs), "read", len(clip))
+        inputs.write_video(run, "driving_video", inputs.DRIVING, frames, animate_inputs.fps, lossless=True)
 
 
-def _measure(run: runs.Run, made: inputs.AnimateInputs, variants: Mapping[str, np.ndarray]) -> None:
+def _measure(run: runs.Run, animate_inputs: inputs.AnimateInputs, variants: Mapping[str, np.ndarray]) -> None:
     """Write the variants, [T, H, W] bool each by name, and their numbers."""
     with run.stage("measure"):
         base = run.settings.base or OUTLINE
         if base == IN_USE and IN_USE not in variants:
-            base = str(made.facts["mask_chain"])
+            base = str(animate_inputs.facts["mask_chain"])
         numbers = {}
         for i, (name, masks) in enumerate(variants.items()):
             run.tell("measure", i, len(variants))
@@ -465,16 +465,16 @@ def _measure(run: runs.Run, made: inputs.AnimateInputs, variants: Mapping[str, n
         run.save(metrics={n: {m: round(float(v.mean()), 5) for m, v in row.items()} for n, row in numbers.items()})
 
 
-def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
-    """Return the masks to compare by name, [T, H, W] bool each: outline, the one in use, one per chain, auto-keypoint."""
+def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
+    """Return the masks to compare by name, [T, H, W] bool each: outline, the current one, one per chain, auto-keypoint."""
     settings: config.InspectSettings = run.settings
-    in_use, outline = made.mask(), outline_of(made)
-    if made.files["mask_video"].suffix == ".mp4":
+    in_use, outline = animate_inputs.mask(), outline_of(animate_inputs)
+    if animate_inputs.files["mask_video"].suffix == ".mp4":
         run.add_notes(
             "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
         )
-    found = made.keypoints()
-    decided = _replayed(run, made)
+    found = animate_inputs.keypoints()
+    decided = _replayed(run, animate_inputs)
     clicked = settings.points is not None or any(strokes.to_find(decided, outline)[1])
     if found is None and (clicked or settings.auto_keypoint):
         found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
@@ -491,7 +491,7 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
     for i, chain in enumerate(chains):
         run.tell("mask chains", i, len(chains))
         variants[chain] = mask.apply_chain(outline, chain)
-    chain = made.facts.get("mask_chain")
+    chain = animate_inputs.facts.get("mask_chain")
     if chain in variants and np.array_equal(variants[chain], in_use) and _chosen(settings) != IN_USE:
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
@@ -502,50 +502,56 @@ def _variants(run: runs.Run, made: inputs.AnimateInputs, clip: media.Clip) -> di
 
 def _write_inputs(
     run: runs.Run,
-    made: inputs.AnimateInputs,
+    animate_inputs: inputs.AnimateInputs,
     clip: media.Clip,
     masks: tuple[np.ndarray, np.ndarray] | None,
 ) -> None:
-    """Write the inputs anew with outline and mask ([T, H, W], bool) and with corrections; all else is copied as it is in use."""
-    replayed = _replayed(run, made)
+    """Write the inputs again with outline and mask ([T, H, W], bool) and with corrections; all else is copied in its current form."""
+    replayed = _replayed(run, animate_inputs)
     corrections = replayed.pose
     anew = (inputs.REPLACE_ONLY if masks else ()) + (pose_videos.VIDEOS if corrections else ())
-    for name, file in made.files.items():
+    for name, file in animate_inputs.files.items():
         if name not in anew:
             export = inputs.EXPORTS[name][0] if name in inputs.EXPORTS else file.name
-            for path in {file, made.folder / export}:
+            for path in {file, animate_inputs.folder / export}:
                 files.copy(path, run.path(path.name))
     for name in (inputs.DRIVING, *inputs.EDITED, *(() if corrections else (inputs.KEYPOINTS,))):
-        if (made.folder / name).is_file():
-            files.copy(made.folder / name, run.path(name))
-    kept = {name: made.facts[name] for name in ("no_person", "no_face", "cuts", "own", "preview") if name in made.facts}
+        if (animate_inputs.folder / name).is_file():
+            files.copy(animate_inputs.folder / name, run.path(name))
+    kept = {
+        name: animate_inputs.facts[name]
+        for name in ("no_person", "no_face", "cuts", "own", "preview")
+        if name in animate_inputs.facts
+    }
     if corrections:
-        kept |= pose_videos.rewrite(run, made, corrections)
+        kept |= pose_videos.rewrite(run, animate_inputs, corrections)
     if masks:
         outline, chosen = masks
-        mask.check("the mask", chosen, made.keypoints())
-        inputs.write_masks(run, outline, chosen, made.fps)
-        inputs.write_pair(run, "background_video", _blanked(run, clip, chosen), made.fps)
+        mask.check("the mask", chosen, animate_inputs.keypoints())
+        inputs.write_masks(run, outline, chosen, animate_inputs.fps)
+        inputs.write_pair(run, "background_video", _blanked(run, clip, chosen), animate_inputs.fps)
     inputs.write_facts(
         run.folder,
-        mode=made.mode,
+        mode=animate_inputs.mode,
         clip_height=clip.height,
         clip_width=clip.width,
         run=run.id,
-        parent=made.facts.get("run"),
-        mask_chain=made.facts.get("mask_chain") if run.settings.mask_chain is None else run.settings.mask_chain,
-        by_hand=[*made.facts.get("by_hand", ()), *run.manifest.get("by_hand", ())],
-        **decisions.facts(made, replayed if run.settings.edits else None, run.manifest.get("asked_chain")),
+        parent=animate_inputs.facts.get("run"),
+        mask_chain=animate_inputs.facts.get("mask_chain")
+        if run.settings.mask_chain is None
+        else run.settings.mask_chain,
+        by_hand=[*animate_inputs.facts.get("by_hand", ()), *run.manifest.get("by_hand", ())],
+        **decisions.facts(animate_inputs, replayed if run.settings.edits else None, run.manifest.get("asked_chain")),
         **kept,
     )
     inputs.record(run)
     run.add_artefact("inputs", inputs.FACTS)
 
 
-def outline_of(made: inputs.AnimateInputs) -> np.ndarray:
-    """Return the person's mask from before the chain, the one in use where there is no other: [T, H, W], bool."""
-    outline = made.person_mask()
-    return made.mask() if outline is None or made.files["mask_video"].suffix == ".mp4" else outline
+def outline_of(animate_inputs: inputs.AnimateInputs) -> np.ndarray:
+    """Return the person's mask from before the chain, the current one if there is no other: [T, H, W], bool."""
+    outline = animate_inputs.person_mask()
+    return animate_inputs.mask() if outline is None or animate_inputs.files["mask_video"].suffix == ".mp4" else outline
 
 
 def _chosen(settings: config.InspectSettings) -> str | None:
@@ -571,32 +577,38 @@ def _asked_chain(settings: config.InspectSettings, decided: edits.Edits, found: 
     return found.asked_chain if inherits else settings.mask_chain
 
 
-def _decided(path: Path, made: inputs.AnimateInputs, opened: inputs.AnimateInputs | None) -> tuple[edits.Edits, bool]:
-    """Return decisions that can be replayed, and whether masks are found anew for them: clicks, or strokes that are carried.
+def _decided(
+    path: Path, animate_inputs: inputs.AnimateInputs, opened: inputs.AnimateInputs | None
+) -> tuple[edits.Edits, bool]:
+    """Return decisions that can be replayed, and whether masks are found again for them: clicks, or strokes that are carried.
 
     Raises:
         SettingsError: decisions that do not fit the inputs, are not finished, or none.
     """
     try:
-        decided = decisions.read(made, path)
+        decided = decisions.read(animate_inputs, path)
         if decided.empty and opened is not None and not _is_to_be_applied(path, opened):
             raise ValueError(f"edits must hold a decision, got none in {path.name}; make one in 20_inspect")
-        if made.mode == "animate" and decided.of_the_mask:
+        if animate_inputs.mode == "animate" and decided.of_the_mask:
             raise ValueError(
                 f"edits must change the pose only for inputs of animate, which have no mask, got {decided.describe()[0]}"
             )
         if decided.pose:
-            pose_videos.rewritten(made, decided.pose)
-        prompts = strokes.to_find(decided, outline_of(made))[1] if made.mode == "replace" else edits.NO_POINTS
+            pose_videos.rewritten(animate_inputs, decided.pose)
+        prompts = (
+            strokes.to_find(decided, outline_of(animate_inputs))[1]
+            if animate_inputs.mode == "replace"
+            else edits.NO_POINTS
+        )
         check_finished(prompts, path.name)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     return decided, any(prompts)
 
 
-def _replayed(run: runs.Run, made: inputs.AnimateInputs) -> edits.Edits:
+def _replayed(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> edits.Edits:
     """Return the decisions that a run replays, none where it replays none."""
-    return decisions.read(made, run.path(REPLAYED)) if run.settings.edits else edits.Edits()
+    return decisions.read(animate_inputs, run.path(REPLAYED)) if run.settings.edits else edits.Edits()
 
 
 def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np.ndarray]:
@@ -612,34 +624,44 @@ def _kept(settings: config.InspectSettings, found: decisions.Origin) -> targets.
     return targets.kept(settings, beside=targets.Kept(trail))
 
 
-def _clip(run: runs.Run, made: inputs.AnimateInputs) -> media.Clip | None:
-    """Return the working clip: the inputs' own, or the one that this run made of the film."""
+def _clip(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> media.Clip | None:
+    """Return the working clip: the inputs' own, or the one that this run made of the video."""
     own = run.path(inputs.DRIVING)
-    return made.driving() or (media.open_clip(own) if own.is_file() else None)
+    return animate_inputs.driving() or (media.open_clip(own) if own.is_file() else None)
 
 
-def _open_film(path: Path, made: inputs.AnimateInputs) -> media.Clip:
-    """Open the film that a folder of other tools was made from, at the folder's rate.
+def _open_video(path: Path, animate_inputs: inputs.AnimateInputs) -> media.Clip:
+    """Open the video that a folder of other tools was made from, at the folder's rate.
 
     Raises:
         ValueError: another length or shape than the folder's pose video.
     """
-    film = media.open_clip(path, fps=made.fps)
-    if len(film) != made.num_frames:
+    clip = media.open_clip(path, fps=animate_inputs.fps)
+    if len(clip) != animate_inputs.num_frames:
         raise ValueError(
-            f"driving_video must have {made.num_frames} frames at {media.describe_rate(made.fps)} per second, as the inputs have, got "
-            f"{len(film)}; use the film that they were made from"
+            f"driving_video must have {animate_inputs.num_frames} frames at {media.describe_rate(animate_inputs.fps)} per second, as the inputs have, got "
+            f"{len(clip)}; use the video that they were made from"
         )
-    if made.mode == "replace" and abs(film.width / film.height * made.height / made.width - 1) > 0.05:
+    if (
+        animate_inputs.mode == "replace"
+        and abs(clip.width / clip.height * animate_inputs.height / animate_inputs.width - 1) > 0.05
+    ):
         raise ValueError(
-            f"driving_video must have the shape of the inputs ({made.height}x{made.width}), got {film.height}x{film.width}; "
-            "use the film that they were made from"
+            f"driving_video must have the shape of the inputs ({animate_inputs.height}x{animate_inputs.width}), got {clip.height}x{clip.width}; "
+            "use the video that they were made from"
         )
-    return film
+    return clip
 
 
-def _at_inputs_size(film: media.Clip, made: inputs.AnimateInputs) -> Iterator[np.ndarray]:
-    """Yield the film's frames at the inputs' size in replace, as they are in animate."""
-    for frame in film:
-        replacing = made.mode == "replace" and frame.shape[:2] != (made.height, made.width)
-        yield cv2.resize(frame, (made.width, made.height), interpolation=cv2.INTER_AREA) if replacing else frame
+def _at_inputs_size(clip: media.Clip, animate_inputs: inputs.AnimateInputs) -> Iterator[np.ndarray]:
+    """Yield the video's frames at the inputs' size in replace, as they are in animate."""
+    for frame in clip:
+        replacing = animate_inputs.mode == "replace" and frame.shape[:2] != (
+            animate_inputs.height,
+            animate_inputs.width,
+        )
+        yield (
+            cv2.resize(frame, (animate_inputs.width, animate_inputs.height), interpolation=cv2.INTER_AREA)
+            if replacing
+            else frame
+        )

@@ -52,7 +52,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
 
     Args:
         settings: what was asked for.
-        made_for: id of the run that makes this one for itself; None: somebody asked for it.
+        made_for: id of the run that needs this one; None: the user asked for it.
 
     Raises:
         FileNotFoundError, ValueError: if an input is missing or cannot be used, before anything is worked on.
@@ -67,10 +67,10 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
         for name in ("driving_video", "reference_image", "mask_source", *OWN_VIDEOS)
         if isinstance(getattr(resolved, name), Path)
     }
-    try:  # whatever is wrong with the files is said before a run is made
+    try:  # faults of the files are reported before a run folder is made
         whole, left_out = _open_clip(resolved), ()
         if settings.preview:
-            resolved, left_out = preview.at_film(resolved, whole)
+            resolved, left_out = preview.at_video(resolved, whole)
         clip = _open_clip(resolved)
         mask.parse_chain(resolved.mask_chain or "")
         image = media.open_image(given["reference_image"]).pixels
@@ -96,7 +96,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
         run.add_notes(f"preview leaves nothing out: the clip has {len(clip)} frames, no more than a second")
     run.add_notes(
         f"resolution {resolved.resolution} is an area: with the shape of the "
-        + (f"film ({clip.height}x{clip.width}) " if replacing else f"reference ({image.shape[0]}x{image.shape[1]}) ")
+        + (f"video ({clip.height}x{clip.width}) " if replacing else f"reference ({image.shape[0]}x{image.shape[1]}) ")
         + f"the result is {height}x{width} (height x width)"
     )
     return run
@@ -105,7 +105,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
 def output_size(settings: config.PreprocessSettings, clip: media.Clip, reference: np.ndarray) -> tuple[int, int]:
     """Return (height, width) of the result in pixels, about the area of `resolution`.
 
-    Its shape is the reference's in animate, where the character keeps its own picture, and the film's in replace.
+    Its shape is the reference's in animate, where the character keeps its own image, and the video's in replace.
     """
     shape = (clip.height, clip.width) if settings.mode == "replace" else reference.shape
     return resize.area_size(shape[0], shape[1], _area(settings))
@@ -124,22 +124,22 @@ def work(run: runs.Run) -> inputs.AnimateInputs:
                 BACKENDS[run.settings.backend].work(run)
     else:
         restore(run)
-    made = inputs.read(run.folder)
+    animate_inputs = inputs.read(run.folder)
     if run.settings.save_path is not None and run.preview:
         print(f"a preview is not copied to save_path; it is {config.typed(run.folder)}")
     elif run.settings.save_path is not None:
         copies.write(run.folder, run.settings.save_path, targets.kept(run.settings))
         print(f"inputs copied to {run.settings.save_path}")
-    return made
+    return animate_inputs
 
 
 def restore(run: runs.Run) -> None:
-    """Make files of a completed run again that are missing or damaged; what somebody else put there stays.
+    """Make files of a completed run again that are missing or damaged; what others put there stays.
 
-    Exports are made from their masters. Masters are made by preprocessing anew, in a folder of its own for a while.
+    Exports are made from their masters. Masters are made by preprocessing again, in a folder of its own for a while.
 
     Raises:
-        FileNotFoundError: if a film or picture that it was made from is gone or another one.
+        FileNotFoundError: if a video or image that it was made from is gone or another one.
     """
     wrong = artefacts.damaged(run)
     left = inputs.restore_exports(run, wrong)
@@ -155,7 +155,7 @@ def _again(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> runs.Run:
         path = config.placed(given[name])
         if not path.is_file() or fingerprints.of_file(path) != facts["sha256"]:
             raise FileNotFoundError(
-                f"{run.id} must be whole, but {', '.join(map(str, wrong.values()))}, and {facts['file']}, from which it was "
+                f"{run.id} must be complete, but {', '.join(map(str, wrong.values()))}, and {facts['file']}, from which it was "
                 "made, is gone or changed; make the inputs again: wanlab preprocess --driving_video … --reference_image …"
             )
     settings = run.asked or config.PreprocessSettings.build(_asked(given))
@@ -278,7 +278,7 @@ def _keypoints(
     """Return what is detected in the working clip, and the reference's own keypoints, [133, 3].
 
     Args:
-        run: that is told.
+        run: whose progress is updated.
         clip: the working clip.
         reference: [H, W, 3], uint8 RGB.
         required: whether the clip must show a person.
@@ -290,7 +290,7 @@ def _keypoints(
         found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps))
         if required and len(found.no_person) == len(clip):
             raise ValueError(
-                f"driving_video must show a person, got none in its {len(clip)} frames; use a film with one person who is at least a quarter of the picture high"
+                f"driving_video must show a person, got none in its {len(clip)} frames; use a video with one person who is at least a quarter of the image high"
             )
         of_reference = detection.detect_image(reference)
         if of_reference.no_person:

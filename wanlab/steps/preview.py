@@ -18,7 +18,7 @@ NOT_MEASURED = "no metrics: its numbers would not compare with a result's"
 
 
 class Look(NamedTuple):
-    """How a generation is cut down: its settings, the (height, width) in pixels of the picture, a phrase per thing left out."""
+    """How a generation is cut down: its settings, the (height, width) in pixels of the image, a phrase per thing left out."""
 
     settings: config.ResolvedGenerateSettings
     height: int
@@ -26,8 +26,10 @@ class Look(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def at_film(settings: config.PreprocessSettings, clip: media.Clip) -> tuple[config.PreprocessSettings, tuple[str, ...]]:
-    """Return the settings that work on the first second of a clip only, and what that leaves out; a short clip is whole.
+def at_video(
+    settings: config.PreprocessSettings, clip: media.Clip
+) -> tuple[config.PreprocessSettings, tuple[str, ...]]:
+    """Return the settings that process the first second of a clip only, and what that leaves out; a short clip is left complete.
 
     The size stays: points clicked on a preview and frame numbers hold for the whole clip too.
     """
@@ -38,13 +40,13 @@ def at_film(settings: config.PreprocessSettings, clip: media.Clip) -> tuple[conf
 
 
 def at_generation(
-    settings: config.ResolvedGenerateSettings, made: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
+    settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs, checkpoint: checkpoints.Checkpoint
 ) -> Look:
     """Return how a generation with these resolved settings is cut down: first segment, a smaller area, fewer steps.
 
     Neither steps nor area exceed what the checkpoint recommends: a miniature stays as small as it is.
     """
-    whole = min(made.num_frames, settings.max_frames or made.num_frames)
+    whole = min(animate_inputs.num_frames, settings.max_frames or animate_inputs.num_frames)
     length, overlap = settings.segment_frame_length, settings.prev_segment_conditioning_frames
     frames = min(whole, length)
     shortest = max(frames + (1 - frames) % 4, overlap + 4)  # 4n + 1, and more than what a segment takes over
@@ -58,10 +60,10 @@ def at_generation(
     lower = {name: cap for name, cap in caps.items() if cap < now[name]}
     left_out = [f"{name} {cap} instead of {now[name]}{reasons.get(name, '')}" for name, cap in lower.items()]
     area = min(map(resize.area_of, (RESOLUTION, checkpoint.recommended["resolution"])))
-    height, width = made.height, made.width
+    height, width = animate_inputs.height, animate_inputs.width
     if height * width > area:
         height, width = resize.area_size(height, width, area)
-        left_out.append(f"{height}x{width} instead of {made.height}x{made.width} (height x width)")
+        left_out.append(f"{height}x{width} instead of {animate_inputs.height}x{animate_inputs.width} (height x width)")
     return Look(settings.replaced(**lower), height, width, (*left_out, NOT_MEASURED))
 
 

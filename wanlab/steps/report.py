@@ -28,8 +28,8 @@ RESULT_VERSION = 2  # raise it when the same settings come to mean another resul
 
 
 @dataclasses.dataclass(frozen=True)
-class Story:
-    """What a report tells.
+class ReportContents:
+    """The contents of a report.
 
     Attributes:
         title: heading.
@@ -56,7 +56,7 @@ class Story:
 
     @property
     def single(self) -> bool:
-        """Whether there is only one generation to tell of."""
+        """Whether the report is about one generation only."""
         return len(self.entries) == 1
 
 
@@ -99,7 +99,7 @@ def prepare(settings: config.ReportSettings) -> runs.Run:
     )
 
 
-def gather(run: runs.Run) -> Story:
+def gather(run: runs.Run) -> ReportContents:
     """Collect the runs, their inputs and the runs that made them; the report is begun then, and completed with its page."""
     with run.working():
         run.stop_here()
@@ -109,14 +109,14 @@ def gather(run: runs.Run) -> Story:
         first = next(iter(results.values()))
         before = _ancestors(first)
         made = preview.smaller_inputs(first)
-        return Story(run.settings.title, run.folder, chosen, entries, results, before, made)
+        return ReportContents(run.settings.title, run.folder, chosen, entries, results, before, made)
 
 
 def _latest() -> runs.Run:
     """Return the newest generation or sweep; a sweep stands for its points."""
     found = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
     points = {point.get("run") for run in found for point in run.manifest.get("points", ())}
-    found = [run for run in found if "order" in run.manifest or run.id not in points]  # older points do not say so
+    found = [run for run in found if "order" in run.manifest or run.id not in points]  # older points have no order
     return runs.newest(found[::-1], "generate")
 
 
@@ -130,7 +130,7 @@ def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:
     return found
 
 
-def overview(story: Story) -> HTML:
+def overview(story: ReportContents) -> HTML:
     """Show title and one paragraph: what was made from what, how long it took, where the full files are."""
     chosen, made = story.first.manifest["settings"], story.first.manifest["artefacts"]["video"]
     sentence = (
@@ -153,7 +153,7 @@ def overview(story: Story) -> HTML:
     return HTML(f"<h1>{escape(story.title)}</h1><p>{escape(sentence)}.</p><p>{end}</p>")
 
 
-def videos(story: Story) -> Any:
+def videos(story: ReportContents) -> Any:
     """Play driver, background (in replace), pose and result side by side; several results in a grid, in step."""
     if story.single:
         result, made = media.open_clip(story.first.path(RESULT)), story.inputs
@@ -181,7 +181,7 @@ def player_points(entries: Sequence[compare.Entry]) -> list[player.Point]:
     return sorted(found, key=lambda point: int(point.title.split(" ")[0]))
 
 
-def frames(story: Story) -> Any:
+def frames(story: ReportContents) -> Any:
     """Show the result under its driver, the reference in front, both frames at each seam; of several, each one's frames."""
     if not story.single:
         return viz.contact_sheet(compare.clips(story.entries))
@@ -190,8 +190,8 @@ def frames(story: Story) -> Any:
     return viz.result_beside(driving, story.inputs.reference_image(), media.open_clip(story.first.path(RESULT)), seams)
 
 
-def numbers(story: Story) -> list[Any]:
-    """Show the metrics: of one result with what each cannot tell; of several as a table and plots."""
+def numbers(story: ReportContents) -> list[Any]:
+    """Show the metrics: of one result with what each cannot show; of several as a table and plots."""
     if story.single:
         return [viz.metric_table(story.first.manifest.get("metrics", {}))]
     return [viz.number_table(compare.table(story.entries)), *plots(story.entries)]
@@ -204,12 +204,12 @@ def plots(entries: Sequence[compare.Entry]) -> list[Any]:
     return [plot for plot in made if plot is not None]
 
 
-def material(story: Story) -> Any:
-    """Show what went in: the film, pose drawings, face crops, in replace background and mask, and the reference."""
+def material(story: ReportContents) -> Any:
+    """Show what went in: the video, pose drawings, face crops, in replace background and mask, and the reference."""
     return viz.contact_sheet(story.inputs.clips(), reference=story.inputs.reference_image())
 
 
-def by_hand(story: Story) -> list[Any]:
+def by_hand(story: ReportContents) -> list[Any]:
     """Show what was changed by hand in the inputs: in words, then the changed frames before and after; often nothing."""
     shown: list[Any] = []
     for run in story.before:
@@ -221,26 +221,26 @@ def by_hand(story: Story) -> list[Any]:
         try:
             seen = inspect.reopen(run)
         except FileNotFoundError:
-            shown.append(HTML("<p>The inputs from before are gone, so there is no picture of the change.</p>"))
+            shown.append(HTML("<p>The inputs from before are gone, so there is no image of the change.</p>"))
             continue
         masks = inspect.before_and_after(seen)
-        pictures = (
+        images = (
             viz.video_changes(seen.clip, *inspect.videos_before_and_after(seen)),
             viz.mask_changes(seen.clip, *masks, inspect.decided(seen)),
         )
-        shown += [picture for picture in pictures if picture is not None]
+        shown += [image for image in images if image is not None]
     return shown
 
 
-def confidence(story: Story) -> Any:
-    """Plot how sure the key points are over time."""
+def confidence(story: ReportContents) -> Any:
+    """Plot how sure the keypoints are over time."""
     facts = story.inputs.facts
     return viz.keypoint_confidence(
         story.inputs.keypoints(), story.inputs.fps, facts.get("no_person", ()), facts.get("cuts", ())
     )
 
 
-def settings_table(story: Story) -> HTML:
+def settings_table(story: ReportContents) -> HTML:
     """Show the settings that differ from the defaults, and all of them folded away."""
     parts = []
     for run in (*story.before, *story.chosen):
@@ -261,8 +261,8 @@ def settings_table(story: Story) -> HTML:
     return HTML("".join(parts))
 
 
-def notes(story: Story) -> HTML:
-    """Show what the runs said about their inputs and results."""
+def notes(story: ReportContents) -> HTML:
+    """Show the notes of the runs about their inputs and results."""
     said = [note for run in (*story.before, *story.results.values()) for note in run.manifest["notes"]]
     said += story.inputs.notes
     return HTML(
@@ -272,7 +272,7 @@ def notes(story: Story) -> HTML:
     )
 
 
-def times(story: Story) -> HTML:
+def times(story: ReportContents) -> HTML:
     """Show the seconds per stage and the peak memory of each run."""
     rows = []
     for run in (*story.before, *(story.chosen if len(story.chosen) == 1 else story.results.values())):
@@ -287,8 +287,8 @@ def times(story: Story) -> HTML:
     return viz.table(("stage", "took"), rows)
 
 
-def provenance(story: Story) -> HTML:
-    """Show hashes of inputs and models, versions and machine: enough to tell whether another run is the same."""
+def provenance(story: ReportContents) -> HTML:
+    """Show hashes of inputs and models, versions and machine: enough to check whether another run is the same."""
     rows: list[tuple[str, Any]] = []
     for run in (*story.before, *story.chosen):
         rows += [
@@ -309,7 +309,7 @@ def provenance(story: Story) -> HTML:
     return viz.table(("what", "value"), rows)
 
 
-def command(story: Story) -> HTML:
+def command(story: ReportContents) -> HTML:
     """Show the commands that repeat the runs exactly, every setting spelled out."""
     lines, earlier = [], None
     for run in story.before:

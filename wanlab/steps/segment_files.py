@@ -1,4 +1,4 @@
-"""Segments on disk: saved when finished, read when a run goes on."""
+"""Segments on disk: saved when finished, read when a run continues."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from wanlab.model import segments
 from wanlab.runs import artefacts
 
 SEGMENTS = "segments"  # folder of finished segments while the run is not
-BEGUN = "begun.npy"  # in it, for a first segment that was stopped: what the model said in its steps
+BEGUN = "begun.npy"  # in it, for a first segment that was stopped: the model's outputs in its steps
 
 
-def begun_velocities(folder: Path) -> np.ndarray | None:
-    """Return what the model said in the steps of a first segment that was stopped, None if none was."""
+def partial_velocities(folder: Path) -> np.ndarray | None:
+    """Return the model's outputs in the steps of a first segment that was stopped: [n, 16, t, h, w], float32; None without one."""
     file = folder / BEGUN
     return np.load(file, allow_pickle=False) if file.is_file() else None
 
 
 def save_segment(folder: Path, number: int, frames: np.ndarray, tail: np.ndarray, fps: Fraction) -> None:
-    """Save a segment losslessly; its tail comes last, so that where it is the segment is whole."""
+    """Save a segment losslessly; its tail is written last, so that a segment with a tail is complete."""
     if len(frames):
         media.write_video(folder / f"{number:03d}.mkv", frames, fps, lossless=True)
     files.write_array(folder / f"{number:03d}.npy", tail)
@@ -42,6 +42,6 @@ def num_finished(folder: Path, cut: segments.SegmentPlan) -> int:
             np.load(folder / f"{number:03d}.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return number
-        if new > 0 and not artefacts.is_whole_video(folder / f"{number:03d}.mkv", new):
+        if new > 0 and not artefacts.is_complete_video(folder / f"{number:03d}.mkv", new):
             return number
     return len(cut.segments)

@@ -1,7 +1,7 @@
 """Step 40: many generations that differ in a few settings, one run folder each, with a model that is loaded once.
 
 run = sweep.prepare(settings)     # the points, checked one by one; nothing is worked on yet
-entries = sweep.work(run)         # every point that is not finished; a failed one is recorded, the rest goes on
+entries = sweep.work(run)         # every point that is not finished; a failed one is recorded, the others are still generated
 sweep.finish(run)                 # raises if a point failed
 """
 
@@ -45,7 +45,7 @@ class Point(NamedTuple):
 
     Attributes:
         number: from 1.
-        values: what sets it apart, by setting, for readers: of a path its name, or what else tells it from the others.
+        values: what sets it apart, by setting, for readers: of a path its name, or what else distinguishes it from the others.
         resolved: the generation, with inputs that do not have its mask chain yet.
         mask_chain: the chain that its inputs get first, None for the mask as it is.
         key: equal where settings, inputs, models and chain are: what lies at a path counts, not where.
@@ -77,7 +77,7 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
     names = [*settings.grid, *(name for case in settings.cases for name in case)]
     faults = [config.unknown_name(name, (*SWEPT, MASK_CHAIN)) for name in names if name not in (*SWEPT, MASK_CHAIN)]
     if PREVIEW in names:
-        faults = ["preview must be left out of a sweep, whose first look goes on later; use preview_steps"]
+        faults = ["preview must be left out of a sweep, whose first look can be continued later; use preview_steps"]
     faults += [f"grid must have values for {name}, got none; use a list" for name, v in settings.grid.items() if not v]
     if faults:
         raise config.SettingsError("\n".join(faults))
@@ -156,7 +156,7 @@ def prepare(settings: config.SweepSettings) -> runs.Run:
         workers.read_file(settings.cluster)
     full = settings.with_paths(lambda path: str(config.absolute(path)))
     none_named = settings.inputs == "latest" and full["grid"].get("inputs") and not settings.cases
-    made, _ = inspect.whole_inputs(full["grid"]["inputs"][0] if none_named else settings.inputs)
+    made, _ = inspect.complete_inputs(full["grid"]["inputs"][0] if none_named else settings.inputs)
     settings = settings.replaced(inputs=made.folder, **full)
     all_points = points(settings)
     wrong = [number for number in settings.finish if not 1 <= number <= len(all_points)]
@@ -187,11 +187,11 @@ def prepare(settings: config.SweepSettings) -> runs.Run:
 
 
 def work(run: runs.Run) -> list[compare.Entry]:
-    """Generate every point that is not finished; finished ones are only read, an unfinished one goes on.
+    """Generate every point that is not finished; finished ones are only read, an unfinished one continues.
 
-    A point that fails is recorded with its error, and the rest goes on; the sweep's status is then failed. A point that
+    A point that fails is recorded with its error, and the others are still generated; the sweep's status is then failed. A point that
     another process works on is left to it, and looked at again at the end: what that process has finished is taken, what
-    it left unfinished goes on here.
+    it left unfinished continues here.
 
     Returns:
         an entry per point: `values`, `run`, `status`, `seconds`, `error`.
@@ -206,7 +206,7 @@ def work(run: runs.Run) -> list[compare.Entry]:
     chosen = _chosen(all_points, settings)
     left = list(chosen)
     with (
-        contextlib.suppress(PointsFailedError),  # `finish` says it, after the pictures
+        contextlib.suppress(PointsFailedError),  # `finish` reports it, after the images
         run.working() as unfinished,
         _noting_cancelled(run, table),
     ):

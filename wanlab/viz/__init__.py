@@ -1,4 +1,4 @@
-"""Pictures, plots, tables and players for notebooks and reports. Writes no file, prints nothing."""
+"""Images, plots, tables and players for notebooks and reports. Writes no file, prints nothing."""
 
 from wanlab.viz.masks import (
     MASK_CELL,

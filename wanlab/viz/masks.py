@@ -15,7 +15,7 @@ from wanlab.mask import metrics
 from wanlab.viz.sheets import draw_sheet, frames_at, spread
 from wanlab.viz.style import ERASED_COLOUR, LEAK_COLOUR, LESS_COLOUR, MASK_COLOUR, MORE_COLOUR, OBJECT_COLOURS
 
-MASK_CELL = 2.0  # inches, the height of a picture where masks are judged
+MASK_CELL = 2.0  # inches, the height of an image where masks are judged
 
 
 def mask_views(
@@ -38,9 +38,9 @@ def mask_views(
         print("these inputs hold no mask")
         return None
     frames = spread(len(clip), columns)
-    pictures = frames_at(clip, frames)
+    images = frames_at(clip, frames)
     rows = {
-        name: np.stack([view(*each) for each in zip(pictures, mask[frames], masks[base][frames], strict=True)])
+        name: np.stack([view(*each) for each in zip(images, mask[frames], masks[base][frames], strict=True)])
         for name, mask in masks.items()
         if view is not difference or name != base
     }
@@ -69,14 +69,14 @@ def mask_changes(
     share = (before != after).mean(axis=(1, 2))
     order = sorted(range(len(clip)), key=lambda t: (t not in edited, -share[t]))
     frames = sorted(t for t in order[:columns] if share[t] or t in edited)
-    pictures = frames_at(clip, frames)
+    images = frames_at(clip, frames)
     rows = {
         "before": (overlay, before, before),
         "after": (overlay, after, after),
         "change": (difference, after, before),
     }
     shown = {
-        name: np.stack([view(*each) for each in zip(pictures, mask[frames], base[frames], strict=True)])
+        name: np.stack([view(*each) for each in zip(images, mask[frames], base[frames], strict=True)])
         for name, (view, mask, base) in rows.items()
     }
     shown["before"] = np.stack([marked(*each, decided) for each in zip(shown["before"], frames, strict=True)])
@@ -84,19 +84,26 @@ def mask_changes(
 
 
 def frame_sheet(rows: Mapping[str, Mapping[int, np.ndarray]], marks: Mapping[int, str] | None = None) -> Image:
-    """Show pictures of the same frames, a row per name, frame numbers on top.
+    """Show images of the same frames, a row per name, frame numbers on top.
 
     Args:
         rows: by name and frame number [H, W, 3], 0 to 255, uint8 RGB.
         marks: the word beside the number of a frame.
     """
     frames = sorted(next(iter(rows.values())))
-    shown = {name: np.stack([pictures[t] for t in frames]) for name, pictures in rows.items()}
+    shown = {name: np.stack([images[t] for t in frames]) for name, images in rows.items()}
     return draw_sheet(shown, frames, marks=marks, cell=MASK_CELL)
 
 
 class Layer(NamedTuple):
-    """What a view paints over the frame: where (a word of REGIONS), in which RGB colour, how opaque (0 to 1), in words."""
+    """What a view paints over the frame.
+
+    Attributes:
+        region: where, a word of REGIONS.
+        colour: RGB, 0 to 255.
+        opacity: 0 to 1.
+        meaning: in words.
+    """
 
     region: str
     colour: tuple[int, int, int]
@@ -105,9 +112,14 @@ class Layer(NamedTuple):
 
 
 class View(NamedTuple):
-    """A way to look at a mask: a greyed frame or the frame itself, layers over it, the mask's outline drawn or not.
+    """A way to look at a mask.
 
-    A layer that lies on an earlier one is opaque, so that the last one alone decides a pixel's paint.
+    A layer that lies on an earlier one is opaque, so that the last one alone decides the paint of a pixel.
+
+    Attributes:
+        dimmed: whether the frame is greyed.
+        layers: painted over the frame, in this order.
+        outlined: whether the mask's outline is drawn.
     """
 
     dimmed: bool
@@ -123,7 +135,7 @@ REGIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # of a m
     "leak": lambda mask, _: metrics.leak(mask[None])[0],
 }
 MASK_VIEWS = {
-    "overlay": View(False, (Layer("mask", MASK_COLOUR, 0.5, "generated anew"),), outlined=True),
+    "overlay": View(False, (Layer("mask", MASK_COLOUR, 0.5, "generated"),), outlined=True),
     "difference": View(
         True,
         (
@@ -135,11 +147,11 @@ MASK_VIEWS = {
     "leak": View(
         True,
         (
-            Layer("mask", (0, 0, 0), 0.5, "generated anew"),
+            Layer("mask", (0, 0, 0), 0.5, "generated"),
             Layer("leak", LEAK_COLOUR, 1.0, "black, though to be kept"),
         ),
     ),
-    "background": View(False, (Layer("mask", (0, 0, 0), 1.0, "generated anew"),)),
+    "background": View(False, (Layer("mask", (0, 0, 0), 1.0, "generated"),)),
 }
 MASK_NUMBERS = {  # whether it compares with the base; which value is the worst one, apart: farthest from the base's
     "area": (False, "apart"),
@@ -151,40 +163,40 @@ MASK_NUMBERS = {  # whether it compares with the base; which value is the worst 
 
 
 def overlay(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
-    """Tint what is generated anew and draw its outline: [H, W, 3], uint8 RGB.
+    """Tint what is generated and draw its outline: [H, W, 3], uint8 RGB.
 
     Args:
         frame: [H, W, 3], 0 to 255, uint8 RGB.
-        mask: [H, W], bool, True where the picture is generated anew.
+        mask: [H, W], bool, True where the image is generated.
         base: not looked at; the views take the same arguments.
     """
     return _painted("overlay", frame, mask, mask)
 
 
-def marked(picture: np.ndarray, t: int, decided: edits.Edits) -> np.ndarray:
+def marked(image: np.ndarray, t: int, decided: edits.Edits) -> np.ndarray:
     """Draw the marks made by hand on frame `t`: discs with a plus or a minus, boxes, brush strokes.
 
     Args:
-        picture: [H, W, 3], 0 to 255, uint8 RGB, of the working clip's size; not changed.
+        image: [H, W, 3], 0 to 255, uint8 RGB, of the working clip's size; not changed.
         t: the frame's number.
         decided: all decisions.
     """
-    picture, size = picture.copy(), max(5, round(picture.shape[0] / 40))
+    image, size = image.copy(), max(5, round(image.shape[0] / 40))
     for stroke in (stroke for stroke in decided.strokes if stroke.frame == t):
         path = list(np.array([stroke.path]).round().astype(np.int32))
-        cv2.polylines(picture, path, False, (0, 0, 0), size)
-        cv2.polylines(picture, path, False, MASK_COLOUR if stroke.add else ERASED_COLOUR, max(1, size // 2))
+        cv2.polylines(image, path, False, (0, 0, 0), size)
+        cv2.polylines(image, path, False, MASK_COLOUR if stroke.add else ERASED_COLOUR, max(1, size // 2))
     for box in (box for box in decided.points.boxes if box.frame == t):
         x0, y0, x1, y1 = (round(side) for side in (box.x0, box.y0, box.x1, box.y1))
-        cv2.rectangle(picture, (x0, y0), (x1, y1), _object_colour(box.object), max(2, size // 3))
+        cv2.rectangle(image, (x0, y0), (x1, y1), _object_colour(box.object), max(2, size // 3))
     for click in (click for click in decided.points.clicks if click.frame == t):
         x, y = int(click.x), int(click.y)
-        cv2.circle(picture, (x, y), size, (0, 0, 0), -1)
-        cv2.circle(picture, (x, y), size - 1, _object_colour(click.object), -1)
-        cv2.line(picture, (x - size // 2, y), (x + size // 2, y), (0, 0, 0), max(1, size // 3))
+        cv2.circle(image, (x, y), size, (0, 0, 0), -1)
+        cv2.circle(image, (x, y), size - 1, _object_colour(click.object), -1)
+        cv2.line(image, (x - size // 2, y), (x + size // 2, y), (0, 0, 0), max(1, size // 3))
         if click.positive:
-            cv2.line(picture, (x, y - size // 2), (x, y + size // 2), (0, 0, 0), max(1, size // 3))
-    return picture
+            cv2.line(image, (x, y - size // 2), (x, y + size // 2), (0, 0, 0), max(1, size // 3))
+    return image
 
 
 def _object_colour(number: int) -> tuple[int, int, int]:
@@ -192,17 +204,26 @@ def _object_colour(number: int) -> tuple[int, int, int]:
 
 
 def difference(frame: np.ndarray, mask: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Paint what only the mask has in orange and what only `base` has in blue, both in grey; as `overlay`."""
+    """Paint what only the mask has in orange and what only `base` has in blue, both in grey.
+
+    Args and result: as `overlay`; base: [H, W], bool.
+    """
     return _painted("difference", frame, mask, base)
 
 
 def leak(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
-    """Paint the pixels that are black in the background though the model is told to keep them; as `overlay`."""
+    """Paint the pixels that are black in the background though the model is told to keep them.
+
+    Args and result: as `overlay`; `mask`: [H, W], bool.
+    """
     return _painted("leak", frame, mask, mask)
 
 
 def background(frame: np.ndarray, mask: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
-    """Black out what is generated anew, as the model sees it; as `overlay`."""
+    """Black out what is generated, as the model gets it.
+
+    Args and result: as `overlay`; `mask`: [H, W], bool.
+    """
     return _painted("background", frame, mask, mask)
 
 

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const AROUND = 8; // frames played on each side of a seam
-  const AHEAD = 0.03; // seconds that the picture on the screen is ahead of currentTime while it plays; seen in Chromium
+  const AHEAD = 0.03; // seconds that the image on the screen is ahead of currentTime while it plays; seen in Chromium
   const ICONS = {
     play: "M4 2l10 6-10 6z",
     pause: "M3 2h4v12H3zM9 2h4v12H9z",
@@ -259,7 +259,7 @@
     side.link.hidden = !result?.link;
     if (result?.link) side.link.href = result.link.href;
     if (result) side.video.src = result.video.src;
-    if (!result) side.video.remove(); // a page holds no video without a film
+    if (!result) side.video.remove(); // a page holds no video element without a file
     else if (!side.video.isConnected) divider.before(side.video);
     view.classList.toggle("two", Boolean(sides[1].result));
   }

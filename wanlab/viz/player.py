@@ -54,9 +54,12 @@ ROOM = 240  # pixels, the side of a square as large as a cell of the grid: uprig
 class Point(NamedTuple):
     """One result of a sweep.
 
-    title: what stands under the video. parameters: the settings in which results differ, by name.
-    video: a clip, or the file of one. seams: frames at which a segment begins.
-    link: the full file, relative to the page; None shows no link.
+    Attributes:
+        title: the text under the video.
+        parameters: the settings in which results differ, by name.
+        video: a clip, or the file of one.
+        seams: frames at which a segment begins.
+        link: the full file, relative to the page; None shows no link.
     """
 
     title: str
@@ -70,7 +73,7 @@ def grid(points: Sequence[Point]) -> HTML:
     """Show results side by side, playing in step: scrub, loop over a seam, filter by setting, wipe between two.
 
     All previews run at the first video's rate, so that frame n of one stands beside frame n of every other; where a
-    video has another rate, or ends before the longest, its caption says so.
+    video has another rate, or ends before the longest, its caption names it.
 
     Args:
         points: the results, in the order of the cells.

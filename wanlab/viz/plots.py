@@ -57,7 +57,7 @@ def keypoint_confidence(
         cuts: first frames of new shots.
     """
     if keypoints is None:
-        print("these inputs hold no key points")
+        print("these inputs hold no keypoints")
         return None
     frames = np.arange(len(keypoints))
     figure = Figure(figsize=(10, 2.8), dpi=DPI, layout="constrained")
@@ -77,7 +77,7 @@ def keypoint_confidence(
     )
     axis.legend(loc="lower left", ncols=4, fontsize=8, frameon=False)
     plain_axes(axis)
-    return as_image(figure, "Mean key point score of each part over time")
+    return as_image(figure, "Mean keypoint score of each part over time")
 
 
 def pose_timeline(review: Review, cuts: Collection[int] = ()) -> Image:

@@ -1,4 +1,4 @@
-"""Pictures to judge by: contact sheets, curves, plans, players. Each returns something that a notebook shows."""
+"""Images to judge by: contact sheets, curves, plans, players. Each returns something that a notebook shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 from wanlab import media, pose
-from wanlab.viz.style import CELL, COLUMNS, DPI, PAGE, SEAM_COLOUR, as_image, show_picture
+from wanlab.viz.style import CELL, COLUMNS, DPI, PAGE, SEAM_COLOUR, as_image, show_image
 
 
 def contact_sheet(
@@ -55,28 +55,28 @@ def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip,
 def reference_sketch(
     image: np.ndarray, keypoints: np.ndarray | None, edited: Mapping[str, np.ndarray] | None = None
 ) -> Image:
-    """Show the reference, its skeleton over a dimmed copy, and what FLUX made of it and of the film's first frame.
+    """Show the reference, its skeleton over a dimmed copy, and what FLUX made of it and of the video's first frame.
 
     Args:
         image: [H, W, 3], 0 to 255, uint8 RGB.
         keypoints: [133, 3], float32, x, y in pixels of the image, score; None in a folder of other tools.
         edited: [H', W', 3], 0 to 255, uint8 RGB each, by name.
     """
-    pictures = {"reference": image}
+    images = {"reference": image}
     if keypoints is not None and keypoints[:, 2].any():
         height, width = image.shape[:2]
-        scale = max(1, round(512 / height))  # a small picture would have a skeleton of one pixel
+        scale = max(1, round(512 / height))  # a small image would have a skeleton of one pixel
         large = cv2.resize(image, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
         meta = pose.to_meta(keypoints[None] * (scale, scale, 1), height * scale, width * scale)
-        pictures["its skeleton"] = pose.draw_frame(
+        images["its skeleton"] = pose.draw_frame(
             meta.body[0], meta.left_hand[0], meta.right_hand[0], height * scale, width * scale, canvas=large // 3
         )
-    pictures |= edited or {}
-    ratios = [picture.shape[1] / picture.shape[0] for picture in pictures.values()]
+    images |= edited or {}
+    ratios = [each.shape[1] / each.shape[0] for each in images.values()]
     figure = Figure(figsize=(sum(ratios) * 3.2, 3.5), dpi=DPI, layout="constrained")
-    axes = figure.subplots(1, len(pictures), squeeze=False, width_ratios=ratios)[0]
-    for axis, (name, picture) in zip(axes, pictures.items(), strict=True):
-        show_picture(axis, picture)
+    axes = figure.subplots(1, len(images), squeeze=False, width_ratios=ratios)[0]
+    for axis, (name, each) in zip(axes, images.items(), strict=True):
+        show_image(axis, each)
         axis.set_title(name, fontsize=9)
     return as_image(figure, "The reference and its skeleton", "jpeg")
 
@@ -95,8 +95,8 @@ def video_changes(
         columns: frames to show.
     """
     shares = {
-        name: np.array([(a != b).mean() for a, b in zip(film, after[name], strict=True)])
-        for name, film in before.items()
+        name: np.array([(a != b).mean() for a, b in zip(frames_before, after[name], strict=True)])
+        for name, frames_before in before.items()
     }
     changed = {name: share for name, share in shares.items() if share.any()}
     if not changed:
@@ -122,18 +122,18 @@ def draw_sheet(
     marks: Mapping[int, str] | None = None,
     cell: float = CELL,
 ) -> Image:
-    """Lay pictures out in bands as wide as a page, a line per row in each, the reference in front of the first.
+    """Lay images out in bands as wide as a page, a line per row in each, the reference in front of the first.
 
     Args:
-        rows: [n, H, W, 3], uint8 RGB, by name: the pictures of `frames`.
+        rows: [n, H, W, 3], uint8 RGB, by name: the images of `frames`.
         frames: their numbers.
         reference: [H, W, 3], uint8 RGB.
         seams: frames before which a dashed line is drawn.
         marks: a word beside the number of a frame.
-        cell: inches, the height of a picture.
+        cell: inches, the height of an image.
     """
     lead = 0 if reference is None else 1
-    widest = max(pictures.shape[2] / pictures.shape[1] for pictures in rows.values())
+    widest = max(images.shape[2] / images.shape[1] for images in rows.values())
     across = max(2, int(PAGE / (cell * widest)) - lead)
     across = -(-len(frames) // -(-len(frames) // across))  # bands of equal length
     bands = [range(i, min(i + across, len(frames))) for i in range(0, len(frames), across)]
@@ -144,11 +144,11 @@ def draw_sheet(
     for axis in axes.flat:
         axis.axis("off")
     for band, shown in enumerate(bands):
-        for row, (name, pictures) in enumerate(rows.items()):
+        for row, (name, images) in enumerate(rows.items()):
             line = axes[band * len(rows) + row, lead:]
             for axis, i in zip(line, shown, strict=False):
                 t = frames[i]
-                show_picture(axis, pictures[i])
+                show_image(axis, images[i])
                 if row == 0:
                     title = f"{t} {marks[t]}" if marks and t in marks else f"{t}"
                     axis.set_title(title, fontsize=8, color=SEAM_COLOUR if t in seams or title != f"{t}" else "#333333")
@@ -157,12 +157,13 @@ def draw_sheet(
             line[0].set_ylabel(name.replace(", ", "\n"), fontsize=8 if len(name) < 16 else 6)
     if reference is not None:
         axis = axes[len(rows) - 1, 0]
-        show_picture(axis, reference)
+        show_image(axis, reference)
         axis.set_title("reference", fontsize=8)
     return as_image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(rows), "jpeg")
 
 
 def frames_at(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
+    """Return some frames of a clip: [n, H, W, 3], 0 to 255, uint8 RGB."""
     return clip.at(frames).read()
 
 

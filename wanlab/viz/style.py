@@ -1,4 +1,4 @@
-"""Colours, sizes and the few drawing helpers that all pictures share."""
+"""Colours, sizes and the few drawing helpers that all images share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLUMNS = 8
-CELL = 1.5  # inches, the height of a picture in a contact sheet
+CELL = 1.5  # inches, the height of an image in a contact sheet
 PAGE = 13.0  # inches, the width of a sheet
 DPI = 110
 SEAM_COLOUR = "#c2185b"
@@ -27,9 +27,15 @@ MISSING_COLOUR, JUMP_COLOUR = "#d55e00", "#f0e442"
 PART_COLOURS = ("#1f4e79", "#e08a1e", "#2e8b57", "#8e44ad")
 
 
-def show_picture(axis: Axes, picture: np.ndarray) -> None:
+def show_image(axis: Axes, image: np.ndarray) -> None:
+    """Show an image in axes without ticks.
+
+    Args:
+        axis: where.
+        image: [H, W, 3], 0 to 255, uint8 RGB.
+    """
     axis.axis("on")
-    axis.imshow(picture)
+    axis.imshow(image)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set_visible(False)
@@ -41,7 +47,7 @@ def plain_axes(axis: Axes) -> None:
 
 
 def as_image(figure: Figure, alt: str, kind: str = "png") -> Image:
-    """Draw a figure into a picture: shown the same with every backend, and of known size."""
+    """Draw a figure into an image: shown the same with every backend, and of known size."""
     target = io.BytesIO()
     figure.savefig(target, format=kind, pil_kwargs={"quality": 88} if kind == "jpeg" else {})
     return Image(target.getvalue(), format=kind, alt=alt)

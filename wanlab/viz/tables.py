@@ -39,9 +39,9 @@ def mask_table(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> HT
         for kind, values in row.items():
             compares, worst = MASK_NUMBERS[kind]
             number = f"{values.mean():.3f}" if compares else f"{values.mean():.1%}"
-            told = worst != "apart" and not (compares and name == base)
+            has_worst = worst != "apart" and not (compares and name == base)
             at = int(np.argmin(values) if worst == "least" else np.argmax(values))
-            cells.append(f"{number} (worst: {at})" if told else number)
+            cells.append(f"{number} (worst: {at})" if has_worst else number)
         rows.append(cells)
     return table(("mask", *next(iter(numbers.values()))), rows)
 

@@ -1,1 +1,1 @@
-"""Interactive parts of the notebooks, one file each; headless, each shows a still picture instead."""
+"""Interactive parts of the notebooks, one file each; headless, each shows a still image instead."""

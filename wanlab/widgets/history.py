@@ -1,4 +1,4 @@
-"""What a widget has done to the file of decisions, so that it can undo its own actions, whoever else writes that file."""
+"""The actions of a widget in the file of decisions, so that it can undo them although others write that file too."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class History:
         """Read the file if another has written it meanwhile; return whether it holds other decisions now.
 
         Raises:
-            ValueError: if it is no file of decisions any more; said once for each change of it.
+            ValueError: if it is no longer a file of decisions; once for each change of it.
         """
         with self._guard:
             stamp = self._stamped()
@@ -122,7 +122,7 @@ class History:
         return step
 
     def _stamped(self) -> object:
-        """Return what tells one content of the file from another without reading it; None without a file."""
+        """Return what changes with the content of the file, without reading it; None without a file."""
         try:
             found = self.path.stat()
         except OSError:

@@ -24,14 +24,14 @@ class StoppedError(Exception):
     """The work was stopped by the user."""
 
 
-class Told:
-    """Whom the masks' maker tells how far it is: a function; a set event stops the work."""
+class JobProgress:
+    """Progress of the segmentation: handed to a function; a set event stops the work."""
 
     def __init__(self, tell: Callable[[str, int, int], None], stop: threading.Event) -> None:
         self._tell, self._stop = tell, stop
 
     def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """Yield `items`, tell now and then.
+        """Yield `items`, and report the progress now and then.
 
         Raises:
             StoppedError: once the event is set.
@@ -49,7 +49,7 @@ class Told:
         """Leave notes to the replay, which keeps them."""
 
 
-SILENT = Told(lambda *_: None, threading.Event())
+SILENT = JobProgress(lambda *_: None, threading.Event())
 
 
 class LiveMasks:
@@ -60,12 +60,12 @@ class LiveMasks:
         name: of what finds the masks.
     """
 
-    def __init__(self, seen: inspect.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
+    def __init__(self, inspection: inspect.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
         """Take what is looked at, its working clip and the clip's frames."""
-        self._seen, self._clip, self._frames = seen, clip, frames
-        weights, _ = sam2_weights.choose(seen.asked.sam_checkpoint)
-        self._masker = PersonMasker(weights, seen.asked.compile_sam, SILENT, keep_probabilities=True)
-        self.before = PackedMasks.of(inspect.outline_of(seen.parent))
+        self._seen, self._clip, self._frames = inspection, clip, frames
+        weights, _ = sam2_weights.choose(inspection.asked.sam_checkpoint)
+        self._masker = PersonMasker(weights, inspection.asked.compile_sam, SILENT, keep_probabilities=True)
+        self.before = PackedMasks.of(inspect.outline_of(inspection.parent))
         self.name = weights.name if weights else "GrabCut"
         self._keypoints: np.ndarray | None = None
         self._clicks: ClickMasks | None = None
@@ -78,16 +78,16 @@ class LiveMasks:
                 self._clicks = self._masker.clicks(self._frames, lambda: self._found(SILENT))
             return self._clicks.mask(t, prompts)
 
-    def follow(self, frames: range, prompts: Prompts, told: Told) -> np.ndarray:
+    def follow(self, frames: range, prompts: Prompts, told: JobProgress) -> np.ndarray:
         """Return the masks in a range of frames, [n, H, W], bool; prompts count from its start.
 
         Raises:
-            StoppedError: if `told` says so.
+            StoppedError: if its event is set.
         """
         self._masker.progress = told
         return self._masker.of_stretch(self._clip, self._found(told), frames, prompts)
 
-    def _found(self, told: Told) -> np.ndarray:
+    def _found(self, told: JobProgress) -> np.ndarray:
         """Return the keypoints, [T, 133, 3]: those of the inputs, else detected once."""
         if self._keypoints is None:
             known = self._seen.parent.keypoints()

@@ -27,20 +27,20 @@ DASHES = {"-": "", "--": "6 3", ":": "2 2"}  # matplotlib's words, SVG's pixels 
 STILL_VIEWS = (viz.overlay, viz.difference, viz.leak)
 
 
-def mask_comparison(seen: inspect.Inspection) -> MaskComparison | None:
+def mask_comparison(inspection: inspect.Inspection) -> MaskComparison | None:
     """Return the comparison of an inspection's variants; headless show contact sheets of overlay, difference and leak.
 
     Args:
-        seen: what `inspection.work` returned; without masks (animate) a sentence is printed instead.
+        inspection: what `inspection.work` returned; without masks (animate) a sentence is printed instead.
     """
-    if seen.clip is None or not seen.names:
+    if inspection.clip is None or not inspection.names:
         print("these inputs hold no mask")
         return None
     if not config.headless():
-        return MaskComparison(seen, seen.clip)
-    masks = {name: seen.masks(name) for name in seen.names}
+        return MaskComparison(inspection, inspection.clip)
+    masks = {name: inspection.masks(name) for name in inspection.names}
     for view in STILL_VIEWS:
-        display(viz.mask_views(seen.clip, masks, view, seen.base))
+        display(viz.mask_views(inspection.clip, masks, view, inspection.base))
     return None
 
 
@@ -51,8 +51,8 @@ class MaskComparison(stills.Stills):
         names: the variants, tried chains at the end.
         panes: the variants of the four panes.
         count: how many panes are shown, 2 or 4.
-        wiped: whether they lie over each other, each in its part of one picture, rather than side by side.
-        wipe: where the parts meet: shares of the picture's width and height, 0 to 1.
+        wiped: whether they lie over each other, each in its part of one image, rather than side by side.
+        wipe: where the parts meet: shares of the image's width and height, 0 to 1.
         view: what is shown of a mask, a name of `viz.MASK_VIEWS`.
         base: the variant that the view "difference" compares with.
         number: the metric of the curves and of the worst frames, a name of `viz.MASK_NUMBERS`.
@@ -72,37 +72,37 @@ class MaskComparison(stills.Stills):
     frame = traitlets.Int(0).tag(sync=True)
     facts = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, seen: inspect.Inspection, clip: media.Clip) -> None:
+    def __init__(self, inspection: inspect.Inspection, clip: media.Clip) -> None:
         """Show the variants of an inspection over the clip that it looked at."""
-        self.seen = seen
-        self._numbers = {name: dict(row) for name, row in seen.numbers.items()}
+        self.seen = inspection
+        self._numbers = {name: dict(row) for name, row in inspection.numbers.items()}
         self._masks: dict[str, PackedMasks] = {}
         self._leaks: dict[str, PackedMasks] = {}
         self._load = threading.RLock()
         self._cancel = threading.Event()
         self._job: threading.Thread | None = None
         self._result = ""
-        self._history = history.History(seen.edits, len(clip), clip.height, clip.width)
-        names = list(dict.fromkeys((*seen.names, *filter(None, [self._chain]))))
-        chosen = self._chosen() or seen.chosen
+        self._history = history.History(inspection.edits, len(clip), clip.height, clip.width)
+        names = list(dict.fromkeys((*inspection.names, *filter(None, [self._chain]))))
+        chosen = self._chosen() or inspection.chosen
         order = list(dict.fromkeys((*([chosen] if chosen else []), *names[1:], names[0])))
         super().__init__(
             clip,
             names=names,
             panes=[order[i % len(order)] for i in range(4)],
-            base=seen.base,
+            base=inspection.base,
             frame=len(clip) // 2,
             facts={
                 "views": {name: _view_facts(view) for name, view in viz.MASK_VIEWS.items()},
                 "numbers": {
                     kind: {
-                        "title": f"{kind} with {seen.base}" if compares else kind,
+                        "title": f"{kind} with {inspection.base}" if compares else kind,
                         "share": not compares,
                         "worst": worst,
                     }
                     for kind, (compares, worst) in viz.MASK_NUMBERS.items()
                 },
-                "base": seen.base,
+                "base": inspection.base,
                 "colours": list(viz.LINE_COLOURS),
                 "dashes": [DASHES[style] for style in viz.LINE_STYLES],
                 "example": mask.DEFAULT_CHAIN,
@@ -152,7 +152,7 @@ class MaskComparison(stills.Stills):
             super().received(kind, content)
 
     def attempt(self, chain: str) -> None:
-        """Show another chain of the outline in the last pane, frame by frame; what is wrong with it is told."""
+        """Show another chain of the outline in the last pane, frame by frame; faults are shown beside it."""
         try:
             mask.parse_chain(chain)
         except ValueError as error:
@@ -257,7 +257,7 @@ class MaskComparison(stills.Stills):
             return self._leaks[name]
 
     def _begin(self, text: str, work: Callable[[], str]) -> None:
-        """Do work in a thread: it tells how far it is, and can be cancelled."""
+        """Do work in a thread that reports its progress and can be cancelled."""
         self._check_idle()
         self._cancel.clear()
         self.tell("job", running=True, text=text, done=0, total=0)

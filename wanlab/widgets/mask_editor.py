@@ -2,7 +2,7 @@
 
 Every action is done to the file of decisions at once (module edits), whoever else writes it; the cell that applies it makes
 new inputs of that file. The browser sends actions with the frame that it showed and what they are about,
-`{"op": "click", "frame": 3, …}`; the kernel's side keeps the history and the masks, and tells every view the new state.
+`{"op": "click", "frame": 3, …}`; the kernel's side keeps the history and the masks, and sends every view the new state.
 """
 
 from __future__ import annotations
@@ -26,37 +26,35 @@ from wanlab.mask.prompts import Box, Click, Prompts, check_finished, load_prompt
 from wanlab.mask.strokes import Stroke, around, paint, to_find
 from wanlab.steps import inspect
 from wanlab.widgets import history, stills
-from wanlab.widgets.live_masks import LiveMasks, StoppedError, Told
+from wanlab.widgets.live_masks import JobProgress, LiveMasks, StoppedError
 
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
 HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
-SHOWN = 6  # frames of the still picture beside those with marks
+SHOWN = 6  # frames of the still image beside those with marks
 
 
-def mask_editor(seen: inspect.Inspection) -> MaskEditor | Image | None:
-    """Return the editor of the inputs that were looked at; headless a still picture of their outline and the marks.
+def mask_editor(inspection: inspect.Inspection) -> MaskEditor | Image | None:
+    """Return the editor of the inputs that were looked at; headless a still image of their outline and the marks.
 
     Args:
-        seen: what `inspection.work` returned; without masks (animate) a sentence is printed instead.
+        inspection: what `inspection.work` returned; without masks (animate) a sentence is printed instead.
     """
-    if seen.clip is None or seen.parent.mode == "animate":
+    if inspection.clip is None or inspection.parent.mode == "animate":
         print("these inputs hold no mask")
         return None
-    return sheet(seen, seen.clip) if config.headless() else MaskEditor(seen, seen.clip)
+    return sheet(inspection, inspection.clip) if config.headless() else MaskEditor(inspection, inspection.clip)
 
 
-def sheet(seen: inspect.Inspection, clip: media.Clip) -> Image:
+def sheet(inspection: inspect.Inspection, clip: media.Clip) -> Image:
     """Show frames of the clip with the outline, and the points, boxes and strokes that were made on them."""
-    decided = _read(seen, clip)
-    outline = inspect.outline_of(seen.made)
+    decided = _read(inspection, clip)
+    outline = inspect.outline_of(inspection.made)
     marked = sorted({each.frame for each in (*decided.points.clicks, *decided.points.boxes, *decided.strokes)})
     spread = np.linspace(0, len(clip) - 1, min(SHOWN, len(clip))).round().astype(int).tolist()
     frames = sorted({*marked[:SHOWN], *spread})
     shown = clip.at(frames)
-    pictures = {
-        t: viz.marked(viz.overlay(frame, outline[t]), t, decided) for t, frame in zip(frames, shown, strict=True)
-    }
-    return viz.frame_sheet({"the person": pictures}, marks=dict.fromkeys(marked, "edited"))
+    images = {t: viz.marked(viz.overlay(frame, outline[t]), t, decided) for t, frame in zip(frames, shown, strict=True)}
+    return viz.frame_sheet({"the person": images}, marks=dict.fromkeys(marked, "edited"))
 
 
 class MaskEditor(stills.Stills):
@@ -64,12 +62,12 @@ class MaskEditor(stills.Stills):
 
     _esm = stills.module("marks.js", "mask_editor.js")
 
-    def __init__(self, seen: inspect.Inspection, clip: media.Clip) -> None:
+    def __init__(self, inspection: inspect.Inspection, clip: media.Clip) -> None:
         """Take what is looked at and its working clip; begin with what the file of decisions holds."""
         super().__init__(clip)
         self._size = len(clip), clip.height, clip.width
-        self._history = history.History(seen.edits, *self._size)
-        self.masks = LiveMasks(seen, clip, self.frames)
+        self._history = history.History(inspection.edits, *self._size)
+        self.masks = LiveMasks(inspection, clip, self.frames)
         self._state = threading.RLock()
         self._live: dict[int, tuple[Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
         self._followed: PackedMasks | None = None  # masks of the last propagation, from the first frame of its range on
@@ -104,10 +102,10 @@ class MaskEditor(stills.Stills):
         strokes = [stroke._replace(frame=0) for stroke in decided.strokes if stroke.frame == t]
         return paint(base[None].copy(), strokes)[0]
 
-    def picture(self, t: int, layer: str) -> np.ndarray | stills.Tint:
+    def image(self, t: int, layer: str) -> np.ndarray | stills.Tint:
         """Return the frame, or on layer `mask` the outline as a tint."""
         if layer != "mask":
-            return super().picture(t, layer)
+            return super().image(t, layer)
         self._look(t)
         return stills.Tint(self.outline(t), viz.MASK_COLOUR)
 
@@ -204,7 +202,7 @@ class MaskEditor(stills.Stills):
 
     @contextlib.contextmanager
     def _shown(self) -> Iterator[None]:
-        """Have the views ask anew for the masks that a change of the decisions in the block makes other ones."""
+        """Have the views ask again for the masks that a change of the decisions in the block makes other ones."""
         before, followed = self.decided, self.outdated
         yield
         made = self.decided
@@ -250,7 +248,7 @@ class MaskEditor(stills.Stills):
         return to_find(self.decided, self.masks.before)
 
     def _base(self, t: int) -> np.ndarray:
-        """Return the outline on a frame without the strokes: of its own clicks, else as it was followed, else as it was."""
+        """Return the outline on a frame without the strokes: from the clicks on it, else as propagated, else as it was before."""
         frames, prompts = self._wanted()
         if t not in frames or not any(prompts):
             return self.masks.before[t]
@@ -309,11 +307,13 @@ class MaskEditor(stills.Stills):
             with self._state:
                 here = self._prompts_on(t)
                 here = self._placed(Prompts((*here.clicks, click), here.boxes), t)
-            picture = stills.Tint(self.masks.mask(t, here), HOVER_COLOUR)
-            self.tell("hover", buffers=[stills.encode(picture, int(content["width"]))], id=content["id"], t=t)
+            image = stills.Tint(self.masks.mask(t, here), HOVER_COLOUR)
+            self.tell("hover", buffers=[stills.encode(image, int(content["width"]))], id=content["id"], t=t)
 
     def _propagate(self, frames: range, prompts: Prompts) -> None:
-        told = Told(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
+        told = JobProgress(
+            lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop
+        )
         with self._telling():
             try:
                 found = PackedMasks.of(self.masks.follow(frames, prompts, told))
@@ -361,7 +361,7 @@ class _Newest:
             job()
 
 
-def _read(seen: inspect.Inspection, clip: media.Clip) -> edits.Edits:
-    if not seen.edits.is_file():
+def _read(inspection: inspect.Inspection, clip: media.Clip) -> edits.Edits:
+    if not inspection.edits.is_file():
         return edits.Edits()
-    return edits.read(seen.edits, len(clip), clip.height, clip.width)
+    return edits.read(inspection.edits, len(clip), clip.height, clip.width)

@@ -33,13 +33,13 @@ class PoseReview(Stills):
     _esm = module("pose_skeleton.js", "pose_timeline.js", "pose_review.js")
     drawing = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, seen: inspect.Inspection) -> None:
+    def __init__(self, inspection: inspect.Inspection) -> None:
         """Take the inputs that were looked at, `seen.parent`, with the corrections that `seen.edits` holds already.
 
         Raises:
             ValueError: inputs whose pose cannot be corrected, or a file that is no file of decisions.
         """
-        made = seen.parent
+        made = inspection.parent
         pose_videos.check_editable(made)
         clip, detected = made.driving(), made.keypoints()
         assert clip is not None  # checked
@@ -47,7 +47,7 @@ class PoseReview(Stills):
         self._made, self._detected = made, detected
         self._size = clip.height, clip.width
         self._guard = threading.RLock()  # messages come in a thread of their own
-        self._history = history.History(seen.edits, len(detected), *self._size)
+        self._history = history.History(inspection.edits, len(detected), *self._size)
         self._last: tuple[corrections.Entry, ...] = ()  # what the last action put in
         self._points, self._boxes = detected, pose_videos.face_boxes(detected, *self._size)
         super().__init__(clip, drawing=_drawing(*self._size))
@@ -57,7 +57,7 @@ class PoseReview(Stills):
 
     @property
     def points(self) -> np.ndarray:
-        """The key points with all corrections: [T, 133, 3], float32; x, y in pixels of the working clip, score."""
+        """The keypoints with all corrections: [T, 133, 3], float32; x, y in pixels of the working clip, score."""
         return self._points
 
     def refresh(self) -> None:
@@ -119,7 +119,7 @@ class PoseReview(Stills):
         return self._tell_overview()
 
     def _walk(self, step: Callable[..., history.Step | None], how: str) -> None:
-        """Undo or redo an action of one's own, and say what it was."""
+        """Undo or redo an action of this widget, and show what it was."""
         found = step(lambda now: corrections.apply(self._detected, now.pose))
         self._last = ()
         if found is not None:
@@ -185,32 +185,32 @@ class PoseReview(Stills):
         )
 
 
-def pose_review(seen: inspect.Inspection) -> PoseReview | Image | None:
-    """Return the widget that shows and corrects the pose; stills where nobody is at it, or nothing can be corrected.
+def pose_review(inspection: inspect.Inspection) -> PoseReview | Image | None:
+    """Return the widget that shows and corrects the pose; headless, or without keypoints, stills.
 
     Args:
-        seen: what `inspection.work` returned.
+        inspection: what `inspection.work` returned.
     """
     if config.headless():
-        display(_sheet(seen))
-        points = seen.made.keypoints()
+        display(_sheet(inspection))
+        points = inspection.made.keypoints()
         if points is None:
-            print("these inputs hold no key points")
+            print("these inputs hold no keypoints")
             return None
-        no_face, cuts = (seen.made.facts.get(name, ()) for name in ("no_face", "cuts"))
-        hidden = corrections.hidden(inspect.decided(seen).pose, len(points))
+        no_face, cuts = (inspection.made.facts.get(name, ()) for name in ("no_face", "cuts"))
+        hidden = corrections.hidden(inspect.decided(inspection).pose, len(points))
         review = faults.review(points, no_face, cuts, hidden)
         display(viz.pose_faults(review))
         return viz.pose_timeline(review, cuts)
     try:
-        return PoseReview(seen)
+        return PoseReview(inspection)
     except ValueError as error:
         print(error)
-        return _sheet(seen)
+        return _sheet(inspection)
 
 
-def _sheet(seen: inspect.Inspection) -> Image:
-    return viz.contact_sheet(inspect.poses_and_faces(seen), marks=inspect.marks(seen))
+def _sheet(inspection: inspect.Inspection) -> Image:
+    return viz.contact_sheet(inspect.poses_and_faces(inspection), marks=inspect.marks(inspection))
 
 
 def _place(entry: corrections.Entry) -> Any:

@@ -1,19 +1,19 @@
-"""What the bench's widgets share on the kernel's side: pictures of a clip for the browser, on demand, and messages.
+"""What the bench's widgets share on the kernel's side: images of a clip for the browser, on demand, and messages.
 
     class Mine(Stills):
         _esm = module("mine.js")             # after parts.js, frame_store.js and clip_view.js, which it may import
 
-        def picture(self, t, layer):         # [H, W, 3] uint8 RGB travels as JPEG, [H, W, 4] RGBA and Tint as PNG
+        def image(self, t, layer):         # [H, W, 3] uint8 RGB travels as JPEG, [H, W, 4] RGBA and Tint as PNG
             return self.frames[t] if layer == "clip" else Tint(mask, (0, 158, 115))
 
         def received(self, kind, content):   # each other message: what `link.tell(kind, {…})` sends in the browser
             …                                # "refresh" is sent whenever the pointer comes into the widget
 
     self.tell("kind", buffers=[…], key=…)    # to every view (`link.on("kind", …)`), from any thread
-    self.stale("mask", frames=[3])           # pictures of that layer (of all frames: None) have changed: the views ask anew
+    self.stale("mask", frames=[3])           # images of that layer (of all frames: None) have changed: the views ask again
 
-Pictures never become traits, which are saved into the notebook. In JupyterLab messages come in a thread of their own (a
-subshell), so they are answered while a cell runs: what `picture` and `received` touch needs a lock where it changes.
+Images never become traits, which are saved into the notebook. In JupyterLab messages come in a thread of their own (a
+subshell), so they are answered while a cell runs: what `image` and `received` touch needs a lock where it changes.
 """
 
 from __future__ import annotations
@@ -39,11 +39,16 @@ FOLDER = Path(__file__).parent / "js"
 SHARED = ("parts.js", "frame_store.js", "clip_view.js")
 QUALITY = 85  # of JPEG: 60 kB for 960x540
 INSIDE = 90  # of 255, how much of a mask's colour covers the frame
-KEPT_BYTES = 96 * 2**20  # of coded pictures: 300 frames of 1280x720 and their masks at full size
+KEPT_BYTES = 96 * 2**20  # of coded images: 300 frames of 1280x720 and their masks at full size
 
 
 class Tint(NamedTuple):
-    """A mask, [H, W], bool, that lies over a frame as a half see-through colour (RGB) with its outline."""
+    """A mask that lies over a frame as a half transparent colour with its outline.
+
+    Attributes:
+        mask: [H, W], bool.
+        colour: RGB, 0 to 255.
+    """
 
     mask: np.ndarray
     colour: tuple[int, int, int]
@@ -76,7 +81,7 @@ class Stills(anywidget.AnyWidget):
         super().__init__(clip=facts, **traits)
         self.on_msg(self._receive)
 
-    def picture(self, t: int, layer: str) -> np.ndarray | Tint:
+    def image(self, t: int, layer: str) -> np.ndarray | Tint:
         """Return what `layer` shows on frame `t`: [H, W, 3] RGB or [H, W, 4] RGBA, 0 to 255, uint8, or a mask."""
         if layer != "clip":
             raise ValueError(f"layer must be clip, got {layer!r}; use clip")
@@ -86,7 +91,7 @@ class Stills(anywidget.AnyWidget):
         """Take over what others have changed; called before each message is answered."""
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
-        """Do what the browser asks for beside pictures."""
+        """Do what the browser asks for beside images."""
         raise ValueError(f"the kernel's side knows no message {kind!r}; run the cell again")
 
     def tell(self, kind: str, *, buffers: Sequence[bytes] = (), **content: Any) -> None:
@@ -94,7 +99,7 @@ class Stills(anywidget.AnyWidget):
         self.send({"kind": kind, **content}, list(buffers))
 
     def stale(self, *layers: str, frames: Sequence[int] | None = None) -> None:
-        """Forget the pictures of these layers, of some frames or of all, and have the views ask anew."""
+        """Forget the images of these layers, of some frames or of all, and have the views ask again."""
         with self._lock:
             self._changes += 1
             for key in [key for key in self._coded if key[1] in layers and (frames is None or key[0] in frames)]:
@@ -102,14 +107,14 @@ class Stills(anywidget.AnyWidget):
         self.tell("stale", layers=list(layers), frames=None if frames is None else list(frames))
 
     def coded(self, t: int, layer: str, width: int) -> bytes:
-        """Return a picture as JPEG or, with see-through pixels, PNG, `width` pixels wide at most."""
+        """Return an image as JPEG or, with see-through pixels, PNG, `width` pixels wide at most."""
         key = t, layer, width
         with self._lock:
             changes = self._changes
             if key in self._coded:
                 self._coded.move_to_end(key)
                 return self._coded[key]
-        made = encode(self.picture(t, layer), width)
+        made = encode(self.image(t, layer), width)
         with self._lock:
             if changes == self._changes:
                 self._coded[key] = made
@@ -139,21 +144,21 @@ class Stills(anywidget.AnyWidget):
             self.tell("error", text=f"{error}" or type(error).__name__, id=content.get("id"))
 
 
-def encode(picture: np.ndarray | Tint, width: int) -> bytes:
+def encode(image: np.ndarray | Tint, width: int) -> bytes:
     """Return [H, W, 3] RGB, 0 to 255, uint8, as JPEG, [H, W, 4] RGBA or a mask as PNG, shrunk to `width` pixels if wider."""
-    if isinstance(picture, Tint):
-        return _tinted(_shrunk(picture.mask.astype(np.uint8) * 255, width) > 127, picture.colour)
-    picture = _shrunk(picture, width)
-    if picture.shape[2] == 4:
+    if isinstance(image, Tint):
+        return _tinted(_shrunk(image.mask.astype(np.uint8) * 255, width) > 127, image.colour)
+    image = _shrunk(image, width)
+    if image.shape[2] == 4:
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA), options)[1].tobytes()
+        return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA), options)[1].tobytes()
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
-def _shrunk(picture: np.ndarray, width: int) -> np.ndarray:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) if width < picture.shape[1] else picture
+def _shrunk(image: np.ndarray, width: int) -> np.ndarray:
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) if width < image.shape[1] else image
 
 
 def _tinted(mask: np.ndarray, colour: tuple[int, int, int]) -> bytes:

@@ -6,7 +6,7 @@
    view.toClip(event) -> { x, y }        where an event of the pointer is; view.px: one CSS pixel in pixels of the clip
    view.draw()                           draw again soon; view.setLayers([...])
    view.on("frame", (t) => …)            another frame is on the screen
-   view.on("paint", (ctx, view) => …)    draw over the frame, in pixels of the clip; view.picture(layer) -> ImageBitmap or null
+   view.on("paint", (ctx, view) => …)    draw over the frame, in pixels of the clip; view.image(layer) -> ImageBitmap or null
    view.on("down" | "move" | "up" | "leave", (event, { x, y }) => …)   the pointer (middle button and Alt+drag pan)
    view.on("stretch", ([first, last] | null) => …)   in and out points were set (with marksStretch); view.setStretch(…)
    view.keys["Shift+x"] = () => …        more keys, while the focus is in the view; view.key(event) takes one from elsewhere
@@ -20,7 +20,7 @@ import { button, make, press } from "./parts.js";
 import { FrameStore } from "./frame_store.js";
 
 const MOST_ZOOM = 16;
-const WIDTH_STEP = 160; // pictures are asked for in multiples of it, so that resizing does not ask for all anew
+const WIDTH_STEP = 160; // images are requested in multiples of it, so that resizing does not request all again
 
 export class ClipView {
   constructor(link, clip, { label, start = 0, layers = ["clip"], height = 520, marksStretch = false, leader = null } = {}) {
@@ -120,7 +120,7 @@ export class ClipView {
     return 1 / this.#place().scale;
   }
 
-  picture(layer) {
+  image(layer) {
     return this.store.peek(this.t, layer, this.#pixels());
   }
 
@@ -192,7 +192,7 @@ export class ClipView {
     ctx.setTransform(this.dpr * scale, 0, 0, this.dpr * scale, this.dpr * left, this.dpr * top);
     ctx.imageSmoothingEnabled = scale * this.dpr < 3;
     for (const layer of this.layers) {
-      const bitmap = this.picture(layer);
+      const bitmap = this.image(layer);
       if (bitmap) ctx.drawImage(bitmap, 0, 0, this.clip.width, this.clip.height);
     }
     this.emit("paint", ctx, this);

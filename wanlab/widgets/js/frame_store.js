@@ -1,10 +1,10 @@
-/* Pictures of frames in the browser: asked for when needed, the newest request first, neighbours when nothing is to do.
+/* Images of frames in the browser: asked for when needed, the newest request first, neighbours when nothing is to do.
 
    const store = new FrameStore(link, clip)           clip: { frames, height, width, fps }
    store.wish(owner, t, layers, width)                what a view wants to show now, `width` pixels wide
    store.peek(t, layer, width) -> ImageBitmap or null; where it is not there: of another width, else as it was before
    store.has(t, layer)                                whether it is there as it is now, in whatever width
-   store.arrived = (t) => …                           called whenever pictures of a frame have come
+   store.arrived = (t) => …                           called whenever images of a frame arrive
    One message asks for all layers that the views want of a frame. At most two messages are under way, so that the
    newest wish is the next to be asked for; ImageBitmaps are kept up to BITMAP_BYTES, the oldest go first. */
 

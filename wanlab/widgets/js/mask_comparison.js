@@ -7,7 +7,7 @@ import { MaskStore } from "./mask_store.js";
 import { Curves } from "./curves.js";
 
 const WORST = 12; // buttons of worst frames
-const HEIGHTS = { 1: 520, 2: 420, 4: 340 }; // CSS pixels of a picture at most, by how many there are
+const HEIGHTS = { 1: 520, 2: 420, 4: 340 }; // CSS pixels of an image at most, by how many there are
 const CORNERS = ["top: 0; left: 0", "top: 0; right: 0", "bottom: 0; left: 0", "bottom: 0; right: 0"];
 
 const LOOK = `
@@ -78,7 +78,7 @@ class Comparison {
     const { node } = this.panel;
     const layouts = [[2, false, "2 side by side"], [4, false, "4 side by side"], [2, true, "wipe 2"], [4, true, "wipe 4"]];
     this.layouts = layouts.map(([count, wiped, text]) => {
-      const title = wiped ? `${count} masks in one picture, each in its part` : `${count} pictures in step`;
+      const title = wiped ? `${count} masks in one image, each in its part` : `${count} images in step`;
       const act = () => { this.model.set("wiped", wiped); this.set("count", count); };
       return Object.assign(button(text, title, act), { wanted: [count, wiped] });
     });
@@ -149,11 +149,11 @@ class Comparison {
 
   /** Put as many panes there as are shown; the first one leads, the others follow. */
   arrange() {
-    const pictures = this.wiped ? 1 : this.count;
+    const images = this.wiped ? 1 : this.count;
     if (!this.leader) this.lead();
-    while (this.views.length > pictures) this.views.pop().close();
-    while (this.views.length < pictures) this.views.push(this.pane(this.views.length, { leader: this.leader }));
-    this.views.forEach((view) => (view.most = HEIGHTS[pictures]));
+    while (this.views.length > images) this.views.pop().close();
+    while (this.views.length < images) this.views.push(this.pane(this.views.length, { leader: this.leader }));
+    this.views.forEach((view) => (view.most = HEIGHTS[images]));
     this.leader.stage.setAttribute("aria-label", this.wiped ? "frame with masks, drag to wipe" : "frame with mask 1");
     this.layers = Array.from({ length: this.count }, () => new MaskLayer(this.clip.width, this.clip.height));
     this.tags.forEach((tag) => tag.remove());
@@ -161,7 +161,7 @@ class Comparison {
     this.leader.stage.append(...this.tags);
     this.parts = Array.from({ length: this.count }, (_, i) => this.head(i));
     this.heads.replaceChildren(...(this.wiped ? this.parts.map(({ node }) => node) : []));
-    this.panes.classList.toggle("wl-one", pictures === 1);
+    this.panes.classList.toggle("wl-one", images === 1);
     this.panes.replaceChildren(...this.views.map((view, i) => make("div", {}, this.wiped ? null : this.parts[i].node, view.node)));
     this.bar.replaceChildren(this.leader.transport);
     const slide = (label, axis) => make("label", { class: "wl-group" }, make("span", { text: label }), make("input", {

@@ -31,7 +31,7 @@ export class MaskLayer {
     this.shrink = 0;
   }
 
-  /** Paint anew.  view: {layers: [{region, colour: [r, g, b], opacity}], outlined}.  masks: {mask, base, leak}, packed
+  /** Repaint.  view: {layers: [{region, colour: [r, g, b], opacity}], outlined}.  masks: {mask, base, leak}, packed
    * bits, the last two only where the view needs them. */
   paint(view, masks, shrink) {
     if (shrink !== this.shrink) this.resize(shrink);
@@ -107,7 +107,7 @@ export function dim(context, x, y, width, height) {
   context.restore();
 }
 
-/** The pixels of a mask next to one that is outside of it; the picture's border is no edge. */
+/** The pixels of a mask next to one that is outside of it; the image's border is no edge. */
 function edge(bits, width) {
   const stride = Math.ceil(width / 8);
   const spare = width % 8 ? 255 >> width % 8 : 0; // bits of a row's last byte that are no pixels

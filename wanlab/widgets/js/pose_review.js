@@ -14,7 +14,7 @@ import { Faces, Timeline, TIMELINE_STYLE } from "./pose_timeline.js";
 
 const REACH = 10; // CSS pixels from a joint within which it is taken hold of
 const SLACK = 3; // CSS pixels: less is a click, which moves nothing
-const CHUNK = 64; // frames of key points a message
+const CHUNK = 64; // frames of keypoints in a message
 
 const HELP = "Drag a joint; with Shift a wrist takes its hand along. Keys: N and P next and previous fault, I and O the stretch, "
   + "G interpolate, H hide, S swap hands, J and K choose a joint, Alt+arrows move it (with Shift by ten), Ctrl+Z and Ctrl+Y.";
@@ -101,7 +101,7 @@ class Review {
     press(this.asDetected, this.ghost);
     this.scope = make("span", { class: "wl-quiet" });
     this.acts = {
-      interpolate: button("Interpolate", "Draw the part anew from the frames beside the stretch, or the gap around this frame", () => this.#interpolate(), "G"),
+      interpolate: button("Interpolate", "Draw the part again from the frames beside the stretch, or the gap around this frame", () => this.#interpolate(), "G"),
       hide: button("Hide", "Hide the part, as a hand that was found where none is", () => this.#overStretch({ do: "hide", part: this.#what() }), "H"),
       swap: button("Swap hands", "Left hand and wrist become the right ones, and the other way round", () => this.#overStretch({ do: "swap hands" }), "S"),
     };
