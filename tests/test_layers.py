@@ -138,3 +138,26 @@ def loaded_by(code: str, names: tuple[str, ...]) -> str:
     check = f"{code}\nimport sys\nprint([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+MOST_LINES = 45  # of code in a function, without its docstring: one that has more has several subjects
+
+
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int:
+    """Count the lines of a function that are neither empty nor a comment nor its docstring."""
+    first = function.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
+    docstring = range(first.lineno, (first.end_lineno or 0) + 1) if is_docstring else range(0)
+    numbers = (n for n in range(function.lineno, (function.end_lineno or 0) + 1) if n not in docstring)
+    return sum(bool(text) and not text.startswith("#") for text in (lines[n - 1].strip() for n in numbers))
+
+
+def test_functions_are_short() -> None:
+    long = []
+    for name, path in modules().items():
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                count = lines_of_code(node, source.splitlines())
+                long += [f"{name}.{node.name} has {count}"] if count > MOST_LINES else []
+    assert long == []

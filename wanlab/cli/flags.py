@@ -66,8 +66,12 @@ class Parser(argparse.ArgumentParser):
 
 def add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     """Give `command` a flag per setting of `steps`, the earlier scripts' names, and `-f` and `-p` as in papermill."""
-    from wanlab.inputs import UPSTREAM_NAMES
+    _add_general(command)
+    _add_settings(command.add_argument_group("settings"), steps)
 
+
+def _add_general(command: argparse.ArgumentParser) -> None:
+    """Add what every step takes beside its settings."""
     command.add_argument(
         "-f",
         "--params_file",
@@ -85,6 +89,12 @@ def add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
         action="store_true",
         help="run in the background; wanlab runs shows the progress, wanlab runs cancel stops it",
     )
+
+
+def _add_settings(group: argparse._ArgumentGroup, steps: Sequence[str]) -> None:
+    """Add a flag per setting of `steps`, under all its names."""
+    from wanlab.inputs import UPSTREAM_NAMES
+
     handed = {HANDED_ON[step] for step in steps if len(steps) > 1 and step in HANDED_ON}
     fields = {
         name: field for step in steps for name, field in NOTEBOOKS[step][1].model_fields.items() if name not in handed
@@ -92,7 +102,6 @@ def add_flags(command: argparse.ArgumentParser, steps: Sequence[str]) -> None:
     aliases: dict[str, list[str]] = {}
     for theirs, ours in UPSTREAM_NAMES.items():
         aliases.setdefault(ours, []).append(theirs)
-    group = command.add_argument_group("settings")
     for name, field in fields.items():
         names = [name, *(alias for alias in aliases.get(name, []) if alias not in fields)]
         flags = [f"--{spelled}" for given in names for spelled in dict.fromkeys((given, given.replace("_", "-")))]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
+import traitlets
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 
 NAME = "python3"  # the name in the notebooks' metadata
 
@@ -32,3 +36,18 @@ class OwnKernels(KernelSpecManager):
         # Threads that wait by spinning took 5 times the CPU time where another process had the other core
         env = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict() | {"env": env})
+
+
+def manager(on_start: Callable[[int], None]) -> type[AsyncKernelManager]:
+    """Return what nbclient starts a kernel with: of OwnKernels; `on_start` is told its process number."""
+
+    class Manager(AsyncKernelManager):
+        @traitlets.default("kernel_spec_manager")
+        def _own_kernels(self) -> OwnKernels:
+            return OwnKernels()
+
+        async def _async_post_start_kernel(self, **how: Any) -> None:
+            await super()._async_post_start_kernel(**how)
+            on_start(self.provisioner.pid)  # type: ignore[union-attr]
+
+    return Manager

@@ -53,6 +53,10 @@ class _Interrupts:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.kernel, signal.SIGINT)
 
+    def began(self, kernel: int) -> None:
+        """Take the process number of the kernel."""
+        self.kernel = kernel
+
     def before_cell(self, **_: object) -> None:
         """Begin no cell after an interrupt: between two cells a kernel handles none."""
         self.begun = True
@@ -139,21 +143,10 @@ def _finish_report(run: runs.Run, executed: Path, values: Mapping[str, Any], sta
 def _run(source: Path, executed: Path, values: Mapping[str, Any], stop: _Interrupts) -> int:
     """Execute the notebook `source` with `values` into the file `executed`; return the exit status."""
     import papermill
-    import traitlets
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     from wanlab.runs import kernels
-
-    class Kernel(AsyncKernelManager):
-        @traitlets.default("kernel_spec_manager")
-        def _own_kernels(self) -> kernels.OwnKernels:
-            return kernels.OwnKernels()
-
-        async def _async_post_start_kernel(self, **how: Any) -> None:
-            await super()._async_post_start_kernel(**how)
-            stop.kernel = self.provisioner.pid  # type: ignore[union-attr]
 
     before = os.environ.get("WANLAB_HEADLESS", "")
     os.environ["WANLAB_HEADLESS"] = "1"  # the kernel inherits it
@@ -168,7 +161,7 @@ def _run(source: Path, executed: Path, values: Mapping[str, Any], stop: _Interru
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             extra_arguments=["--IPKernelApp.log_level=50"],  # ipykernel calls its usual sockets and shutdown an error
-            kernel_manager_class=Kernel,
+            kernel_manager_class=kernels.manager(stop.began),
             on_cell_start=stop.before_cell,
         )
     except PapermillExecutionError as error:
