@@ -114,7 +114,7 @@ def test_damaged_files_and_pickled_code_are_refused(tmp_path: Path) -> None:
     (tmp_path / "evil.pt").write_bytes(pickle.dumps({"model": Evil()}))
     torch.save({"model": Evil()}, tmp_path / "evil_zip.pt")
     for file in tmp_path.iterdir():
-        with pytest.raises(ValueError, match=f"{file.name} must be a whole"):
+        with pytest.raises(ValueError, match=f"{file.name} must be a complete"):
             sam2_weights.read(file)
     with pytest.raises(FileNotFoundError, match=r"SAM2 weights .*nowhere\.pt do not exist; get some: hf download"):
         sam2_weights.read(tmp_path / "nowhere.pt")

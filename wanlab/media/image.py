@@ -118,7 +118,7 @@ def _load(path: Path) -> tuple[Any, bytes | None, list[str]]:
         ) from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise ValueError(
-            f"image must be a readable image (PNG, JPEG, WebP, …), got {path}: {error}; convert it to PNG"
+            f"image must be a readable image file (PNG, JPEG, WebP, …), got {path}: {error}; convert it to PNG"
         ) from None
     if turn:
         notes.append(f"was {turn}, as its EXIF tag says")
