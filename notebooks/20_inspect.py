@@ -87,7 +87,7 @@ mask_editor(inspection)
 
 # %%
 corrected = inspect.replay(inspection)
-print(f"inputs: {config.shown(corrected.made.folder)}", *corrected.by_hand, sep="\n")
+print(f"inputs: {config.typed(corrected.made.folder)}", *corrected.by_hand, sep="\n")
 changes = (
     viz.video_changes(corrected.clip, *inspect.videos_before_and_after(corrected)),
     viz.mask_changes(corrected.clip, *inspect.before_and_after(corrected), inspect.decided(corrected)),

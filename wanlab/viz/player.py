@@ -43,7 +43,7 @@ def show_videos(videos: Mapping[str, media.Clip | None], fps: Fraction) -> None:
         shown = mediapy.html_from_compressed_video(
             _preview(clip, fps, INLINE_HEIGHT), width, height, title=escape(name)
         )
-        cells.append(f'<td style="padding:1px">{shown}</td>')
+        cells.append(f'<td style="padding:1px; font-family:inherit">{shown}</td>')
     display(HTML(f'<table style="border-spacing:0"><tr>{"".join(cells)}</tr></table>'))
 
 
