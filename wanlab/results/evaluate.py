@@ -13,7 +13,7 @@ from wanlab import inputs, media
 from wanlab.mask import silhouette
 from wanlab.media import resize
 from wanlab.pose import detection
-from wanlab.results import metrics
+from wanlab.results import metrics, oddities
 
 RESULT = "result.mp4"  # in the folder of a generation
 SAMPLED = 8  # frames whose person is cut out for the colours
@@ -29,10 +29,12 @@ class Evaluation(NamedTuple):
     Attributes:
         overall: by metric, None where it cannot be measured.
         over_time: [T], float64, by metric.
+        oddities: a sentence for each kind of frame that is no picture; see `oddities`.
     """
 
     overall: dict[str, float | None]
     over_time: dict[str, list[float | None]]
+    oddities: tuple[str, ...]
 
 
 def evaluate(animate_inputs: inputs.AnimateInputs, video: media.Clip, seams: Sequence[int], mode: str) -> Evaluation:
@@ -51,11 +53,11 @@ def evaluate(animate_inputs: inputs.AnimateInputs, video: media.Clip, seams: Seq
         else (driving.at(slice(len(video))), ~animate_inputs.mask()[: len(video)])
     )
     one_pass = metrics.OnePass(video, seams, *compared)
-    found = None
+    odd, found = oddities.Oddities(), None
     if driven is not None:
-        found = detection.detect(one_pass, float(video.fps)).keypoints
+        found = detection.detect(odd.watch(one_pass), float(video.fps)).keypoints
     else:
-        collections.deque(one_pass, maxlen=0)  # nobody else wants the frames
+        collections.deque(odd.watch(one_pass), maxlen=0)  # nobody else wants the frames
     measured = one_pass.results()
     series = {name: measured[name] for name in ("flicker", "sharpness")}
     if driven is not None and found is not None:
@@ -70,6 +72,7 @@ def evaluate(animate_inputs: inputs.AnimateInputs, video: media.Clip, seams: Seq
     return Evaluation(
         {name: overall[name] for name in ORDER if name in overall},
         {name: [_finite(value) for value in values.per_frame] for name, values in series.items()},
+        odd.describe(),
     )
 
 

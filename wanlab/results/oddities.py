@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import collections
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -15,25 +16,34 @@ APART = 8  # pixels: one latent cell, beyond which decoded noise knows nothing o
 NOISE = 0.25  # correlation at that distance: decoded or pixel noise has up to 0.08, images of people 0.75 and more
 
 
+class Oddities:
+    """Which frames of a result are black, of one colour or noise, found while somebody else goes through its frames."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, list[int]] = {}
+
+    def watch(self, video: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the frames of a result, [H, W, 3], 0 to 255, uint8 RGB; sides of more than 16 pixels."""
+        for t, frame in enumerate(video):
+            kind = _kind(frame)
+            if kind:
+                self._kinds.setdefault(kind, []).append(t)
+            yield frame
+
+    def describe(self) -> tuple[str, ...]:
+        """Return a sentence for each kind that occurred; none where all were pictures."""
+        return tuple(
+            f"the result is {kind} in {describe_frames(frames)}: look at the inputs there, at the checkpoint (wanlab models) "
+            "and at num_inference_steps"
+            for kind, frames in self._kinds.items()
+        )
+
+
 def describe(video: Iterable[np.ndarray]) -> list[str]:
-    """Say which frames of a result are black, of one colour or noise.
-
-    Args:
-        video: frames [H, W, 3], 0 to 255, uint8 RGB; sides of more than 16 pixels.
-
-    Returns:
-        a sentence for each kind that occurs; none where all are images.
-    """
-    kinds: dict[str, list[int]] = {}
-    for t, frame in enumerate(video):
-        kind = _kind(frame)
-        if kind:
-            kinds.setdefault(kind, []).append(t)
-    return [
-        f"the result is {kind} in {describe_frames(frames)}: look at the inputs there, at the checkpoint (wanlab models) "
-        "and at num_inference_steps"
-        for kind, frames in kinds.items()
-    ]
+    """Say which frames of a result are black, of one colour or noise: as `Oddities` of all its frames."""
+    oddities = Oddities()
+    collections.deque(oddities.watch(video), maxlen=0)
+    return list(oddities.describe())
 
 
 def _kind(frame: np.ndarray) -> str | None:

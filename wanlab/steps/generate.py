@@ -19,7 +19,7 @@ from wanlab import config, files, inputs, mask, media, official, runs
 from wanlab.files import targets
 from wanlab.inputs import decisions, shrink
 from wanlab.model import checkpoints, segments
-from wanlab.results import evaluate, oddities
+from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
 from wanlab.steps import denoise, inspect
@@ -389,7 +389,7 @@ def _finish(
         measured = source if backend.source_is_measured else media.open_clip(run.path(RESULT))
         with run.stage("measure"):
             numbers = evaluate.evaluate(animate_inputs, measured, plan.seams, run.settings.mode)
-            run.add_notes(*oddities.describe(measured))
+            run.add_notes(*numbers.oddities)
             files.write_json(run.path(METRICS), numbers.over_time)
             run.manifest["metrics"] = numbers.overall  # saved with the artefact: where it is, these are
             run.add_artefact("metrics", METRICS)
