@@ -368,7 +368,7 @@ def test_without_modelsamplingsd3_the_shift_is_comfyui_s_own(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("widgets", "line"),
     [
-        ((4, 1, 5, 2**63, "fixed", True, "unipc"), ("seed must be less than", str(2**63))),
+        ((4, 1, 5, 2**64, "fixed", True, "unipc"), ("seed must be less than", str(2**64))),
         ((4, 0.5, 5, 1, "fixed", True, "unipc"), ("guidance_scale must be at least 1, got 0.5",)),
         ((4, 1, 5, 1, "fixed", True, "dpm++_sde"), ("solver must be one of 'unipc' or 'dpm++', got 'dpm++_sde'",)),
         ((4, 1, 50, 1, "fixed", True, "unipc"), ("shift must be at most 30, got 50",)),
@@ -572,6 +572,55 @@ def test_files_are_found_beside_the_workflow_and_in_comfyui(
     assert has(found.missing(), "plays 16 frames per second", "keeps 24")
     with pytest.raises(FileNotFoundError, match="comfyui_dir must be a folder"):
         read(flow, tmp_path, comfyui_dir=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("deleted", ["node", "muted"])
+@pytest.mark.parametrize("side", ["positive", "negative"])
+def test_a_prompt_that_is_missing_is_not_replaced_by_the_other(tmp_path: Path, side: str, deleted: str) -> None:
+    flow = Flow()
+    native(flow, animate=True)
+    text = {"positive": "she dances", "negative": "blurry"}[side]
+    if deleted == "muted":
+        node = next(node for node in flow.nodes if node["widgets_values"] == [text])
+        node["mode"] = 2
+        found = read(flow, tmp_path)
+    else:
+        content = api(flow.content(), tmp_path)
+        name = next(name for name, node in content.items() if node["inputs"].get("text") == text)
+        del content[name]
+        (tmp_path / "prompt.json").write_text(json.dumps(content))
+        found = comfyui.read(tmp_path / "prompt.json")
+    assert found.values.get("prompt") == (None if side == "positive" else "she dances")
+    assert has(found.missing(), "no text is connected as its positive prompt") == (side == "positive")
+    assert has(found.missing(), "she dances: ") is False
+    assert has(found.missing(), "blurry") == (side == "positive")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../x.mp4", "input/../../x.mp4", "{tmp}/x.mp4", "..", "~/x.mp4"])
+def test_files_outside_the_given_folders_are_not_taken(tmp_path: Path, name: str) -> None:
+    """A workflow comes from others: it says names, and they are looked for below its own folder and ComfyUI's."""
+    (tmp_path / "x.mp4").write_bytes(b"not a film")
+    place = tmp_path / "a" / "b"
+    (place / "Comfy" / "models" / "sam2").mkdir(parents=True)
+    flow = Flow()
+    native(flow, film=name.format(tmp=tmp_path))
+    sam = next(node for node in flow.nodes if node["type"] == "DownloadAndLoadSAM2Model")
+    sam["widgets_values"][0] = "../../../../../x.mp4"
+    found = read(flow, place, comfyui_dir=place / "Comfy")
+    assert found.values["driving_video"] in ("passwd", "x.mp4", "driving_video")
+    assert "give --driving_video" in found.to_fill["driving_video"]
+    assert "sam_checkpoint" not in found.values
+
+
+@pytest.mark.parametrize(("seed", "taken"), [(2**63 - 1, 2**63 - 1), (2**63, 0), (2**64 - 1, 2**63 - 1), (2**64, None)])
+def test_comfyui_s_large_seeds_fold_into_the_range_and_that_is_said(tmp_path: Path, seed: int, taken: int) -> None:
+    flow = Flow()
+    native(flow, animate=True)
+    next(node for node in flow.nodes if node["type"] == "KSampler")["widgets_values"][0] = seed
+    found = read(flow, tmp_path)
+    assert found.values.get("seed") == taken
+    assert has(found.notes, f"seed = {seed}", "seeds end at 2^63 - 1", f": {taken};") == (2**63 <= seed < 2**64)
+    assert has(found.missing(), f"seed = {seed}: seed must be less than") == (seed == 2**64)
 
 
 def test_files_that_are_given_win_and_set_the_rate(film: Path, tmp_path: Path, sample: Path) -> None:

@@ -66,5 +66,5 @@ def test_equal_titles_are_told_apart(outputs: Path) -> None:
 
 
 def test_a_removed_run_is_an_error_that_names_it(outputs: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="20260101T000000_generate_abc is not a run folder"):
+    with pytest.raises(FileNotFoundError, match="got 20260101T000000_generate_abc, which does not exist"):
         compare.table([{"values": {}, "run": "20260101T000000_generate_abc", "status": "completed"}])

@@ -433,8 +433,16 @@ def test_latest_means_the_newest_completed_run(outputs: Path) -> None:
     open_run(result_version=2)  # newer, but not completed
     assert runs.find_run("latest", "generate").id == first.id
     assert runs.find_run(first.id).id == first.id
-    with pytest.raises(FileNotFoundError, match="is not a run folder"):
+    with pytest.raises(FileNotFoundError, match=r"run must be a run's folder or id, got nonsense.*use latest, or one"):
         runs.find_run("nonsense")
+    (outputs / "film.mp4").touch()
+    (first.folder / "result.mp4").touch()
+    with pytest.raises(
+        FileNotFoundError, match=r"got .*film\.mp4, a file; use latest, or one that `wanlab runs` lists"
+    ):
+        runs.find_run(outputs / "film.mp4")
+    with pytest.raises(FileNotFoundError, match=f"did you mean {first.id}"):
+        runs.find_run(first.folder / "result.mp4")
 
 
 def finished(**changes) -> runs.Run:

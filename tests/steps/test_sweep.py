@@ -18,6 +18,7 @@ from wanlab.model import checkpoints, networks
 from wanlab.pose import detection
 from wanlab.results import compare
 from wanlab.steps import denoise, generate, inspect, report, sweep
+from wanlab.viz import player
 
 GRID = {"num_inference_steps": [1, 2], "shift": [3, 5]}
 
@@ -144,6 +145,34 @@ def test_a_failing_point_is_recorded_and_the_rest_runs(
     assert again.id == run.id
     assert ids(sweep.work(again)) == ids(entries)  # the failed one goes on in its folder
     sweep.finish(again)
+
+
+def test_a_sweep_of_which_every_point_failed_says_why(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is away")
+
+    monkeypatch.setattr(sweep.generate, "work", broken)
+    run = sweep.prepare(settings(folder, grid={"shift": [3, 4]}))
+    entries = sweep.work(run)
+    assert "No point has a video" in player.grid(report.player_points(entries)).data
+    assert report.plots(entries) == []
+    for chosen in ({}, {"run": [run.folder]}):
+        with pytest.raises(FileNotFoundError, match=r"failed: point 1 \(shift 3\): RuntimeError: the disk is away"):
+            report.prepare(config.ReportSettings.build(chosen))
+
+
+def test_the_points_are_printed_before_a_sweep_starts(
+    outputs: Path, replacing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In YAML, mask_chain: [grow:4,snap:16] is two chains: that is seen, with the spelling for one."""
+    sweep.prepare(settings(replacing, grid="{mask_chain: [grow:4,snap:16]}"))
+    printed = capsys.readouterr().out
+    assert "  1: mask_chain grow:4\n  2: mask_chain snap:16\n" in printed
+    assert "note: these are 2 mask chains; one of all these steps would be mask_chain: ['grow:4,snap:16']" in printed
+    one = "{mask_chain: ['grow:4,snap:16']}"
+    assert config.SweepSettings.build({"grid": one}).grid == {"mask_chain": ("grow:4,snap:16",)}
 
 
 OTHER = """

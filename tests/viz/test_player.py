@@ -113,8 +113,7 @@ def test_a_page_names_no_address_and_no_id(clip: media.Clip) -> None:
 
 
 def test_wrong_points_are_refused(clip: media.Clip) -> None:
-    with pytest.raises(ValueError, match="points must hold at least one result, got none"):
-        player.grid([])
+    assert "No point has a video" in player.grid([]).data
     with pytest.raises(ValueError, match="seams must lie inside the video of 9 frames, got 9 in a; use 1 to 8"):
         player.grid([player.Point("a", {}, clip, [4, 9])])
     with pytest.raises(FileNotFoundError, match="does not exist"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -156,10 +157,9 @@ def _file(
     named = str(graph.value(node, widget) or "")
     text = re.sub(r" \[(input|output|temp)\]$", "", named)  # ComfyUI's mark of the folder
     base = PureWindowsPath(text).name if "\\" in text else PurePosixPath(text).name
-    places = (
-        [Path(text), *(folder / part for folder in folders for part in dict.fromkeys((text, base)))] if base else []
-    )
-    path = next((place for place in places if place.is_absolute() and place.is_file()), None)
+    base = "" if base in (".", "..") else base
+    places = [below(folder, part) for folder in folders for part in dict.fromkeys((text, base)) if base]
+    path = next((place for place in places if place is not None and place.is_file()), None)
     if path is not None:
         found.put(setting, params_path(path), where(node, widget, named))
     elif found.put(setting, base or setting, where(node, widget, named)):
@@ -168,6 +168,14 @@ def _file(
             f"{base or 'the file'} is not in {places_said}; write its path here, or give --{setting}"
         )
     return path
+
+
+def below(folder: Path, name: str) -> Path | None:
+    """Return the path of a file that a workflow names, None where it leads out of the folder: workflows come from others."""
+    if "\0" in name:
+        return None
+    path = Path(os.path.normpath(folder / name))
+    return path if path.is_relative_to(folder) else None
 
 
 def _nearest(graph: Graph, link: Link, kinds: Iterable[str]) -> Node | None:
@@ -302,8 +310,8 @@ def take_mask(
 
 def _sam2(graph: Graph, model: Node, comfyui_dir: Path | None, found: Import) -> None:
     name = str(graph.value(model, "model"))
-    places = [comfyui_dir / "models" / folder / name for folder in ("sam2", "sams")] if comfyui_dir else []
-    path = next((place for place in places if place.is_file()), None)
+    places = [below(comfyui_dir / "models" / folder, name) for folder in ("sam2", "sams")] if comfyui_dir else []
+    path = next((place for place in places if place is not None and place.is_file()), None)
     if path is not None:
         found.put("sam_checkpoint", params_path(path), where(model, "model", name))
     else:

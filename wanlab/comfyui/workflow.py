@@ -231,7 +231,7 @@ def _sampling(graph: Graph, sampler: Node, found: Import, saved: bool) -> None:
             value = graph.value(node, widget)
             if value is not None:
                 found.put(setting, SOLVERS.get(value, value), where(node, widget, value))
-        else:
+        elif not (setting == "seed" and _take_large_seed(graph, node, widget, found)):
             take(graph, node, widget, setting, found)
         after = node.values.get("control_after_generate", "fixed") if node else "fixed"
         if setting == "seed" and saved and after != "fixed":
@@ -257,6 +257,19 @@ def _sampling(graph: Graph, sampler: Node, found: Import, saved: bool) -> None:
         found.put("shift", CORE_SHIFT, f"{sampler}: no ModelSamplingSD3 before it, ComfyUI's own shift = {CORE_SHIFT}")
 
 
+def _take_large_seed(graph: Graph, node: Node | None, widget: str, found: Import) -> bool:
+    """Take a seed that ComfyUI has and wanlab has not, folded into those that both have; return whether it was one."""
+    seed = graph.value(node, widget)
+    if node is None or not isinstance(seed, int) or not 2**63 <= seed < 2**64:
+        return False
+    found.put("seed", seed - 2**63, where(node, widget, seed))
+    found.notes.append(
+        f"{where(node, widget, seed)}: wanlab's seeds end at 2^63 - 1, so 2^63 less is taken: {seed - 2**63}; "
+        "the noise of a seed is another one in ComfyUI anyway"
+    )
+    return True
+
+
 def _prompts(graph: Graph, embeds: Node, sampler: Node, found: Import) -> None:
     """Take the prompt; note what happens to the negative one."""
     settings, _ = at(graph, sampler, "sampler_inputs/text_embeds")
@@ -264,6 +277,10 @@ def _prompts(graph: Graph, embeds: Node, sampler: Node, found: Import) -> None:
     for i, (setting, side) in enumerate((("prompt", "positive"), ("negative_prompt", "negative"))):
         links = (node.links.get(name) for node in holders for name in (side, "text_embeds"))
         node = _text(graph, next((link for link in links if link), None), side)
+        if node is None and setting == "prompt":
+            found.not_mapped.append(
+                f"{embeds}: no text is connected as its {side} prompt; wanlab takes its own, set prompt yourself"
+            )
         if node is None:
             continue
         zeros = node.kind == "ConditioningZeroOut"
@@ -291,13 +308,19 @@ def _prompts(graph: Graph, embeds: Node, sampler: Node, found: Import) -> None:
 
 def _text(graph: Graph, link: Link | None, side: str) -> Node | None:
     """Return the node that holds the text behind a conditioning, on the positive or the negative side."""
+    other = {"positive": ("neg", "nag_"), "negative": ("positive",)}[side]  # beginnings of the other side's inputs
     seen: set[str] = set()
     while link is not None and link.node in graph.nodes and link.node not in seen:
         seen.add(link.node)
         node = graph.nodes[link.node]
         if node.kind in TEXTS or node.kind == "ConditioningZeroOut":
             return node
-        link = next((node.links[name] for name in (side, "conditioning", *node.links) if name in node.links), None)
+        onward = {name: to for name, to in node.links.items() if not name.startswith(other)}
+        if (
+            len(onward) < len(node.links) or node.kind in EMBEDS
+        ):  # a node with two sides: what is not connected is not the other one
+            onward = {name: to for name, to in onward.items() if side in name or "text_embeds" in name}
+        link = next((onward[name] for name in (side, "conditioning", *onward) if name in onward), None)
     return None
 
 

@@ -64,14 +64,20 @@ class Checkpoint:
                 found.append(f"{name} must be {low} to {high} with {self.name}, got {values[name]}; use {use}")
         return found
 
-    def faults_of_size(self, height: int, width: int) -> list[str]:
-        """Return the line that refuses a result of this size in pixels, none where it can be made."""
+    def faults_of_size(self, height: int, width: int, asked: bool = False) -> list[str]:
+        """Return the line that refuses a result of this size in pixels, none where it can be made.
+
+        Args:
+            height, width: of the result.
+            asked: the size comes of the setting resolution, else of inputs that are there.
+        """
         low, high = self.limits["pixel_area"]
         if low <= height * width <= high:
             return []
+        name, again = ("resolution", "use") if asked else ("src_pose.mp4", "preprocess again with resolution")
         return [
-            f"src_pose.mp4 must have {low} to {high} pixels with {self.name}, got {height}x{width} = "
-            f"{height * width}; preprocess again with resolution {self.recommended['resolution']!r}"
+            f"{name} must have {low} to {high} pixels with {self.name}, got {height}x{width} = "
+            f'{height * width}; {again} "{self.recommended["resolution"]}"'
         ]
 
 

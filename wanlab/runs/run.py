@@ -437,7 +437,19 @@ def find_run(run: Path | str, step: str | None = None, holding: str | None = Non
     for folder in (config.absolute(run), config.outputs_root() / Path(run).name):
         if (folder / MANIFEST).is_file():
             return Run(folder)
-    raise FileNotFoundError(f"{run} is not a run folder (it has no {MANIFEST}); `wanlab runs` lists them")
+    full = config.absolute(run)
+    inside = next((folder.name for folder in full.parents if (folder / MANIFEST).is_file()), None)
+    what = (
+        ", a file"
+        if full.is_file()
+        else f", a folder without {MANIFEST}"
+        if full.is_dir()
+        else ", which does not exist"
+    )
+    near = f"; did you mean {inside}?" if inside else config.nearest(config.outputs_root() / Path(run).name)
+    raise FileNotFoundError(
+        f"run must be a run's folder or id, got {run}{what}; use latest, or one that `wanlab runs` lists{near}"
+    )
 
 
 def newest(fitting: Sequence[Run], step: str | None, *, previews: bool = False) -> Run:

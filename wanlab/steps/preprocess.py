@@ -75,6 +75,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
         mask.parse_chain(resolved.mask_chain or "")
         image = media.open_image(given["reference_image"]).pixels
         height, width = output_size(resolved, clip, image)
+        _check_size(resolved, height, width)
         _check_own(given, clip, len(whole), height, width)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
@@ -389,6 +390,14 @@ def _refuse_contradictions(settings: config.PreprocessSettings) -> None:
         raise config.SettingsError(
             "sam_checkpoint must be left out where SAM2 takes no part: with mask_video, a mask video as mask_source, and segmenter"
         )
+
+
+def _check_size(settings: config.PreprocessSettings, height: int, width: int) -> None:
+    """Refuse a size of result that the checkpoint cannot generate; a preview is made smaller for it anyway."""
+    if not settings.is_official:
+        faults = checkpoints.find(settings.checkpoint).faults_of_size(height, width, asked=True)
+        if faults:
+            raise ValueError(faults[0])
 
 
 def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int) -> None:

@@ -70,8 +70,8 @@ def prepare(settings: config.ReportSettings) -> runs.Run:
     for run in chosen:
         if run.manifest["step"] not in ("generate", "sweep") or not compare.finished(compare.entries([run])):
             raise FileNotFoundError(
-                f"run must be a completed run of 30_generate or 40_sweep, got {run.id} ({run.manifest['step']}, {run.status}); "
-                "finish it: wanlab generate or wanlab sweep"
+                f"run must be a completed run of 30_generate or 40_sweep, got {run.id} ({run.manifest['step']}, {run.status}"
+                f"{_why(run)}); mend that and finish it: wanlab generate or wanlab sweep"
             )
     entries = compare.entries(chosen)
     for result in compare.finished(entries).values():
@@ -117,7 +117,21 @@ def _latest() -> runs.Run:
     found = [run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.completed]
     points = {point.get("run") for run in found for point in run.manifest.get("points", ())}
     found = [run for run in found if "order" in run.manifest or run.id not in points]  # older points have no order
+    failed = [
+        run for run in runs.list_runs() if run.manifest["step"] in ("generate", "sweep") and run.status == "failed"
+    ]
+    if not found and failed:
+        raise FileNotFoundError(
+            f"run must be a completed run of 30_generate or 40_sweep, and there is none: {failed[-1].id} failed{_why(failed[-1])}; "
+            f"mend that: wanlab {failed[-1].manifest['step']}"
+        )
     return runs.newest(found[::-1], "generate")
+
+
+def _why(run: runs.Run) -> str:
+    """Return with what a run ended, in a line that goes on from its status; nothing where nothing is known."""
+    text = run.manifest.get("error", {}).get("text", "")
+    return f": {'; '.join(text.splitlines()[:3])}" if text else ""
 
 
 def _ancestors(run: runs.Run) -> tuple[runs.Run, ...]:

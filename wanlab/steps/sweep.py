@@ -24,6 +24,7 @@ from wanlab.steps import generate, inspect
 
 RESULT_VERSION = 1  # raise it when the same settings come to mean another result
 PREVIEW = "preview"  # a setting of 30_generate that is not swept
+LISTED = 40  # points that are printed before a sweep starts
 LOOK_EVERY = 1.0  # seconds between two looks whether another process has ended
 MASK_CHAIN = "mask_chain"  # swept here, but a setting of 20_inspect
 CLONE = ("wan22_dir", "wan22_python")  # its commit counts, not its place
@@ -112,7 +113,7 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
     if faults:
         raise config.SettingsError("\n".join(faults))
     if not found:
-        raise config.SettingsError("grid must have at least one point, got none; use {'shift': [3, 5]}")
+        raise config.SettingsError('grid must have at least one point, got none; use {"shift": [3, 5]}')
     return tuple(found.values())
 
 
@@ -182,8 +183,22 @@ def prepare(settings: config.SweepSettings) -> runs.Run:
         if point.mask_chain is not None or not generate.is_finished(point.resolved)
     ]
     about = _estimate(left, _seconds_per_call(all_points[0]), settings)
+    print("\n".join(_listed(all_points)))
     print(f"{len(all_points)} points, {len(left)} to do: {about}")
     return run
+
+
+def _listed(all_points: Sequence[Point]) -> list[str]:
+    """Return a line per point with what sets it apart, and what several mask chains would be as one."""
+    lines = [f"  {point.number}: {compare.title({'values': point.values})}" for point in all_points[:LISTED]]
+    lines += [f"  … and {len(all_points) - LISTED} more"] if len(all_points) > LISTED else []
+    chains = list(dict.fromkeys(point.mask_chain for point in all_points if point.mask_chain))
+    if len(chains) > 1 and not any("," in chain for chain in chains):
+        one = ",".join(chains)
+        lines.append(
+            f"note: these are {len(chains)} mask chains; one of all these steps would be mask_chain: ['{one}']"
+        )
+    return lines
 
 
 def work(run: runs.Run) -> list[compare.Entry]:

@@ -79,14 +79,14 @@ def grid(points: Sequence[Point]) -> HTML:
         points: the results, in the order of the cells.
 
     Returns:
-        one fragment with videos, style and script inside, which asks for nothing else.
+        one fragment with videos, style and script inside, which asks for nothing else; of no points a sentence.
 
     Raises:
-        ValueError: no point, or a seam outside its video.
+        ValueError: a seam outside its video.
         FileNotFoundError: if there is no such file.
     """
     if not points:
-        raise ValueError("points must hold at least one result, got none; run the sweep first")
+        return HTML("<p>No point has a video: what each ended with stands in the table and below.</p>")
     clips = [p.video if isinstance(p.video, media.Clip) else media.open_clip(p.video) for p in points]
     fps = clips[0].fps
     longest = max(map(len, clips))
