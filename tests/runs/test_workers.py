@@ -265,7 +265,8 @@ def test_a_batch_system_gives_the_workers(
     monkeypatch.setenv("PATH", str(place), prepend=os.pathsep)
     file = tmp_path / "slurm.yaml"
     example = (config.project_root() / "params" / "cluster" / "slurm.yaml").read_text().replace("cores: 8", "cores: 1")
-    file.write_text(f"{example}\ninterface: lo\nlocal_directory: {tmp_path}\nlog_directory: {tmp_path}\n")
+    example = example.replace("log_directory: outputs/.logs", f"log_directory: {tmp_path}")
+    file.write_text(f"{example}\ninterface: lo\nlocal_directory: {tmp_path}\n")
     run, entries = swept(settings(folder, cluster=str(file), workers=2, grid={"seed": [1, 4, 5]}))
     sweep.finish(run)
     assert [entry["status"] for entry in entries] == ["completed"] * 3

@@ -257,7 +257,7 @@ def test_mask_settings_belong_to_replace(outputs: Path, sample: Path, name: str)
         ({"pose_video": "short.mp4"}, "pose_video must have the size 256x192 .* got 64x48"),
         ({"face_video": "short.mp4"}, "face_video must have the size 512x512 .* got 64x48"),
         ({"mask_source": "slow.mp4"}, "mask_source must have 16 frames per second, got 24"),
-        ({"resolution": "64 64"}, r'resolution must have \d+ to \d+ pixels with .*, got 64x48 = 3072; use "256 192"'),
+        ({"resolution": "64 64"}, r'resolution must have \d+ to \d+ pixels with .*, got 64x48 = 3072; use "192 256"'),
         ({"mask_source": "points.json"}, r"points.json must have its points inside the clip \(6 frames of 256x192\)"),
     ],
 )
