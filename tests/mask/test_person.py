@@ -232,8 +232,9 @@ class Listening:
     def __init__(self) -> None:
         self.stages: list[tuple[str, int]] = []
         self.notes: list[str] = []
+        self.progress = self
 
-    def progress(self, items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
+    def iterate(self, items: Iterable[Any], what: str, total: int) -> Iterator[Any]:
         self.stages.append((what, total))
         yield from items
 

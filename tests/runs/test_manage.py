@@ -33,7 +33,7 @@ from wanlab import config, runs
 run = runs.open_run("generate", config.GenerateSettings.build({"seed": 3}), inputs={}, models={}, result_version=1)
 print(run.id, flush=True)
 with run.working():
-    for _ in run.progress(range(1000), "denoise", 1000):
+    for _ in run.progress.iterate(range(1000), "denoise", 1000):
         time.sleep(0.05)
 """
 

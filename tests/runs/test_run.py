@@ -59,9 +59,9 @@ def test_who_watches_hears_how_far_the_work_is_and_may_end_it(outputs: Path, cap
         if done == 2:
             raise InterruptedError("enough")
 
-    run.watch = watch
+    run.progress.watch = watch
     with pytest.raises(InterruptedError, match="enough"), run.working():
-        list(run.progress(range(5), "think", 5))
+        list(run.progress.iterate(range(5), "think", 5))
     assert heard == [("think", 0, 5), ("think", 1, 5), ("think", 2, 5)]
     assert (run.status, run.manifest["error"]["text"]) == ("failed", "enough")
     assert "think" not in capsys.readouterr().out
@@ -263,7 +263,7 @@ def test_who_is_asked_to_stop_stops_and_whoever_dies_then_was_cancelled(outputs:
     run = open_run()
     asking = (runs.ask_to_stop(run.folder) for _ in range(5))
     with pytest.raises(KeyboardInterrupt), run.working():
-        list(run.progress(asking, "think", 5))
+        list(run.progress.iterate(asking, "think", 5))
     assert runs.Run(run.folder).status == "cancelled"
     run.save(status="running")  # as one that was killed leaves it
     assert runs.Run(run.folder).status == "failed"
@@ -272,7 +272,7 @@ def test_who_is_asked_to_stop_stops_and_whoever_dies_then_was_cancelled(outputs:
     again = open_run()
     assert (again.news, again.id) == ("continued", run.id)
     with again.working():
-        list(again.progress(range(5), "think", 5))
+        list(again.progress.iterate(range(5), "think", 5))
     assert again.completed
 
 

@@ -209,7 +209,7 @@ from wanlab.steps import generate
 
 def work(run, loaded):
     with run.working():
-        for _ in run.progress(range(1000), "denoise", 1000):
+        for _ in run.progress.iterate(range(1000), "denoise", 1000):
             time.sleep(0.1)
 
 generate.work = work

@@ -188,7 +188,7 @@ def wait(*_):
         said.append(print("works", flush=True))
     while not any(run.completed for run in runs.list_runs("generate")):
         time.sleep(0.05)
-first.watch = wait
+first.progress.watch = wait
 with third.working():
     generate.work(first)
     os.kill(os.getpid(), signal.SIGKILL)

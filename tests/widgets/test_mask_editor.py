@@ -56,7 +56,7 @@ def discs(prompts: Prompts, t: int) -> np.ndarray:
 def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.JobProgress) -> np.ndarray:
     """Every frame gets what all clicks say."""
     here = [click._replace(frame=0) for click in prompts.clicks]
-    return np.stack([discs(Prompts(tuple(here)), 0) for _ in told.progress(frames, "SAM2", len(frames))])
+    return np.stack([discs(Prompts(tuple(here)), 0) for _ in told.progress.iterate(frames, "SAM2", len(frames))])
 
 
 class Heard:
@@ -241,7 +241,7 @@ def test_the_propagation_can_be_stopped(heard: Heard, monkeypatch: pytest.Monkey
     begun = threading.Event()
 
     def endless(_: Any, frames: range, prompts: Prompts, told: live_masks.JobProgress) -> np.ndarray:
-        for _ in told.progress(iter(int, 1), "SAM2", 100):
+        for _ in told.progress.iterate(iter(int, 1), "SAM2", 100):
             begun.set()
         raise AssertionError
 

@@ -29,11 +29,20 @@ T = TypeVar("T")
 KEPT = "masks"  # folder of the outputs; may be deleted at any time
 
 
+class Progress(Protocol):
+    """Shows how far work is; `runs.Progress` is one."""
+
+    def iterate(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
+        """Yield `items` and report how many of `total` are done."""
+        ...
+
+
 class Listener(Protocol):
     """Receives the progress and the notes of a segmentation: a run, or a widget."""
 
-    def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """Yield `items` and report how many of `total` are done."""
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
         ...
 
     def add_notes(self, *notes: str) -> None:
@@ -59,14 +68,14 @@ class PersonMasker:
 
     Attributes:
         weights: SAM2's; None: points and boxes go through GrabCut.
-        progress: receives progress and notes; may be changed between two masks.
+        listener: receives progress and notes; may be changed between two masks.
     """
 
     def __init__(
         self,
         weights: sam2_weights.Weights | None,
         compile_sam: Literal["auto"] | bool,
-        progress: Listener,
+        listener: Listener,
         *,
         keep_probabilities: bool = False,
     ) -> None:
@@ -75,11 +84,11 @@ class PersonMasker:
         Args:
             weights: SAM2's; None: points and boxes go through GrabCut.
             compile_sam: compile SAM2's image encoder; auto: where it is worth it.
-            progress: receives progress and notes.
+            listener: receives progress and notes.
             keep_probabilities: keep for GrabCut, in 255 steps, how likely each pixel shows the person, which takes most of
                 its time: for several masks of one clip.
         """
-        self.weights, self.progress = weights, progress
+        self.weights, self.listener = weights, listener
         self._compile = compile_sam
         self._probabilities: dict[Any, np.ndarray] | None = {} if keep_probabilities else None
 
@@ -98,21 +107,23 @@ class PersonMasker:
             ValueError: if nothing marks the person.
         """
         if isinstance(source, Path) and _is_video(source):
-            self.progress.add_notes(f"{name} comes from {source.name}")
+            self.listener.add_notes(f"{name} comes from {source.name}")
             return read_mask(config.absolute(source))[: len(clip)]
         if source == "segmenter":
-            self.progress.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
-            return np.stack(list(self.progress.progress(silhouette.segment(clip, keypoints), "mask", len(clip))))
+            self.listener.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
+            return np.stack(
+                list(self.listener.progress.iterate(silhouette.segment(clip, keypoints), "mask", len(clip)))
+            )
         prompts = self._prompts(source, clip, keypoints)
         origin = source if isinstance(source, str) else "by hand" if isinstance(source, Prompts) else source.name
         described = f"with {prompts.describe()} ({origin})"
         if self.weights is not None:
-            self.progress.add_notes(f"{name} comes from {self.weights.describe()} {described}")
+            self.listener.add_notes(f"{name} comes from {self.weights.describe()} {described}")
             return self._by_sam2(self.weights, clip, prompts, source == "official")
-        self.progress.add_notes(f"{name} comes from the bundled segmenter and GrabCut {described}, not from SAM2")
+        self.listener.add_notes(f"{name} comes from the bundled segmenter and GrabCut {described}, not from SAM2")
         likely = None if self._probabilities is None else self._likely(self._probabilities, clip, keypoints)
         found = grabcut.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path | Prompts))
-        return np.stack(list(self.progress.progress(found, "mask", len(clip))))
+        return np.stack(list(self.listener.progress.iterate(found, "mask", len(clip))))
 
     def of_stretch(self, clip: media.Clip, keypoints: np.ndarray, frames: range, prompts: Prompts) -> np.ndarray:
         """Return the mask of clicks in a stretch of a clip: [n, H, W], bool.
@@ -155,7 +166,7 @@ class PersonMasker:
             (clip.info.path, *each) for each in zip(clip.source_indices.tolist(), map(bytes, keypoints), strict=True)
         ]
         missing = [t for t, key in enumerate(keys) if key not in kept]
-        looked_at = self.progress.progress(clip.at(missing), "segment", len(missing)) if missing else ()
+        looked_at = self.listener.progress.iterate(clip.at(missing), "segment", len(missing)) if missing else ()
         for t, frame in zip(missing, looked_at, strict=True):
             grey = (255 * silhouette.person_probability(frame, keypoints[t])).astype(np.uint8)
             kept[keys[t]] = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
@@ -182,10 +193,10 @@ class PersonMasker:
             packed = _kept(kept, (len(clip), clip.height, -(-clip.width // 8)))
             before = "SAM2 has followed these prompts in this clip before"
             if packed is not None:
-                self.progress.add_notes(f"{before}: its masks are used again")
+                self.listener.add_notes(f"{before}: its masks are used again")
             else:
                 if kept.exists():
-                    self.progress.add_notes(f"{before}, but its masks were damaged: again")
+                    self.listener.add_notes(f"{before}, but its masks were damaged: again")
                 packed = self._track(weights, clip, passes)
                 files.write_arrays(kept, array=packed)
         return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
@@ -199,7 +210,7 @@ class PersonMasker:
             sam2_video.compile_encoder(network)
         packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)
         found = sam2_video.track(network, media.Frames(clip), passes)
-        for t, mask in self.progress.progress(found, "SAM2", sum(each.num_frames for each in passes)):
+        for t, mask in self.listener.progress.iterate(found, "SAM2", sum(each.num_frames for each in passes)):
             packed[t] |= np.packbits(mask, axis=-1)
         return packed
 

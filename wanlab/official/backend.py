@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Self
-
-from tqdm import tqdm
 
 from wanlab import config, files, inputs, mask, media, runs
 from wanlab.media import resize
@@ -306,7 +303,13 @@ def preprocess(run: runs.Run, clone: Clone) -> None:
             files.remove(path)  # the script would write to where it leads
     with run.stage("official preprocessing"):
         _work(
-            run, clone, command, {}, lambda what, done, total: run.tell(what or "official preprocessing", done, total)
+            run,
+            clone,
+            command,
+            {},
+            lambda what, done, total: run.progress.update(
+                what or "official preprocessing", done, total, line=False
+            ),  # the script's own lines are shown
         )
     animate_inputs = _at_the_clips_rate(run, inputs.read(run.folder))
     height, width = _write_clip(run, animate_inputs)
@@ -357,7 +360,7 @@ def _write_clip(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> tuple[in
         fits = settings.mode == "animate" or (height, width) == (animate_inputs.height, animate_inputs.width)
         if fits and 0 <= len(clip) - animate_inputs.num_frames <= LOST:
             clip = media.Clip(clip.info, animate_inputs.fps, clip.source_indices[: animate_inputs.num_frames], ())
-            frames = run.progress(clip, "read", len(clip))
+            frames = run.progress.iterate(clip, "read", len(clip))
             if settings.mode == "replace":
                 frames = (resize.resize_by_area(frame, area) for frame in frames)
             length = float(len(clip) / animate_inputs.fps)
@@ -394,20 +397,15 @@ def generate(
     steps = settings.num_inference_steps
     seen = process.Steps(len(plan.segments), steps, count)
     total = len(plan.segments) * steps
-    with (
-        run.stage("official generation"),
-        tqdm(total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="step") as bar,
-    ):
+    with run.stage("official generation"):
 
         def on_progress(what: str, done: int, out_of: int) -> None:
             if not what and seen.see(done, out_of):
-                run.tell("step", seen.done, total)
-                bar.set_description_str(
-                    f"segment {seen.segment + 1}/{len(plan.segments)} step {seen.step}/{steps}", refresh=False
-                )
-                bar.update(seen.done - bar.n)
+                text = f"segment {seen.segment + 1}/{len(plan.segments)} step {seen.step}/{steps}"
+                run.progress.update("step", seen.done, total, text=text, unit="step")
 
         lines = _work(run, clone, command, {TF32: "1"}, on_progress)
+        run.progress.finish("step")
     if not run.path(ORIGINAL).is_file():
         raise process.ScriptFailedError(process.explain(GENERATE, 0, lines))
     video = media.open_clip(run.path(ORIGINAL))

@@ -130,7 +130,7 @@ def work(
     with run.path(LOG).open("a", encoding="utf-8") as log:
         print(f"$ {runs.scrub(shlex.join(command), private)}", file=log, flush=True)
         with _group(command, folder, variables) as process:
-            for piece, whole in _pieces(process, run.stop_if_asked):
+            for piece, whole in _pieces(process, run.progress.check):
                 text = runs.scrub(piece, private).rstrip()
                 if not text:
                     continue

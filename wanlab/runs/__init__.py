@@ -1,9 +1,9 @@
 """Run folders and who works in them. Knows nothing of video."""
 
 from wanlab.runs.lock import LOCK, owner
+from wanlab.runs.progress import CANCEL, PROGRESS, Progress
 from wanlab.runs.provenance import environment, scrub, source_hash
 from wanlab.runs.run import (
-    CANCEL,
     DIED,
     HASHED,
     INTERRUPTED,
@@ -14,7 +14,6 @@ from wanlab.runs.run import (
     PATIENCE,
     PLACES,
     PREVIEW,
-    PROGRESS,
     RESERVE,
     Run,
     ask_to_stop,

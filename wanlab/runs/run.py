@@ -20,12 +20,10 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, TypeVar
-
-from tqdm import tqdm
 
 import wanlab
 from wanlab import config, files
@@ -33,15 +31,14 @@ from wanlab.files import locks
 from wanlab.runs import interrupts, manifests
 from wanlab.runs.lock import LOCK, owner
 from wanlab.runs.manifests import DamagedManifestError
+from wanlab.runs.progress import CANCEL, PROGRESS, Progress
 from wanlab.runs.provenance import environment, scrub, source_hash
 
 MANIFEST = files.MANIFEST
 NEW = ".lock"  # in the outputs folder: held while a run is looked for and its folder is made
-CANCEL = "run.cancel"  # exists: the process that works on the run is to stop; if it died, that is why
 PATIENCE = 5.0  # seconds to wait for a lock that is held for a moment only
 RESERVE = ".reserve"  # given up when a run ends, so that a full disk has room for the manifest that records it
 PLACES = "places.json"  # where what lies outside the project is on this machine; never published
-PROGRESS = "progress.json"  # how far a run is, while it runs
 LOG = "WANLAB_LOG"  # environment: the log of a detached command
 DIED = "the kernel died, likely out of memory"
 INTERRUPTED = "interrupted"
@@ -60,13 +57,12 @@ class Run:
         self.resolved: Any = None  # what the step has opened and checked for its work in this process; set by the step
         self.asked: Any = settings  # as they were given, before `None` and `auto` were resolved; set by the step
         self.news = news  # "new", "continued" or "reused", for the reader
-        self.watch: Callable[[str, int, int], None] | None = None  # called by `tell`; what it raises ends the work
+        self.progress = Progress(folder)
         self._lock: locks.Lock | None = None
         self._on_disk = manifests.read(folder)  # what the manifest's file held when this process last read or wrote it
         self.manifest: dict[str, Any] = _judged(json.loads(json.dumps(self._on_disk)), folder)
         self._unfinished = False
         self._spare: list[Path] = []
-        self._told = 0.0, "", 0.0  # when, of what, and since when `tell` speaks of that
 
     @property
     def id(self) -> str:
@@ -129,7 +125,7 @@ class Run:
             self.save(status="running", started=_now(), environment=environment(), **log)
             try:
                 with interrupts.sigterm_as_ctrl_c():
-                    self.stop_if_asked()
+                    self.progress.check()
                     yield True
             except BaseException as error:  # KeyboardInterrupt too: the manifest must not stay "running" for ever
                 cancelled = isinstance(error, KeyboardInterrupt | CancelledError)
@@ -172,42 +168,6 @@ class Run:
         finally:
             seconds = self.manifest.setdefault("seconds", {})
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 3)
-
-    def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """Yield `items`, a line of progress now and then, without a watcher; on stdout, since stderr turns pink in reports."""
-        bar = tqdm(
-            items, desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="frame",
-            disable=self.watch is not None,
-        )  # fmt: skip
-        for done, item in enumerate(bar):
-            self.tell(what, done, total)
-            yield item
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        """Tell who watches how far the run is, and leave word for other processes, at most every second.
-
-        Raises:
-            KeyboardInterrupt: if the run is to stop (`ask_to_stop`).
-        """
-        if self.watch is not None:
-            self.watch(what, done, total)
-        now = time.time()
-        if now - self._told[0] < 1 and what == self._told[1]:
-            return
-        began = self._told[2] if what == self._told[1] else now
-        self._told = now, what, began
-        word = {"what": what, "done": done, "total": total, "seconds": round(now - began, 1)}
-        files.write_json(self.folder / PROGRESS, word)
-        self.stop_if_asked()
-
-    def stop_if_asked(self) -> None:
-        """End the work as Ctrl-C would if `ask_to_stop` was called.
-
-        Raises:
-            KeyboardInterrupt: if so.
-        """
-        if (self.folder / CANCEL).exists():
-            raise KeyboardInterrupt
 
     def given(self) -> dict[str, Any]:
         """Return the settings of the manifest, ready for JSON, with the paths that it leaves out, as far as this machine knows them."""
@@ -303,6 +263,7 @@ class Run:
                     raise
 
     def _end(self, status: str, seconds: float, error: dict[str, str] | None) -> None:
+        self.progress.close()
         with interrupts.deferred():
             if self._lock is not None:
                 self._lock.check()

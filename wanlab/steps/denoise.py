@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from tqdm import tqdm
 
 from wanlab import config, files, inputs, media, runs
 from wanlab.model import checkpoints, segments
@@ -188,7 +186,7 @@ def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.Enc
     with run.stage("load"):
         import torch
 
-        run.tell("loading the model", 0, 0)
+        run.progress.update("loading the model", 0, 0)
         networks, encodings = loaded.get(config.absolute(run.settings.checkpoint), run.settings.device)
         if networks.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -211,15 +209,15 @@ def _steps(
     steps = num_steps or run.settings.num_inference_steps
     total = num_segments * steps - already
     per_step = calls_per_step(run.settings)
-    with tqdm(total=total, file=sys.stdout, mininterval=2, ascii=" =", unit="step") as bar:
+    done = itertools.count()
 
-        def on_step(segment: int, step: int) -> None:
-            run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
-            run.tell("step", bar.n, total)
-            bar.set_description_str(f"segment {segment + 1}/{num_segments} step {step + 1}/{steps}", refresh=False)
-            bar.update(1)
+    def on_step(segment: int, step: int) -> None:
+        run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
+        text = f"segment {segment + 1}/{num_segments} step {step + 1}/{steps}"
+        run.progress.update("step", next(done), total, text=text, unit="step")
 
-        yield on_step
+    yield on_step
+    run.progress.finish("step")
 
 
 def calls_per_step(settings: config.ResolvedGenerateSettings) -> int:

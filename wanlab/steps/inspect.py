@@ -257,7 +257,7 @@ def replay(inspection: Inspection, watch: Callable[[str, int, int], None] | None
         return inspection
     slow = inspection.asked.auto_keypoint and inspection.asked.base == AUTO_KEYPOINT
     run = prepare(inspection.asked.replaced(edits=inspection.edits, auto_keypoint=slow))
-    run.watch = watch
+    run.progress.watch = watch
     made = work(run)
     runs.Run(run.folder).bring_forward()
     return made
@@ -441,7 +441,7 @@ def _read_video(run: runs.Run, path: Path, animate_inputs: inputs.AnimateInputs)
     with run.stage("read"):
         clip = _open_video(path, animate_inputs)
         run.add_notes(*clip.notes)
-        frames = run.progress(_at_inputs_size(clip, animate_inputs), "read", len(clip))
+        frames = run.progress.iterate(_at_inputs_size(clip, animate_inputs), "read", len(clip))
         inputs.write_video(run, "driving_video", inputs.DRIVING, frames, animate_inputs.fps, lossless=True)
 
 
@@ -453,7 +453,7 @@ def _measure(run: runs.Run, animate_inputs: inputs.AnimateInputs, variants: Mapp
             base = str(animate_inputs.facts["mask_chain"])
         numbers = {}
         for i, (name, masks) in enumerate(variants.items()):
-            run.tell("measure", i, len(variants))
+            run.progress.update("measure", i, len(variants))
             numbers[name] = measure(masks, variants[base])
         packed = {str(i): np.packbits(masks, axis=-1) for i, masks in enumerate(variants.values())}
         files.write_arrays(run.path(VARIANTS), **packed)
@@ -477,7 +477,7 @@ def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.C
     decided = _replayed(run, animate_inputs)
     clicked = settings.points is not None or any(strokes.to_find(decided, outline)[1])
     if found is None and (clicked or settings.auto_keypoint):
-        found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
+        found = detection.detect(run.progress.iterate(clip, "keypoints", len(clip)), float(clip.fps)).keypoints
     weights, _ = sam2_weights.choose(settings.sam_checkpoint)
     masker = PersonMasker(weights, settings.compile_sam, run, keep_probabilities=True)
     if settings.points and found is not None:
@@ -489,7 +489,7 @@ def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.C
     variants = {OUTLINE: outline, IN_USE: in_use}
     chains = list(filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))))
     for i, chain in enumerate(chains):
-        run.tell("mask chains", i, len(chains))
+        run.progress.update("mask chains", i, len(chains))
         variants[chain] = mask.apply_chain(outline, chain)
     chain = animate_inputs.facts.get("mask_chain")
     if chain in variants and np.array_equal(variants[chain], in_use) and _chosen(settings) != IN_USE:
@@ -614,7 +614,7 @@ def _replayed(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> edits.Edit
 def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the background video's frames, [H, W, 3], uint8 RGB."""
     for t, (frame, hidden) in enumerate(zip(clip, chosen, strict=True)):
-        run.tell("background", t, len(clip))
+        run.progress.update("background", t, len(clip))
         yield mask.blank_out(frame, hidden)
 
 

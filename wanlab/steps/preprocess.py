@@ -249,7 +249,7 @@ def _read(run: runs.Run, settings: config.PreprocessSettings) -> tuple[media.Cli
             run,
             "driving_video",
             inputs.DRIVING,
-            run.progress(_at_result_size(clip, settings), "read", len(clip)),
+            run.progress.iterate(_at_result_size(clip, settings), "read", len(clip)),
             clip.fps,
             lossless=True,
             audio=sound if clip.info.has_audio else None,
@@ -288,7 +288,7 @@ def _keypoints(
         ValueError: if it must and does not.
     """
     with run.stage("keypoints"):
-        found = detection.detect(run.progress(clip, "keypoints", len(clip)), float(clip.fps))
+        found = detection.detect(run.progress.iterate(clip, "keypoints", len(clip)), float(clip.fps))
         if required and len(found.no_person) == len(clip):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a video with one person who is at least a quarter of the image high"

@@ -4,52 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
 
 import numpy as np
 
-from wanlab import media
+from wanlab import media, runs
 from wanlab.mask import PackedMasks, sam2_weights
 from wanlab.mask.person import ClickMasks, PersonMasker
 from wanlab.mask.prompts import Prompts
 from wanlab.pose import detection
 from wanlab.steps import inspect
 
-T = TypeVar("T")
 TOLD_S = 0.1  # seconds between two words of progress
 
 
-class StoppedError(Exception):
-    """The work was stopped by the user."""
-
-
-class JobProgress:
-    """Progress of the segmentation: handed to a function; a set event stops the work."""
+class Job:
+    """What a segmentation in a widget tells while it works; its notes are left to the replay, which keeps them."""
 
     def __init__(self, tell: Callable[[str, int, int], None], stop: threading.Event) -> None:
-        self._tell, self._stop = tell, stop
-
-    def progress(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
-        """Yield `items`, and report the progress now and then.
-
-        Raises:
-            StoppedError: once the event is set.
-        """
-        last = 0.0
-        for done, item in enumerate(items):
-            if self._stop.is_set():
-                raise StoppedError
-            if time.monotonic() - last > TOLD_S:
-                last = time.monotonic()
-                self._tell(what, done, total)
-            yield item
+        """Take who is told now and then, and the event that ends the work with a CancelledError."""
+        self._tell, self._last = tell, 0.0
+        self.progress = runs.Progress(watch=self._now_and_then, stop=stop)
 
     def add_notes(self, *notes: str) -> None:
-        """Leave notes to the replay, which keeps them."""
+        """Keep no note."""
+
+    def _now_and_then(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() - self._last > TOLD_S:
+            self._last = time.monotonic()
+            self._tell(what, done, total)
 
 
-SILENT = JobProgress(lambda *_: None, threading.Event())
+SILENT = Job(lambda *_: None, threading.Event())
 
 
 class LiveMasks:
@@ -78,19 +64,19 @@ class LiveMasks:
                 self._clicks = self._masker.clicks(self._frames, lambda: self._found(SILENT))
             return self._clicks.mask(t, prompts)
 
-    def follow(self, frames: range, prompts: Prompts, told: JobProgress) -> np.ndarray:
+    def follow(self, frames: range, prompts: Prompts, job: Job) -> np.ndarray:
         """Return the masks in a range of frames, [n, H, W], bool; prompts count from its start.
 
         Raises:
-            StoppedError: if its event is set.
+            CancelledError: if its event is set.
         """
-        self._masker.progress = told
-        return self._masker.of_stretch(self._clip, self._found(told), frames, prompts)
+        self._masker.listener = job
+        return self._masker.of_stretch(self._clip, self._found(job), frames, prompts)
 
-    def _found(self, told: JobProgress) -> np.ndarray:
+    def _found(self, job: Job) -> np.ndarray:
         """Return the keypoints, [T, 133, 3]: those of the inputs, else detected once."""
         if self._keypoints is None:
             known = self._seen.parent.keypoints()
-            looked = told.progress(self._clip, "keypoints", len(self._clip))
+            looked = job.progress.iterate(self._clip, "keypoints", len(self._clip))
             self._keypoints = detection.detect(looked, float(self._clip.fps)).keypoints if known is None else known
         return self._keypoints

@@ -13,6 +13,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from wanlab.mask.prompts import Box, Click, Prompts, check_finished, load_prompt
 from wanlab.mask.strokes import Stroke, around, paint, to_find
 from wanlab.steps import inspect
 from wanlab.widgets import history, stills
-from wanlab.widgets.live_masks import JobProgress, LiveMasks, StoppedError
+from wanlab.widgets.live_masks import Job, LiveMasks
 
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
 HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
@@ -311,16 +312,14 @@ class MaskEditor(stills.Stills):
             self.tell("hover", buffers=[stills.encode(image, int(content["width"]))], id=content["id"], t=t)
 
     def _propagate(self, frames: range, prompts: Prompts) -> None:
-        told = JobProgress(
-            lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop
-        )
+        job = Job(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
         with self._telling():
             try:
-                found = PackedMasks.of(self.masks.follow(frames, prompts, told))
+                found = PackedMasks.of(self.masks.follow(frames, prompts, job))
                 with self._state:
                     self._followed, self._followed_by = found, (frames, prompts)
                 self.stale("mask")
-            except StoppedError:
+            except CancelledError:
                 self.tell("stopped")
             finally:
                 self._busy = False
