@@ -565,7 +565,7 @@ def test_links_planted_in_a_run_folder_are_not_followed(outputs: Path, tmp_path:
         (run.folder / name).symlink_to(kept)
     (run.folder / segment_files.SEGMENTS).symlink_to(victim)
     with run.working():
-        run.tell("x", 1, 2)
+        run.progress.update("x", 1, 2)
         run.save(more=1)
     files.write_text(run.folder / "report.html", "page")
     with pytest.raises(ValueError, match="inside the run folder"):

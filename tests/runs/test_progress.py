@@ -29,11 +29,11 @@ def test_a_line_is_printed_and_a_word_is_left(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_end_that_is_asked_for_comes_before_the_next_item(tmp_path: Path) -> None:
     progress, done = runs.Progress(tmp_path), []
+    items = progress.iterate(range(5), "read", 5)
+    done += [next(items), next(items)]
+    (tmp_path / runs.CANCEL).touch()
     with pytest.raises(KeyboardInterrupt):
-        for n in progress.iterate(range(5), "read", 5):
-            done.append(n)
-            if n == 1:
-                (tmp_path / runs.CANCEL).touch()
+        next(items)
     assert (done, progress.cancelled) == ([0, 1], True)
     progress.close()
 
