@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import gc
 import json
 import os
 import shutil
@@ -414,8 +415,11 @@ def kill_copies(box: Path) -> None:
 
 def killed(moment: int, made: Path, folder: Path) -> int:
     """Copy in a forked process that dies at the `moment`-th renaming; return its status."""
+    gc.collect()  # decoders of closed videos: in the child they would wait for threads that it does not have
+    gc.disable()
     child = os.fork()
     if child:
+        gc.enable()
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     left, put = [moment], files.put
     try:
