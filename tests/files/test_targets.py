@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
 import gc
+import hashlib
 import json
 import os
 import shutil
