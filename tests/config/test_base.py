@@ -209,3 +209,13 @@ def test_running_the_cell_again_after_all_others_does_not_refuse_their_names(ker
 def test_outside_a_notebook_it_says_what_to_do() -> None:
     with pytest.raises(RuntimeError, match="run the `parameters` cell"):
         config.from_notebook(ReportSettings)
+
+
+@pytest.mark.parametrize("step", list(config.NOTEBOOKS))
+def test_help_of_each_step_shows_settings_that_are_accepted(step: str) -> None:
+    import importlib
+
+    said = importlib.import_module(f"wanlab.steps.{step}").__doc__ or ""
+    line = next(each for each in said.splitlines() if each.startswith("settings = "))
+    assert isinstance(eval(line.removeprefix("settings = "), {"config": config}), config.NOTEBOOKS[step][1])
+    assert f"run = {step}.prepare(settings)" in said

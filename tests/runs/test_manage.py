@@ -154,3 +154,61 @@ def test_a_detached_command_with_bad_settings_starts_nothing(outputs: Path, fold
     assert main.main(["generate", "--inputs", str(folder), "--seed", "-1", "--detach"]) == 2
     assert "seed must be at least 0" in capfd.readouterr().err
     assert not list(outputs.glob(".logs/*"))
+
+
+EDITS = {
+    "cut in half": lambda text: text[: len(text) // 2],
+    "no status": lambda text: text.replace('"status"', '"state"'),
+    "a list as settings": lambda text: json.dumps({**json.loads(text), "settings": []}),
+    "numbers as text": lambda text: json.dumps({**json.loads(text), "seconds_total": "12", "order": "3"}),
+    "a later version": lambda text: json.dumps({**json.loads(text), "schema": 99}),
+    "100 MB": lambda text: text + " " * 100_000_000,
+    "deep": lambda text: '{"schema": ' + "[" * 100_000,
+    "nothing": lambda text: "",
+    "no table": lambda text: "[1]",
+    "metrics": lambda text: json.dumps({**json.loads(text), "metrics": {"a": {"b": [1]}, "c": "x"}}),
+    "points": lambda text: json.dumps({**json.loads(text), "points": [3]}),
+    "parents": lambda text: json.dumps({**json.loads(text), "parents": ["../../x", ""]}),
+    "infinite": lambda text: json.dumps({**json.loads(text), "seconds_total": 1e400, "peak_memory_bytes": 10**30}),
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_an_edited_manifest_ends_in_a_sentence(outputs: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = make(), make(seed=3)
+    path = second.folder / runs.MANIFEST
+    path.write_text(EDITS[kind](path.read_text()))
+    assert main.main(["runs"]) == 0
+    assert second.id in capsys.readouterr().out
+    assert main.main(["runs", "compare", first.id, second.id]) in (0, 1, 2)
+    printed = capsys.readouterr()
+    assert printed.out or second.id in printed.err
+    assert make(seed=3).status == "completed"  # the same run again: this one, or a new one
+    files_written = json.loads(path.read_text()) if kind == "metrics" else {}
+    assert files_written.get("status", "completed") == "completed"
+
+
+def test_terminal_codes_in_manifests_are_not_printed(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = make(), make(seed=3)
+    path = second.folder / runs.MANIFEST
+    content = json.loads(path.read_text())
+    content["error"] = {"type": "x", "text": "\x1b]0;owned\x07\x1b[2J\x9b31m"}
+    content["status"] = "failed"
+    content["settings"]["prompt"] = "\x1b[31mred"
+    path.write_text(json.dumps(content))
+    (outputs / "20260101T000000_generate_\x1b[31m").mkdir()
+    (outputs / "20260101T000000_generate_\x1b[31m" / runs.MANIFEST).write_text("{}")
+    for words in (["runs"], ["runs", "compare", first.id, second.id]):
+        assert main.main(words) == 0
+        printed = capsys.readouterr().out
+        assert "owned" in printed or "red" in printed
+        assert not config.base.CONTROLS.search(printed)
+
+
+def test_a_damaged_word_of_progress_is_left_out(outputs: Path, working) -> None:
+    _, run_id = working
+    run = runs.Run(outputs / run_id)
+    for text in ("", "[]", '{"what": "x"}', '{"what": 1, "done": "a", "total": 1e400, "seconds": null}', "[" * 100_000):
+        run.path(runs.PROGRESS).write_text(text)
+        said = dict(manage.overview())[run_id]
+        assert said.startswith("running")

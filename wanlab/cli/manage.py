@@ -179,7 +179,7 @@ def _from_comfyui(args: argparse.Namespace) -> int:
 
 
 def print_table(rows: Iterable[tuple[str, str]]) -> None:
-    rows = list(rows)
+    rows = [(config.printable(left), config.printable(right)) for left, right in rows]
     width = max((len(left) for left, _ in rows), default=0)
     for left, right in rows:
         print(f"{left:<{width}}  " + right.replace("\n", "\n" + " " * (width + 2)))

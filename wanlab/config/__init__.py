@@ -1,6 +1,15 @@
 """Settings of every step, and where files live."""
 
-from wanlab.config.base import Settings, SettingsError, brief, digest, parse_text, unknown_choice, unknown_name
+from wanlab.config.base import (
+    Settings,
+    SettingsError,
+    brief,
+    digest,
+    parse_text,
+    printable,
+    unknown_choice,
+    unknown_name,
+)
 from wanlab.config.notebook import assigned_names, from_notebook, mended_paths
 from wanlab.config.params import read_mapping, read_params
 from wanlab.config.pasted import mended, peeled

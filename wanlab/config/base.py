@@ -303,6 +303,17 @@ def brief(value: Any, depth: int = 3) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
+def printable(value: Any) -> Any:
+    """Return a value of JSON without control characters in its texts: a terminal would take them for orders."""
+    if isinstance(value, str):
+        return CONTROLS.sub("�", value)
+    if isinstance(value, list):
+        return [printable(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(name): printable(each) for name, each in value.items()}
+    return value
+
+
 def _few(parts: Iterable[str]) -> str:
     shown = list(parts)
     return ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -260,7 +261,7 @@ def _check(prompts: Prompts, num_frames: int, height: int, width: int, name: str
                 f"x {box.x0:g} to {box.x1:g}, y {box.y0:g} to {box.y1:g} on frame {box.frame}"
             )
     placed = [(box.frame, box.object) for box in prompts.boxes]
-    twice = next((place for place in placed if placed.count(place) > 1), None)
+    twice = next((place for place, count in Counter(placed).items() if count > 1), None)
     if twice:
         raise ValueError(
             f'{name} must have one box of an object on a frame, got two of object {twice[1]} on frame {twice[0]}; add "object": 2'

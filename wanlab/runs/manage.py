@@ -172,14 +172,14 @@ def _how_far(run: runs.Run) -> str:
     if points:
         return f", {sum(point['status'] != 'pending' for point in points)} of {len(points)} points"
     try:
-        word = json.loads(run.path(runs.PROGRESS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        word = config.printable(json.loads(run.path(runs.PROGRESS).read_text(encoding="utf-8")))
+        what, done, total, seconds = str(word["what"]), int(word["done"]), int(word["total"]), float(word["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return ""
-    if not word["total"]:
-        return f", {word['what']}"
-    left = word["seconds"] * (word["total"] - word["done"]) / word["done"] if word["done"] else None
-    about = "" if left is None else f", about {left:.0f} s left"
-    return f", {word['what']} {word['done']} of {word['total']}{about}"
+    if not total:
+        return f", {what}"
+    about = f", about {seconds * (total - done) / done:.0f} s left" if done else ""
+    return f", {what} {done} of {total}{about}"
 
 
 def _users(run: runs.Run) -> Iterable[runs.Run]:

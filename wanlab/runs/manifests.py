@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import pydantic
 
-from wanlab import files
+from wanlab import config, files
 
 # papermill's words; begun: stopped where it was asked to; cancelled: by Ctrl-C, SIGTERM or `wanlab runs cancel`
 Status = Literal["pending", "running", "begun", "completed", "failed", "cancelled"]
@@ -111,10 +111,10 @@ def _checked(path: Path) -> tuple[dict[str, Any], str]:
     if not isinstance(manifest, dict):
         return {}, f"it holds no table but a {type(manifest).__name__}"
     if manifest.get("schema") != SCHEMA:
-        return {}, f"its schema is {str(manifest.get('schema'))[:20]}, this wanlab reads {SCHEMA}"
+        return {}, f"its schema is {config.printable(str(manifest.get('schema'))[:20])}, this wanlab reads {SCHEMA}"
     try:
         _Manifest.model_validate(manifest)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        return {}, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
-    return manifest, ""
+        return {}, config.printable(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"[:200])
+    return config.printable(manifest), ""

@@ -1,5 +1,6 @@
 """Step 30: a folder of inputs → the video of the moving character.
 
+settings = config.GenerateSettings(seed=3, guidance_scale=2)
 run = generate.prepare(settings)   # checkpoint, sizes, hashes, the run folder; no weight is loaded yet
 plan = generate.plan(run)          # how the clip is cut into segments
 video = generate.work(run)         # segments, each saved when it is finished → result.mp4

@@ -1,5 +1,6 @@
 """Step 20: look at masks, poses and face crops; a chosen mask becomes new inputs, the old ones stay as they are.
 
+settings = config.InspectSettings(mask_chain="snap:16")
 run = inspect.prepare(settings)       # inputs, chains, points, edits; nothing is worked on yet
 seen = inspect.work(run)              # the variants of the mask, numbers about each, the new inputs if one was chosen
 corrected = inspect.replay(seen)      # the new inputs that the decisions beside the inputs lead to

@@ -1,5 +1,6 @@
 """Step 10: a driving video and a reference image → the folder of inputs that generation reads.
 
+settings = config.PreprocessSettings(driving_video="dance.mp4", reference_image="hero.png", mode="animate")
 run = preprocess.prepare(settings)   # sizes, hashes, the run folder; nothing is worked on yet
 inputs = preprocess.work(run)        # keypoints → pose drawings, face crops → files
 """

@@ -1,5 +1,6 @@
 """Step 50: one run of 30_generate, a sweep, or several runs, and what they were made from → one page to share.
 
+settings = config.ReportSettings(run="latest")
 run = report.prepare(settings)
 story = report.gather(run)           # the runs, their inputs, their files
 report.overview(story); report.settings_table(story); …   # each shows one part

@@ -1,5 +1,6 @@
 """Step 40: many generations that differ in a few settings, one run folder each, with a model that is loaded once.
 
+settings = config.SweepSettings(grid={"shift": [3, 5]})
 run = sweep.prepare(settings)     # the points, checked one by one; nothing is worked on yet
 entries = sweep.work(run)         # every point that is not finished; a failed one is recorded, the others are still generated
 sweep.finish(run)                 # raises if a point failed
