@@ -124,7 +124,7 @@ def outcome(action) -> str:
 
 
 VIDEOS = {  # text: what the refusal says
-    "": "must be a path", "  ": "must be a path", "a\0b.mp4": "must be a path",
+    "": "must be a path", "  ": "must be a path", "a\0b.mp4": "without control characters",
     "keep.gif": "use keep.mp4", "keep.webm": "must end in .mp4, .mov or .mkv", "clip.mkvv": "use clip.mkv",
     "keep/notes.txt": "must end in", "result": "/result/ for a folder", "theirs.yaml": "must end in",
     "theirs.mp4": "use --overwrite", "./theirs.mp4": "use --overwrite", "keep/../theirs.mp4": "use --overwrite",
@@ -271,7 +271,7 @@ FOLDERS = {
     "swapped": "whose src_pose.mp4 wanlab did not write, or was swapped since", "linked": "whose src_face.mp4 wanlab did not write",
     "added": "whose src_mask.mp4 wanlab did not write", "decided": "whose edits.json holds decisions", "unreadable": "whose edits.json",
     "edited index": "whose inputs.json was changed", "old": "whose inputs.json was changed", "no index": "which holds face.mkv, pose.mkv, src_face.mp4 …",
-    "foreign names": "whose inputs.json was changed", "\0": "must be a path", "../work": "that you are in", "/home": "",
+    "foreign names": "whose inputs.json was changed", "\0": "without control characters", "../work": "that you are in", "/home": "",
 }  # fmt: skip
 
 

@@ -299,7 +299,7 @@ def _shared_certificate(ends: contextlib.ExitStack) -> Security:
     made = Security.temporary().get_tls_config_for_role("worker")
     paths = {name: str(folder / f"{name}.pem") for name in ("ca_file", "cert", "key")}
     for name, path in paths.items():
-        Path(path).write_text(made[name])
+        files.write_text(Path(path), made[name])
     roles = {
         f"tls_{role}_{name}": paths[name] for role in ("scheduler", "worker", "client") for name in ("cert", "key")
     }
