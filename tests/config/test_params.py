@@ -104,3 +104,8 @@ def test_a_folder_and_a_misspelt_name_are_answered(tmp_path: Path) -> None:
         config.read_params([tmp_path / "dnace.yaml"])
     with pytest.raises(FileNotFoundError, match="is a folder"):
         config.read_params([tmp_path])
+
+
+def test_a_value_that_one_of_the_steps_takes_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("mode: null\n")  # generation's own default; preprocessing has none such
+    assert config.read_params([tmp_path / "a.yaml"]) == {"mode": None}

@@ -32,7 +32,7 @@ def read_params(files: Sequence[Path]) -> dict[str, Any]:
         content, lines = _read(file)
         for name, value in content.items():
             models = [model for _, model in NOTEBOOKS.values() if name in model.model_fields]
-            said = next(filter(None, (model.faults_of(name, value) for model in models)), ())
+            said = min((model.faults_of(name, value) for model in models), key=len, default=())  # one step may take it
             said = said if name in known else [unknown_name(str(name), known)]
             faults += [f"{_where(file, lines.get(name))}: {line.replace('use None', 'use null')}" for line in said]
         values |= content
