@@ -415,7 +415,7 @@ NOT_BUILT = {
     "07_pose_model": "the official pose network",
     "09_schedule (dpm++)": "the dpm++ solver",
     "10_editing_prompts": "FLUX editing",
-    "13_model": "parity of the networks with the original ones",
+    "13_model": "LoRA, denoising steps and bf16; networks and layouts are in model/test_loading.py",
 }
 CASES = [
     pytest.param(check, id=f"{'aside' if folder == ASIDE else 'bundled'}-{topic}-{name}")

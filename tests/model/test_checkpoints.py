@@ -11,7 +11,7 @@ import pytest
 
 from wanlab import config
 from wanlab.config import paths as config_paths
-from wanlab.model import checkpoints
+from wanlab.model import checkpoints, parts
 
 
 @pytest.fixture
@@ -45,17 +45,55 @@ def test_a_whole_folder_without_a_gpu_is_passed_over_loudly(root: Path, monkeypa
     }  # fmt: skip
 
 
-def test_the_original_layout_is_refused_when_named_and_passed_over_else(root: Path) -> None:
+@pytest.fixture
+def official(root: Path) -> Path:
+    """Make an official folder whose files have whole headers, and hold nothing."""
     folder = root / "Wan2.2-Animate-14B"
-    folder.mkdir()
-    (folder / "Wan2.1_VAE.pth").write_bytes(b"")
+    (folder / parts.TOKENIZER).mkdir(parents=True)
+    (folder / parts.TOKENIZER / "tokenizer.json").write_text("{}")
+    (folder / parts.SHARDS).write_text(json.dumps({"weight_map": {"a": "a.safetensors", "b": "b.safetensors"}}))
+    for name in ("a.safetensors", "b.safetensors"):
+        (folder / name).write_bytes((2).to_bytes(8, "little") + b"{}")
+    for name in (parts.VAE, parts.TEXT_ENCODER, parts.IMAGE_ENCODER):
+        (folder / name).write_bytes(b"\x80\x02N.")
+    return folder
+
+
+def test_the_official_folder_is_taken_as_the_other_one(official: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checkpoints.find("Wan2.2-Animate-14B")
+    assert (found.name, found.folder, found.recommended["resolution"]) == ("Wan2.2-Animate-14B", official, "1280 720")
+    monkeypatch.setattr(checkpoints, "_has_gpu", lambda: True)
+    assert checkpoints.find(None) == found
+    before = found.fingerprint()
+    (official / "README.md").write_text("is not read")
+    assert found.fingerprint() == before
+    (official / parts.VAE).write_bytes(b"\x80\x02N..")
+    assert found.fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (parts.VAE, None, "is missing"),
+        (parts.TEXT_ENCODER, b"", r"is empty \(0 bytes\)"),
+        (parts.IMAGE_ENCODER, b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ("b.safetensors", None, "is missing"),
+        (parts.SHARDS, b"{}", "is damaged"),
+        (f"{parts.TOKENIZER}/tokenizer.json", None, "is missing"),
+    ],
+)
+def test_what_the_official_folder_lacks_is_named(official: Path, name: str, content: bytes | None, said: str) -> None:
+    if content is None:
+        (official / name).unlink()
+    else:
+        (official / name).write_bytes(content)
     with pytest.raises(
-        ValueError, match="is in the original layout, which is not built into wanlab yet; get the Diffusers layout"
+        FileNotFoundError, match=f"is not complete, {name} {said}.*; run .* wanlab models download --source huggingface"
     ):
         checkpoints.find("Wan2.2-Animate-14B")
     found = checkpoints.find(None)
     assert found.name == "nano"
-    assert "original layout" in found.notes[0]
+    assert name in found.notes[0]
 
 
 @pytest.mark.parametrize("missing", ["vae/config.json", "text_encoder/model.safetensors", "tokenizer"])

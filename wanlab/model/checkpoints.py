@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
@@ -11,27 +10,19 @@ from typing import Any
 
 from wanlab import config
 from wanlab.config import CHECKPOINT_FOLDERS
-from wanlab.files import fingerprints, weights
+from wanlab.files import fingerprints
+from wanlab.model import parts
 
 NANO = config.ASSETS / "nano"
 SETTINGS = "wanlab.json"  # beside the weights
 SETTINGS_14B = config.ASSETS / "wan22_animate_14b.json"  # a folder of the real model has none
-INDEX = "model_index.json"
-SUFFIXES = (".safetensors", ".json", ".model", ".txt")  # of what is read: weights, descriptions, tokenizers
-COMPONENTS = {
-    "transformer": True,
-    "vae": True,
-    "text_encoder": True,
-    "image_encoder": True,
-    "image_processor": False,
-    "tokenizer": False,
-}
 DOWNLOAD = "hf download Wan-AI/Wan2.2-Animate-14B-Diffusers --local-dir Wan2.2-Animate-14B"
+DOWNLOAD_OFFICIAL = "wanlab models download --source huggingface"
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint in Diffusers layout.
+    """A complete checkpoint, in whichever layout it lies.
 
     Attributes:
         folder: where it is.
@@ -49,9 +40,12 @@ class Checkpoint:
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the contents of its files; see `fingerprints.of_files`."""
-        found = (path for name in (*COMPONENTS, "scheduler") for path in (self.folder / name).rglob("*"))
-        read = [path for path in found if path.is_file() and path.suffix in SUFFIXES]
-        own = (self.folder / name for name in (INDEX, SETTINGS))
+        if not (self.folder / parts.INDEX).is_file():
+            read = [path for part in parts.of(self.folder).values() for path in parts.files(part)]
+            return fingerprints.of_files(self.folder, read)
+        found = (path for name in (*parts.COMPONENTS, "scheduler") for path in (self.folder / name).rglob("*"))
+        read = [path for path in found if path.is_file() and path.suffix in parts.SUFFIXES]
+        own = (self.folder / name for name in (parts.INDEX, SETTINGS))
         return fingerprints.of_files(self.folder, [*read, *(path for path in own if path.is_file())])
 
     def faults(self, values: Mapping[str, Any]) -> list[str]:
@@ -88,7 +82,7 @@ def find(path: Path | str | None) -> Checkpoint:
 
     Raises:
         FileNotFoundError: if the named folder is missing or not complete; the message names the file and the remedy.
-        ValueError: if it holds the original layout, which is not read yet.
+        ValueError: if its wanlab.json is damaged.
     """
     if path is not None:
         return _read(config.absolute(path))
@@ -125,19 +119,20 @@ def _read(folder: Path) -> Checkpoint:
     shown = config.shown(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"checkpoint {shown} does not exist; get it: {DOWNLOAD}")
-    if not (folder / INDEX).is_file():
-        if any(folder.glob("diffusion_pytorch_model*.safetensors")) or (folder / "Wan2.1_VAE.pth").is_file():
-            raise ValueError(
-                f"checkpoint {shown} is in the original layout, which is not built into wanlab yet; get the Diffusers layout: {DOWNLOAD}"
-            )
+    found = parts.of(folder)
+    if not found:
         raise FileNotFoundError(
-            f"checkpoint {shown} must be a folder in Diffusers layout, it has no {INDEX}; get one: {DOWNLOAD}"
+            f"checkpoint {shown} must be a folder in Diffusers or official layout, it has neither {parts.INDEX} nor {parts.SHARDS}; "
+            f"get one: {DOWNLOAD}"
         )
-    for component, has_weights in COMPONENTS.items():
-        for fault in _faults(folder / component, has_weights):
-            raise FileNotFoundError(
-                f"checkpoint {shown} is not complete, {component}/{fault}; run the download again, it continues: {DOWNLOAD}"
-            )
+    for path, fault in parts.faults(found):
+        name = path.relative_to(folder).as_posix() + ("" if path.suffix else "/")
+        command = (
+            DOWNLOAD if (folder / parts.INDEX).is_file() else f"{DOWNLOAD_OFFICIAL} --checkpoint {config.typed(folder)}"
+        )
+        raise FileNotFoundError(
+            f"checkpoint {shown} is not complete, {name} {fault}; run the download again, it continues: {command}"
+        )
     own = folder / SETTINGS
     name, recommended, limits = _settings(own if own.is_file() else SETTINGS_14B)
     return Checkpoint(folder, name if own.is_file() else folder.name, recommended, limits)
@@ -162,25 +157,6 @@ def _settings(path: Path) -> tuple[str, dict[str, Any], dict[str, tuple[int, int
         f"{config.typed(path)} must be a JSON object with name, recommended ({', '.join(known['recommended'])}) and limits "
         f"({', '.join(known['limits'])}); bring back the one that came with the checkpoint"
     )
-
-
-def _faults(folder: Path, has_weights: bool) -> Iterator[str]:
-    """Yield what is wrong with a component: a file of it and how its sentence ends."""
-    if not folder.is_dir():
-        yield " is missing"
-        return
-    names = {path.name for path in folder.iterdir() if path.suffix in SUFFIXES}
-    for index in folder.glob("*.safetensors.index.json") if has_weights else ():
-        with contextlib.suppress(ValueError):  # its own fault is named below
-            names.update(weights.shards(index))
-    if has_weights:
-        names.add("config.json")
-        if not any(name.endswith(".safetensors") for name in names):
-            yield "*.safetensors is missing"
-    for name in sorted(names):
-        fault = weights.fault(folder / name)
-        if fault:
-            yield f"{name} {fault}"
 
 
 def _has_gpu() -> bool:

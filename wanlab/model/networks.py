@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wanlab.model import loading, parts
+
 REMEMBERED = 64  # batches of 8 face crops: more than two segments of 77 frames, and 0.4 GB on a GPU
 TEXT_LENGTH = 512  # tokens; the transformer cuts images and text apart at this place
 
@@ -33,7 +35,7 @@ class Networks:
         import transformers
 
         transformers.utils.logging.disable_progress_bar()  # its bar per network is noise and turns pink in reports
-        self.folder = folder
+        self._parts = parts.of(folder)
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
 
@@ -50,11 +52,8 @@ class Networks:
         """Return [1, 512, D] per prompt: zero behind the prompt's own tokens."""
         from transformers import AutoTokenizer, UMT5EncoderModel
 
-        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer", local_files_only=True)
-        encoder = UMT5EncoderModel.from_pretrained(
-            self.folder / "text_encoder", dtype=self.dtype, local_files_only=True
-        )
-        encoder.to(self.device).eval()  # type: ignore[arg-type]
+        tokenizer = AutoTokenizer.from_pretrained(self._parts["tokenizer"][0], local_files_only=True)
+        encoder = self._load(UMT5EncoderModel, "text_encoder", self.dtype)
         states = []
         for prompt in prompts:
             tokens = tokenizer(
@@ -76,9 +75,7 @@ class Networks:
         """
         side = self._image_encoder.config.image_size
         small = F.interpolate(reference[None], size=(side, side), mode="bicubic", align_corners=False)
-        settings = json.loads(
-            (self.folder / "image_processor" / "preprocessor_config.json").read_text(encoding="utf-8")
-        )
+        settings = json.loads(self._preprocessor.read_text(encoding="utf-8"))
         mean, deviation = (
             torch.tensor(settings[name], device=small.device).view(1, 3, 1, 1) for name in ("image_mean", "image_std")
         )
@@ -137,7 +134,7 @@ class Networks:
     def _transformer(self) -> Any:
         from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
 
-        transformer = self._load(WanAnimateTransformer3DModel, "transformer", torch_dtype=self.dtype)
+        transformer = self._load(WanAnimateTransformer3DModel, "transformer", self.dtype)
         transformer.motion_encoder = _Remembering(transformer.motion_encoder)
         return transformer
 
@@ -145,13 +142,13 @@ class Networks:
     def _vae(self) -> Any:
         from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
 
-        return self._load(AutoencoderKLWan, "vae", torch_dtype=torch.float32)  # in half precision colours drift
+        return self._load(AutoencoderKLWan, "vae", torch.float32)  # in half precision colours drift
 
     @functools.cached_property
     def _image_encoder(self) -> Any:
         from transformers import CLIPVisionModel
 
-        return self._load(CLIPVisionModel, "image_encoder", dtype=self.dtype)
+        return self._load(CLIPVisionModel, "image_encoder", self.dtype)
 
     @functools.cached_property
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
@@ -162,8 +159,18 @@ class Networks:
         )
         return mean, deviation
 
-    def _load(self, kind: Any, component: str, **how: Any) -> Any:
-        return kind.from_pretrained(self.folder / component, local_files_only=True, **how).to(self.device).eval()
+    @property
+    def _preprocessor(self) -> Path:
+        """The file that says how CLIP's pixels are normalised."""
+        part = self._parts.get("image_processor")
+        return part[0] / "preprocessor_config.json" if part else loading.CONFIGS / "image_processor.json"
+
+    def _load(self, kind: Any, component: str, dtype: torch.dtype) -> Any:
+        part = self._parts[component]
+        if not parts.is_folder(part):
+            return loading.load(component, part, self.device, dtype)
+        name = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
+        return kind.from_pretrained(part[0], local_files_only=True, **{name: dtype}).to(self.device).eval()
 
 
 class _Remembering(torch.nn.Module):

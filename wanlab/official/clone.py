@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 from wanlab import config, runs
 from wanlab.files import fingerprints, weights
 from wanlab.model import attention, checkpoints
+from wanlab.model.parts import IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER, VAE
+from wanlab.model.parts import SHARDS as INDEX
 from wanlab.official.process import FOREIGN
 
 REPOSITORY = "https://github.com/Wan-Video/Wan2.2"
@@ -56,10 +58,7 @@ for name in ("flash_attn", "flash_attn_interface"):
             facts["broken"] = f"{name} cannot be imported: {error}"
 print(json.dumps(facts))
 """
-TEXT_ENCODER, TOKENIZER = "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl"
-IMAGE_ENCODER, ITS_TOKENIZER = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "xlm-roberta-large"
-VAE, LORA = "Wan2.1_VAE.pth", "relighting_lora.ckpt"
-INDEX = "diffusion_pytorch_model.safetensors.index.json"
+ITS_TOKENIZER, LORA = "xlm-roberta-large", "relighting_lora.ckpt"
 PARTS = {  # of the checkpoint: which files, as the clients' patterns; * takes folders too
     "process_checkpoint": ("process_checkpoint/*",),
     "transformer": ("config.json", "diffusion_pytorch_model*"),

@@ -1,0 +1,201 @@
+"""Golden 13: networks loaded from official and ComfyUI's files give what the official code gives."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import recipe
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wanlab.model import checkpoints, loading, parts
+from wanlab.model.networks import Networks
+
+CPU = torch.device("cpu")
+TOLERANCE = {"out": 1e-4, "vae": 2e-5, "t5": 2e-5, "clip": 1e-5, "motion_vec": 1e-5}  # of golden 13's README
+CASES = {case["name"]: case for case in recipe.facts("transformer")["cases"]}
+
+
+def tensors(part: str) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in recipe.weights(part).items()}
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the official folder at small width: the transformer in two shards, the others as torch.save writes them."""
+    folder = tmp_path_factory.mktemp("official") / "small"
+    folder.mkdir()
+    whole = tensors("transformer")
+    blocks = {name: each for name, each in whole.items() if name.startswith("blocks.")}
+    rest = {name: each for name, each in whole.items() if name not in blocks}
+    index = {}
+    for i, shard in enumerate((blocks, rest), 1):
+        name = f"diffusion_pytorch_model-0000{i}-of-00002.safetensors"
+        save_file(shard, folder / name)
+        index |= dict.fromkeys(shard, name)
+    (folder / parts.SHARDS).write_text(json.dumps({"weight_map": index}))
+    for part, name in (("vae", parts.VAE), ("t5", parts.TEXT_ENCODER), ("clip", parts.IMAGE_ENCODER)):
+        more = {"log_scale": torch.zeros(()), "textual.norm.bias": torch.zeros(8)} if part == "clip" else {}
+        torch.save({**tensors(part), **more}, folder / name)
+    tokenizer = folder / parts.TOKENIZER
+    tokenizer.mkdir(parents=True)
+    for path in (checkpoints.NANO / "tokenizer").iterdir():
+        (tokenizer / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def networks(official: Path) -> Networks:
+    """Return the networks of the official folder; the image encoder's heads, which shapes do not tell, are the golden's."""
+    found = Networks(checkpoints.find(official).folder, "cpu")
+    files = [official / parts.IMAGE_ENCODER]
+    found.__dict__["_image_encoder"] = loading.load("image_encoder", files, CPU, torch.float32, num_attention_heads=4)
+    return found
+
+
+class Known(nn.Module):
+    """Gives the official motion vectors in turn: computing them takes most of a case's time."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        super().__init__()
+        self.vectors = torch.from_numpy(vectors)
+        self.done = 0
+
+    def forward(self, pixels: Tensor, *_: Any) -> Tensor:
+        start, self.done = self.done, self.done + len(pixels)
+        return self.vectors[start : self.done]
+
+
+def velocity(networks: Networks, case: dict[str, Any]) -> np.ndarray:
+    """Return what the transformer says to the inputs of a golden case."""
+    (height, width), count = case["latent_hw"], case["face_frames"]
+    length, tag = (count - 1) // 4 + 1, f"{count}x{height}x{width}"
+    mask = np.zeros((4, 1 + length, height, width), np.float32)
+    mask[:, 0] = 1
+    if case["mask"] == "mix":
+        mask[:, 1:] = recipe.ints("in/mask", (4, length, height, width), 3) == 0
+
+    def given(name: str, shape: tuple[int, ...], amp: float = 1.73205) -> np.ndarray:
+        return recipe.tensor(f"in/{name}", shape, amp)
+
+    latents = given(f"latents/{tag}", (16, 1 + length, height, width))
+    condition = np.concatenate([mask, given(f"cond/{tag}", latents.shape)])
+    text = np.zeros((1, 512, recipe.facts("transformer")["config"]["text_dim"]), np.float32)
+    text[0, : case["text_tokens"]] = given(f"text/{case['text_tokens']}", (case["text_tokens"], text.shape[-1]), 3.4641)
+    face = -np.ones((3, count, 512, 512), np.float32)
+    if case["face"] != "null":
+        face = recipe.pixels(recipe.image(f"face/{case['face']}", count, 512, 512))
+    pose, image = given(f"pose/{tag}", (16, length, height, width)), given("clip", (1, 257, 1280))
+    crc = {"latents": latents, "pose": pose, "clip": image, "y": condition}
+    if case["face"] == "null":
+        crc["face"] = face
+    for name, each in crc.items():
+        assert f"{zlib.crc32(each.tobytes()):08x}" == case["input_crc32"][name], name
+    arrays = (latents, condition, pose, face, image, text)
+    return networks.denoise(*map(torch.from_numpy, arrays), torch.tensor(case["timestep"])).numpy()
+
+
+@pytest.fixture
+def known(networks: Networks) -> Iterator[Callable[[str], None]]:
+    """Return what puts the official motion vectors of a case in the motion encoder's place."""
+    transformer = networks._transformer
+    encoder = transformer.motion_encoder
+
+    def put(name: str) -> None:
+        transformer.motion_encoder = Known(recipe.expected("transformer")[f"{name}/motion_vec"])
+
+    yield put
+    transformer.motion_encoder = encoder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_official_transformer(networks: Networks, known: Callable[[str], None], name: str) -> None:
+    known(name)
+    expected = recipe.expected("transformer")[f"{name}/out"]
+    np.testing.assert_allclose(velocity(networks, CASES[name]), expected, rtol=0, atol=TOLERANCE["out"])
+
+
+def test_the_official_motion_encoder(networks: Networks) -> None:
+    face = torch.full((1, 3, 512, 512), -1.0)
+    with torch.inference_mode():
+        found = networks._transformer.motion_encoder(face).numpy()
+    expected = recipe.expected("transformer")["null_t500/motion_vec"][:1]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE["motion_vec"])
+
+
+def test_the_official_vae(networks: Networks) -> None:
+    expected = recipe.expected("vae")
+    facts = recipe.facts("vae")
+    for case in facts["encode"]:
+        film = recipe.image(f"in/vae/{case['name']}", case["frames"], case["height"], case["width"], case["cell"])
+        found = networks.encode(torch.from_numpy(recipe.pixels(film)))
+        np.testing.assert_allclose(found, expected[f"enc_{case['name']}/latent"], rtol=0, atol=TOLERANCE["vae"])
+    for case in facts["decode"]:
+        latents = torch.from_numpy(recipe.tensor(f"in/vae/{case['name']}", case["latent_shape"], 1.73205))
+        pixels = expected[f"dec_{case['name']}/pixels"].clip(-1, 1)
+        np.testing.assert_allclose(networks.decode(latents), pixels, rtol=0, atol=TOLERANCE["vae"])
+
+
+@pytest.mark.parametrize("name", ["len37", "len150"])
+def test_the_official_text_encoder(official: Path, name: str) -> None:
+    encoder = loading.load("text_encoder", [official / parts.TEXT_ENCODER], CPU, torch.float32)
+    np.testing.assert_allclose(features(encoder, name), recipe.expected("t5")[f"{name}/features"], rtol=0, atol=2e-5)
+
+
+def features(encoder: Any, name: str) -> np.ndarray:
+    """Return UMT5's features of a golden case's own tokens."""
+    ids = torch.from_numpy(recipe.expected("t5")[f"{name}/ids"])[None].long()
+    with torch.inference_mode():
+        states = encoder(ids, (ids != 0).long()).last_hidden_state
+    return states[0, : int((ids != 0).sum())].numpy()
+
+
+def test_the_official_image_encoder(networks: Networks) -> None:
+    expected = recipe.expected("clip")
+    for case in recipe.facts("clip")["images"]:
+        film = recipe.image(f"in/clip/{case['name']}", 1, case["height"], case["width"], case["cell"])
+        found = networks.encode_image(torch.from_numpy(recipe.pixels(film)[:, 0]))[0].numpy()
+        every = 1 if case["name"] == "wide" else 8
+        np.testing.assert_allclose(found[::every], expected[f"{case['name']}/features"], rtol=0, atol=TOLERANCE["clip"])
+
+
+def test_the_prompt_is_encoded_from_the_official_folder(networks: Networks) -> None:
+    (state,) = networks.encode_text(["a dancer"])
+    assert state.shape == (1, 512, 64)
+    assert state[0, 0].abs().max() > 0
+    assert not state[0, -1].any()  # zero behind the prompt
+
+
+def test_norms_time_embedding_and_modulation_keep_full_precision(official: Path) -> None:
+    network = loading.load("transformer", parts.of(official)["transformer"], CPU, torch.bfloat16)
+    kept = {name for name, each in network.named_parameters() if each.dtype == torch.float32}
+    assert {"scale_shift_table", "blocks.3.scale_shift_table", "blocks.3.norm2.weight"} <= kept
+    assert {"condition_embedder.time_embedder.linear_1.weight", "motion_encoder.motion_synthesis_weight"} <= kept
+    assert all(each.dtype == torch.bfloat16 for name, each in network.named_parameters() if name not in kept)
+    assert network.get_parameter("blocks.0.attn1.to_q.weight").dtype == torch.bfloat16
+
+
+def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(tmp_path: Path) -> None:
+    given = tensors("t5")
+    name = "blocks.1.attn.k.weight"
+    for change, said in (
+        ({name: None}, "1 tensors are missing \\(encoder.block.1.layer.0.SelfAttention.k.weight\\)"),
+        ({"blocks.1.attn.x.weight": given[name].clone()}, "1 tensors are not known"),
+        ({name: given[name][:3].clone()}, r"1 tensors have another shape .*\[3, 64\] for \[64, 64\]"),
+    ):
+        changed = {key: each for key, each in {**given, **change}.items() if each is not None}
+        save_file(changed, tmp_path / "t5.safetensors")
+        with pytest.raises(ValueError, match=f"t5.safetensors must be UMT5's encoder: {said}"):
+            loading.load("text_encoder", [tmp_path / "t5.safetensors"], CPU, torch.float32)
+
+
+def test_another_network_is_refused(official: Path) -> None:
+    with pytest.raises(ValueError, match="must be Wan-Animate's transformer, it has no tensor patch_embedding.weight"):
+        loading.load("transformer", [official / parts.TEXT_ENCODER], CPU, torch.float32)

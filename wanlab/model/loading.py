@@ -1,0 +1,155 @@
+"""Networks of diffusers and transformers from files in other layouts, tensor by tensor and straight onto their device.
+
+8-bit weights of linear layers stay as they are in the file; each is widened when it is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wanlab import config
+from wanlab.model import layouts
+from wanlab.model.tensors import EIGHT_BITS, Tensors
+
+CONFIGS = config.ASSETS / "wan22_animate_14b"  # what shapes do not tell, by component
+NAMED = 4  # tensors in a message
+WHAT = {
+    "transformer": "Wan-Animate's transformer",
+    "vae": "the VAE of Wan2.1",
+    "text_encoder": "UMT5's encoder",
+    "image_encoder": "CLIP's image encoder",
+}
+
+
+class ScaledLinear(nn.Module):
+    """A linear layer whose weights stay in 8 bits.
+
+    Attributes:
+        numbers: [out, in], as the file has them; times `scale` they are the weights.
+        scale: one for the layer.
+    """
+
+    numbers: Tensor
+    weight = None  # who asks for its type wants to convert the input to it
+
+    def __init__(self, numbers: Tensor, scale: float, bias: nn.Parameter | None) -> None:
+        super().__init__()
+        self.register_buffer("numbers", numbers)
+        self.scale = scale
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x @ weights.T + bias: [..., in] to [..., out], in the type of `x`."""
+        return F.linear(x, self.numbers.to(x.dtype) * self.scale, self.bias)
+
+
+def load(component: str, files: Iterable[Path], device: torch.device, dtype: torch.dtype, **settings: Any) -> nn.Module:
+    """Return a network, ready to be asked.
+
+    Args:
+        component: transformer, vae, text_encoder or image_encoder.
+        files: that hold its tensors, under official, ComfyUI's or its own names.
+        device: where it shall live.
+        dtype: of its weights; what the network keeps in float32 stays so.
+        settings: of the network, in place of those of the real checkpoint.
+
+    Raises:
+        ValueError: if the files hold something else, less or more; the message names tensors.
+    """
+    tensors = Tensors(files)
+    place = ", ".join(dict.fromkeys(config.typed(file) for file in files))
+    shapes = {name: shape for old in tensors for name, shape in _shapes(component, old, tensors.shapes[old])}
+    try:
+        given = {**_settings(component), **layouts.sizes(component, shapes), **settings}
+    except KeyError as error:
+        raise ValueError(
+            f"{place} must be {WHAT[component]}, it has no tensor {error.args[0]}; name another file"
+        ) from None
+    network = _empty(component, given)
+    wanted = dict(network.named_parameters())
+    _check(component, place, wanted, shapes)
+    kept = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if component == "transformer" else set()
+    for old in tensors:
+        names = layouts.renamed(component, old)
+        for name, part in zip(names, tensors[old].chunk(len(names)) if names else (), strict=True):
+            in_full = bool(kept & set(name.split(".")))
+            _put(network, name, part, tensors.scale(old), device, torch.float32 if in_full else dtype, in_full)
+    if component == "text_encoder":
+        network.tie_weights()
+    return network.to(device).eval()  # constants that no file holds go along
+
+
+def _shapes(component: str, name: str, shape: tuple[int, ...]) -> Iterable[tuple[str, tuple[int, ...]]]:
+    names = layouts.renamed(component, name)
+    return [(new, (shape[0] // len(names), *shape[1:]) if len(names) > 1 else shape) for new in names]
+
+
+def _settings(component: str) -> dict[str, Any]:
+    return json.loads((CONFIGS / f"{component}.json").read_text(encoding="utf-8"))
+
+
+def _empty(component: str, settings: Mapping[str, Any]) -> Any:
+    """Return a network without weights, its constants in place."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        if component == "transformer":
+            from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
+
+            return WanAnimateTransformer3DModel(**settings)
+        if component == "vae":
+            from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
+
+            return AutoencoderKLWan(**settings)
+        import transformers
+
+        if component == "text_encoder":
+            return transformers.UMT5EncoderModel(transformers.UMT5Config(**settings))
+        return transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**settings))
+
+
+def _check(component: str, place: str, wanted: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse files that do not hold exactly the tensors of the network."""
+    wanted = {name: each for name, each in wanted.items() if not name.endswith("embed_tokens.weight")}
+    missing, more = sorted(set(wanted) - set(shapes)), sorted(set(shapes) - set(wanted))
+    other = [
+        f"{name} {list(shapes[name])} for {list(each.shape)}"
+        for name, each in wanted.items()
+        if name in shapes and _squeezed(shapes[name]) != _squeezed(each.shape)
+    ]
+    said = [
+        f"{len(names)} tensors {what} ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})"
+        for what, names in (("are missing", missing), ("are not known", more), ("have another shape", other))
+        if names
+    ]
+    if said:
+        raise ValueError(f"{place} must be {WHAT[component]}: {'; '.join(said)}; name another file, or get it again")
+
+
+def _squeezed(shape: Iterable[int]) -> list[int]:
+    """Return a shape without sides of length 1: layouts differ in them."""
+    return [side for side in shape if side != 1]
+
+
+def _put(
+    network: nn.Module, name: str, tensor: Tensor, scale: float, device: torch.device, dtype: torch.dtype, in_full: bool
+) -> None:
+    """Give the network one of its tensors."""
+    place, _, last = name.rpartition(".")
+    layer = network.get_submodule(place)
+    shape = getattr(layer, last).shape
+    if tensor.dtype in EIGHT_BITS and type(layer) is nn.Linear and last == "weight" and not in_full:
+        new = ScaledLinear(tensor.to(device).reshape(shape), scale, layer.bias)
+        above, _, own = place.rpartition(".")
+        network.get_submodule(above).register_module(own, new)
+        return
+    value = tensor.to(device)
+    value = (value.to(torch.float32) * scale).to(dtype) if scale != 1.0 else value.to(dtype)
+    setattr(layer, last, nn.Parameter(value.reshape(shape), requires_grad=False))
