@@ -129,7 +129,7 @@ def test_of_a_copied_run_no_others_of_the_same_name_are_taken(
     shutil.copy(elsewhere / "src_ref.png", config.project_root() / elsewhere.name)
     assert inputs.of_run(runs.Run(run.folder)).folder == config.project_root() / elsewhere.name  # now they are the same
     shutil.rmtree(config.project_root() / elsewhere.name)
-    with pytest.raises(FileNotFoundError, match="does not say where; use them where the run was made"):
+    with pytest.raises(FileNotFoundError, match="does not record where; use them where the run was made"):
         inputs.of_run(runs.Run(run.folder))
 
 

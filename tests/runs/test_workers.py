@@ -357,7 +357,7 @@ def test_each_worker_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
         addresses = list(seen)
     assert sorted(seen.values()) == ["3", "5"]
-    assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)
+    assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
 
 
 def test_an_address_is_no_path() -> None:
