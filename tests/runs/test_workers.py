@@ -318,7 +318,7 @@ def make_certificate(place: Path) -> tuple[Path, Path]:
         ("type: slum", {}, "type must be one of slurm"),
         ("queue: gpu", {}, "must hold what dask-jobqueue's SLURMCluster takes, got processes, queue"),
         ("cores: 1\nmemory: 1GB\nquee: gpu", {}, "quee"),
-        ("cores: [", {}, "cluster.yaml must be YAML"),
+        ("cores: [", {}, "cluster.yaml, line 1: cores must be YAML"),
     ],
 )
 def test_a_cluster_that_is_none(outputs: Path, tmp_path: Path, file: str | None, more: dict, message: str) -> None:
