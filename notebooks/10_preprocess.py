@@ -44,7 +44,7 @@ use_flux = False  # wan22: edit reference and first frame with FLUX before retar
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
 wan22_python = None  # wan22: Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone
 # where and how it runs
-checkpoint = None  # folder of the Wan2.2-Animate weights; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 preview = False  # a smaller run first: the first second only, at the full size
 save_path = None  # folder to copy the finished inputs to: new, empty, or holding inputs that wanlab wrote
 fresh = False  # compute again even where a finished run with the same settings exists

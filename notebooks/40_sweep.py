@@ -46,7 +46,7 @@ nproc_per_node = None  # wan22: how many GPUs with multi_gpu; None: all of this 
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
 wan22_python = None  # wan22: Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone
 # where and how it runs
-checkpoint = None  # folder of the Wan2.2-Animate weights; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 device = None  # device the model runs on; None: a GPU if there is one
 fresh = False  # compute again even where a finished run with the same settings exists
 workers = None  # points computed at a time, each in its own process on its own GPU; None: one after the other

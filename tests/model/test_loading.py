@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import recipe
+import sentencepiece
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from wanlab.model import checkpoints, loading, parts
+from wanlab import config
+from wanlab.model import checkpoints, layouts, loading, parts
 from wanlab.model.networks import Networks
 
 CPU = torch.device("cpu")
@@ -33,7 +36,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("official") / "small"
     folder.mkdir()
     whole = tensors("transformer")
-    blocks = {name: each for name, each in whole.items() if name.startswith("blocks.")}
+    blocks = {name: each for name, each in whole.items() if name.startswith(("blocks.", "face_adapter."))}
     rest = {name: each for name, each in whole.items() if name not in blocks}
     index = {}
     for i, shard in enumerate((blocks, rest), 1):
@@ -199,3 +202,119 @@ def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(tmp_path:
 def test_another_network_is_refused(official: Path) -> None:
     with pytest.raises(ValueError, match="must be Wan-Animate's transformer, it has no tensor patch_embedding.weight"):
         loading.load("transformer", [official / parts.TEXT_ENCODER], CPU, torch.float32)
+
+
+SINGLE = ("scale_weight", "weight_scale + comfy_quant", "weight_scale + header", "plain")
+
+
+def eight_bits(facts: dict[str, Any], given: dict[str, Tensor], scaled: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield name, e4m3fn numbers and scale of the tensors that golden 13 has in 8 bits; their bytes are checked."""
+    for name, how in facts["fp8_keys"].items():
+        scale = torch.tensor(how["scale"] if scaled else 1.0)
+        numbers = (given[name] / scale).clamp(-448, 448).to(torch.float8_e4m3fn)
+        if scaled:
+            assert f"{zlib.crc32(numbers.view(torch.uint8).numpy().tobytes()):08x}" == how["crc32_of_bytes"], name
+        yield name, numbers, scale
+
+
+def written(place: Path, spelling: str, prefix: str, facts: dict[str, Any], given: dict[str, Tensor]) -> None:
+    """Write a single file in one of ComfyUI's spellings."""
+    found = {prefix + name: each.clone() for name, each in given.items()}
+    metadata = {}
+    for name, numbers, scale in eight_bits(facts, given, spelling != "plain"):
+        found[prefix + name] = numbers
+        layer = prefix + name.removesuffix(".weight")
+        if spelling == "scale_weight":
+            found |= {f"{layer}.scale_weight": scale.reshape(1), f"{layer}.scale_input": torch.ones(1)}
+            found[f"{prefix}scaled_fp8"] = torch.empty(0, dtype=torch.float8_e4m3fn)
+        elif spelling.startswith("weight_scale"):
+            found[f"{layer}.weight_scale"] = scale
+            quant = {"format": "float8_e4m3fn"}
+            if "comfy_quant" in spelling:
+                found[f"{layer}.comfy_quant"] = torch.tensor(list(json.dumps(quant).encode()), dtype=torch.uint8)
+            else:
+                metadata.setdefault(layer, quant)
+    save_file(found, place, {"_quantization_metadata": json.dumps({"layers": metadata})} if metadata else None)
+
+
+@pytest.mark.parametrize("spelling", SINGLE)
+def test_a_single_file_in_8_bits(official: Path, tmp_path: Path, spelling: str) -> None:
+    file, rest = tmp_path / "blocks.safetensors", parts.of(official)["transformer"][1]
+    blocks = {
+        name: each for name, each in tensors("transformer").items() if name.startswith(("blocks.", "face_adapter."))
+    }
+    written(file, spelling, "model.diffusion_model.", recipe.facts("layouts"), blocks)
+    network = loading.load("transformer", [file, rest], CPU, torch.float32)
+    assert network.get_submodule("blocks.3.attn1.to_q").numbers.dtype == torch.float8_e4m3fn  # it stays so
+    found = Networks(official, "cpu")
+    network.motion_encoder = Known(recipe.expected("transformer")["face_t500/motion_vec"])
+    found.__dict__["_transformer"] = network
+    expected = recipe.expected("layouts")["fp8_plain/out" if spelling == "plain" else "fp8_scaled/out"]
+    np.testing.assert_allclose(velocity(found, CASES["face_t500"]), expected, rtol=0, atol=TOLERANCE["out"])
+
+
+def test_names_of_transformers_in_8_bits(tmp_path: Path) -> None:
+    facts = recipe.facts("t5")
+    given = tensors("t5")
+    written(tmp_path / "t5.safetensors", "scale_weight", "", facts, given)
+    whole = load_file(tmp_path / "t5.safetensors")
+    named = {}
+    for name, each in whole.items():
+        layer, _, last = name.rpartition(".")
+        (new,) = layouts.renamed("text_encoder", f"{layer}.weight") if last.startswith("scale_") else (None,)
+        named[new.removesuffix("weight") + last if new else (layouts.renamed("text_encoder", name) or (name,))[0]] = (
+            each
+        )
+    named["spiece_model"] = torch.zeros(3, dtype=torch.uint8)
+    save_file(named, tmp_path / "comfy.safetensors")
+    for file in ("t5", "comfy"):
+        encoder = loading.load("text_encoder", [tmp_path / f"{file}.safetensors"], CPU, torch.float32)
+        expected = recipe.expected("t5")["len37/features_fp8_scaled"]
+        np.testing.assert_allclose(features(encoder, "len37"), expected, rtol=0, atol=TOLERANCE["t5"])
+
+
+def test_parts_that_a_params_file_names_are_the_checkpoint(official: Path, tmp_path: Path) -> None:
+    nano = checkpoints.NANO
+    lines = {
+        "transformer": official,
+        "vae": official / parts.VAE,
+        "text_encoder": nano / "text_encoder",
+        "image_encoder": official / parts.IMAGE_ENCODER,
+        "tokenizer": nano / "tokenizer",
+    }
+    file = tmp_path / "mine.yaml"
+    file.write_text("".join(f"{name}: {place}\n" for name, place in lines.items()))
+    found = checkpoints.find(file)
+    assert (found.name, found.folder) == ("mine", file)
+    before = found.fingerprint()
+    networks = Networks(file, "cpu")
+    expected = Networks(nano, "cpu").encode_text(["a dancer"])
+    np.testing.assert_array_equal(networks.encode_text(["a dancer"])[0], expected[0])
+    film = recipe.pixels(recipe.image("in/vae/single", 1, 56, 40, 16))
+    latent = recipe.expected("vae")["enc_single/latent"]
+    np.testing.assert_allclose(networks.encode(torch.from_numpy(film)), latent, rtol=0, atol=TOLERANCE["vae"])
+    file.write_text("".join(f"{name}: {lines[name]}\n" for name in reversed(lines)))
+    assert checkpoints.find(file).fingerprint() == before
+    file.write_text("".join(f"{name}: {lines['vae' if name == 'transformer' else name]}\n" for name in lines))
+    with pytest.raises(
+        config.SettingsError, match="transformer .* must be Wan-Animate's transformer, it has no tensor"
+    ):
+        checkpoints.find(file)
+
+
+def test_the_tokenizer_in_a_text_encoder_s_file(tmp_path: Path) -> None:
+    words = ["a dancer in the rain", "the person in the video is moving", "the rain and a person"]
+    model = io.BytesIO()
+    how = {"vocab_size": 24, "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "minloglevel": 2}
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(words * 20), model_writer=model, **how)
+    (tmp_path / "spiece.model").write_bytes(model.getvalue())
+    bytes_ = torch.tensor(list(model.getvalue()), dtype=torch.uint8)
+    save_file({"spiece_model": bytes_}, tmp_path / "t5.safetensors")
+    expected = [*sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).encode("a person"), 1]
+    for name in ("spiece.model", "t5.safetensors"):
+        assert loading.tokens_of(tmp_path / name)("a person") == expected
+    save_file({"other": bytes_}, tmp_path / "t5.safetensors")
+    with pytest.raises(
+        ValueError, match="must hold the tensor spiece_model, it has none; name the folder google/umt5-xxl"
+    ):
+        loading.tokens_of(tmp_path / "t5.safetensors")

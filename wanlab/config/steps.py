@@ -70,7 +70,7 @@ _BACKEND: Any = Field(
 )
 _CHECKPOINT: Any = Field(
     None,
-    description="folder of the Wan2.2-Animate weights; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano",
+    description="folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano",
 )
 _FRESH: Any = _convenience(False, "compute again even where a finished run with the same settings exists")
 _WAN22_DIR: Any = _of_wan22(Path("Wan2.2"), "your clone of Wan2.2", "convenience")

@@ -25,7 +25,7 @@ class Checkpoint:
     """A complete checkpoint, in whichever layout it lies.
 
     Attributes:
-        folder: where it is.
+        folder: where it is, or the params file that names its parts.
         name: what it is called in messages and reports.
         recommended: value per setting whose `None` means "as the checkpoint recommends".
         limits: (least, most) per setting, and of `pixel_area` in pixels; what lies outside it cannot do.
@@ -40,6 +40,8 @@ class Checkpoint:
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the contents of its files; see `fingerprints.of_files`."""
+        if self.folder.is_file():
+            return _of_named(parts.of(self.folder))
         if not (self.folder / parts.INDEX).is_file():
             read = [path for part in parts.of(self.folder).values() for path in parts.files(part)]
             return fingerprints.of_files(self.folder, read)
@@ -76,12 +78,13 @@ class Checkpoint:
 
 
 def find(path: Path | str | None) -> Checkpoint:
-    """Return the checkpoint in folder `path`, or for None the best that is here.
+    """Return the checkpoint in folder `path` or whose parts this params file names, or for None the best that is here.
 
     None means `Wan2.2-Animate-14B/` in the project if it is complete and there is a GPU, else the bundled nano.
 
     Raises:
         FileNotFoundError: if the named folder is missing or not complete; the message names the file and the remedy.
+        SettingsError: if its files hold something else, or in a format that is not read.
         ValueError: if its wanlab.json is damaged.
     """
     if path is not None:
@@ -117,7 +120,7 @@ def overview() -> Iterator[tuple[str, str]]:
 
 def _read(folder: Path) -> Checkpoint:
     shown = config.shown(folder)
-    if not folder.is_dir():
+    if not folder.exists():
         raise FileNotFoundError(f"checkpoint {shown} does not exist; get it: {DOWNLOAD}")
     found = parts.of(folder)
     if not found:
@@ -126,16 +129,51 @@ def _read(folder: Path) -> Checkpoint:
             f"get one: {DOWNLOAD}"
         )
     for path, fault in parts.faults(found):
-        name = path.relative_to(folder).as_posix() + ("" if path.suffix else "/")
-        command = (
-            DOWNLOAD if (folder / parts.INDEX).is_file() else f"{DOWNLOAD_OFFICIAL} --checkpoint {config.typed(folder)}"
-        )
-        raise FileNotFoundError(
-            f"checkpoint {shown} is not complete, {name} {fault}; run the download again, it continues: {command}"
-        )
+        raise FileNotFoundError(f"checkpoint {shown} is not complete, {_said(folder, path)} {fault}; {_remedy(folder)}")
+    if folder.is_file():
+        _check_named(found)
     own = folder / SETTINGS
     name, recommended, limits = _settings(own if own.is_file() else SETTINGS_14B)
-    return Checkpoint(folder, name if own.is_file() else folder.name, recommended, limits)
+    return Checkpoint(
+        folder, name if own.is_file() else folder.stem if folder.is_file() else folder.name, recommended, limits
+    )
+
+
+def _said(folder: Path, path: Path) -> str:
+    """Return how a message calls a file of a checkpoint."""
+    name = path.relative_to(folder).as_posix() if folder in path.parents else config.typed(path)
+    return name if path.suffix else f"{name}/"
+
+
+def _remedy(folder: Path) -> str:
+    if folder.is_file():
+        return f"name another one in {config.typed(folder)}"
+    official = f"{DOWNLOAD_OFFICIAL} --checkpoint {config.typed(folder)}"
+    return f"run the download again, it continues: {DOWNLOAD if (folder / parts.INDEX).is_file() else official}"
+
+
+def _check_named(found: parts.Parts) -> None:
+    """Refuse files that hold another network than the part they are named for, or in a format that is not read."""
+    from wanlab.model import loading
+
+    for name, part in found.items():
+        if parts.COMPONENTS[name] and not parts.is_folder(part):
+            try:
+                loading.check(name, part)
+            except ValueError as error:
+                raise config.SettingsError(f"{name} {error}") from None
+
+
+def _of_named(found: parts.Parts) -> str:
+    """Return the fingerprint of parts that may lie anywhere: of their names and contents."""
+    each = {
+        name: [
+            fingerprints.of_files(place if place.is_dir() else place.parent, parts.files((place,))) for place in part
+        ]
+        for name, part in found.items()
+    }
+    sampled = any("sampled" in text for texts in each.values() for text in texts)
+    return config.digest(each)[:16] + (" (sampled)" if sampled else "")
 
 
 def _settings(path: Path) -> tuple[str, dict[str, Any], dict[str, tuple[int, int]]]:

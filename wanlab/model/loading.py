@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import collections
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from wanlab import config
 from wanlab.model import layouts
-from wanlab.model.tensors import EIGHT_BITS, Tensors
+from wanlab.model.tensors import EIGHT_BITS, TOKENIZER, Tensors
 
 CONFIGS = config.ASSETS / "wan22_animate_14b"  # what shapes do not tell, by component
 NAMED = 4  # tensors in a message
@@ -63,15 +64,9 @@ def load(component: str, files: Iterable[Path], device: torch.device, dtype: tor
     Raises:
         ValueError: if the files hold something else, less or more; the message names tensors.
     """
-    tensors = Tensors(files)
-    place = ", ".join(dict.fromkeys(config.typed(file) for file in files))
-    shapes = {name: shape for old in tensors for name, shape in _shapes(component, old, tensors.shapes[old])}
-    try:
-        given = {**_settings(component), **layouts.sizes(component, shapes), **settings}
-    except KeyError as error:
-        raise ValueError(
-            f"{place} must be {WHAT[component]}, it has no tensor {error.args[0]}; name another file"
-        ) from None
+    tensors, shapes, told = _read(component, files)
+    given = {**_settings(component), **told, **settings}
+    place = _place(files)
     network = _empty(component, given)
     wanted = dict(network.named_parameters())
     _check(component, place, wanted, shapes)
@@ -84,6 +79,52 @@ def load(component: str, files: Iterable[Path], device: torch.device, dtype: tor
     if component == "text_encoder":
         network.tie_weights()
     return network.to(device).eval()  # constants that no file holds go along
+
+
+def check(component: str, files: Iterable[Path]) -> None:
+    """Refuse files whose headers tell another network than `component`, or a format that is not read. Raises as `load`."""
+    _read(component, files)
+
+
+def tokens_of(file: Path) -> Callable[[str], list[int]]:
+    """Return the tokenizer that a file holds: SentencePiece's own, or the tensor `spiece_model` of ComfyUI's UMT5 files.
+
+    Raises:
+        ValueError: if the file holds none.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    if file.suffix == ".safetensors":
+        tensors = Tensors([file])
+        if TOKENIZER not in tensors:
+            raise ValueError(
+                f"{config.typed(file)} must hold the tensor {TOKENIZER}, it has none; name the folder google/umt5-xxl as tokenizer"
+            )
+        content = bytes(tensors[TOKENIZER].flatten().tolist())
+    else:
+        content = file.read_bytes()
+    pieces = SentencePieceProcessor(model_proto=content)
+    return lambda text: [*pieces.encode(text), pieces.eos_id()]
+
+
+def _read(component: str, files: Iterable[Path]) -> tuple[Tensors, dict[str, tuple[int, ...]], dict[str, Any]]:
+    """Return the tensors of files, their shapes by the network's names, and the settings that these tell."""
+    tensors = Tensors(files)
+    pairs = [pair for old in tensors for pair in _shapes(component, old, tensors.shapes[old])]
+    shapes = dict(pairs)
+    if len(shapes) < len(pairs):
+        twice = next(name for name, count in collections.Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"{_place(files)} must hold each tensor once, got {twice} under two names; name one file")
+    try:
+        return tensors, shapes, layouts.sizes(component, shapes)
+    except (KeyError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"{_place(files)} must be {WHAT[component]}, it has no tensor {error.args[0]}; name another file"
+        ) from None
+
+
+def _place(files: Iterable[Path]) -> str:
+    return ", ".join(dict.fromkeys(config.typed(file) for file in files))
 
 
 def _shapes(component: str, name: str, shape: tuple[int, ...]) -> Iterable[tuple[str, tuple[int, ...]]]:

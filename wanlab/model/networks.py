@@ -7,6 +7,7 @@ import functools
 import html
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,13 @@ class Networks:
     @torch.inference_mode()
     def encode_text(self, prompts: list[str]) -> list[Tensor]:
         """Return [1, 512, D] per prompt: zero behind the prompt's own tokens."""
-        from transformers import AutoTokenizer, UMT5EncoderModel
+        from transformers import UMT5EncoderModel
 
-        tokenizer = AutoTokenizer.from_pretrained(self._parts["tokenizer"][0], local_files_only=True)
         encoder = self._load(UMT5EncoderModel, "text_encoder", self.dtype)
         states = []
-        for prompt in prompts:
-            tokens = tokenizer(
-                _clean(prompt), max_length=TEXT_LENGTH, padding="max_length", truncation=True, return_tensors="pt"
-            ).to(self.device)
-            state = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-            states.append((state * tokens.attention_mask[..., None]).to(self.dtype))
+        for ids, mask in map(self._tokenizer(), map(_clean, prompts)):
+            state = encoder(ids, mask).last_hidden_state
+            states.append((state * mask[..., None]).to(self.dtype))
         return states
 
     @torch.inference_mode()
@@ -165,6 +162,22 @@ class Networks:
         part = self._parts.get("image_processor")
         return part[0] / "preprocessor_config.json" if part else loading.CONFIGS / "image_processor.json"
 
+    def _tokenizer(self) -> Callable[[str], tuple[Tensor, Tensor]]:
+        """Return what makes of a text its tokens and which of them are its own: [1, 512] each, int64."""
+        if not parts.is_folder(part := self._parts["tokenizer"]):
+            pieces = loading.tokens_of(part[0])
+            return lambda text: _padded(pieces(text), self.device)
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(part[0], local_files_only=True)
+        how = {"max_length": TEXT_LENGTH, "padding": "max_length", "truncation": True, "return_tensors": "pt"}
+
+        def tokens(text: str) -> tuple[Tensor, Tensor]:
+            found = tokenizer(text, **how).to(self.device)
+            return found.input_ids, found.attention_mask
+
+        return tokens
+
     def _load(self, kind: Any, component: str, dtype: torch.dtype) -> Any:
         part = self._parts[component]
         if not parts.is_folder(part):
@@ -196,6 +209,14 @@ class _Remembering(torch.nn.Module):
 def default_device() -> str:
     """Return cuda where there is a GPU that torch can use, else cpu."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _padded(ids: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return tokens, cut or filled with 0 to the transformer's length, and which of them are the text's own."""
+    if len(ids) > TEXT_LENGTH:
+        ids = [*ids[: TEXT_LENGTH - 1], ids[-1]]  # the last one says where the text ends
+    filled = torch.tensor([[*ids, *[0] * (TEXT_LENGTH - len(ids))]], device=device)
+    return filled, (torch.arange(TEXT_LENGTH, device=device)[None] < len(ids)).long()
 
 
 def _clean(prompt: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from wanlab import config
 from wanlab.files import weights
 
 Parts = Mapping[str, tuple[Path, ...]]  # by component: a folder as diffusers and transformers write it, or files
@@ -22,6 +24,7 @@ COMPONENTS = {  # whether it has weights
 SHARDS = "diffusion_pytorch_model.safetensors.index.json"  # of the official folder's transformer
 TEXT_ENCODER, TOKENIZER = "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl"
 IMAGE_ENCODER, VAE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "Wan2.1_VAE.pth"
+PARAMS = (".yaml", ".yml", ".json")  # of files that name the parts
 TOKENIZERS = ("tokenizer.json", "spiece.model")  # either will do
 
 
@@ -33,7 +36,21 @@ def is_official(folder: Path) -> bool:
 
 
 def of(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """Return the files of each part, there or not; nothing where the folder has no layout that is known."""
+    """Return the files of each part, there or not; nothing where the folder has no layout that is known.
+
+    Args:
+        folder: of a checkpoint, or a params file that names its parts: `transformer: …`, `vae: …`.
+
+    Raises:
+        SettingsError: if the params file is none, or lacks a part.
+    """
+    if folder.is_file():
+        if folder.suffix not in PARAMS:
+            raise config.SettingsError(
+                f"checkpoint must be a folder or a params file that names the parts, got {config.typed(folder)}; "
+                "wanlab models link shows such a params file"
+            )
+        return _named(folder)
     if (folder / INDEX).is_file():
         return {name: (folder / name,) for name in COMPONENTS}
     if is_official(folder):
@@ -56,7 +73,7 @@ def faults(parts: Parts) -> Iterator[tuple[Path, str]]:
     """Yield what is wrong with the files of a checkpoint: a file, and how its sentence ends."""
     for name, part in parts.items():
         for path in part:
-            if name in ("tokenizer", "image_processor") or path.is_dir() or not path.suffix:
+            if path.is_dir() or not path.suffix:
                 yield from _of_folder(path, COMPONENTS[name])
             elif fault := weights.fault(path):
                 yield path, fault
@@ -70,6 +87,41 @@ def files(part: tuple[Path, ...]) -> list[Path]:
         for path in (place.rglob("*") if place.is_dir() else [place])
         if path.is_file() and (path.suffix in SUFFIXES or not place.is_dir())
     ]
+
+
+def _named(file: Path) -> dict[str, tuple[Path, ...]]:
+    """Return the parts that a params file names."""
+    content = config.read_mapping(file)
+    faults = [config.unknown_name(str(name), COMPONENTS) for name in content if name not in COMPONENTS]
+    found = {}
+    for name, has_weights in COMPONENTS.items():
+        if content.get(name) is not None:
+            found[name] = _paths(name, content[name], faults)
+        elif has_weights:
+            faults.append(f"{name} must be a file or a folder, it is missing")
+    if "tokenizer" not in found and "text_encoder" in found:
+        found["tokenizer"] = found["text_encoder"]  # ComfyUI's files hold it
+    if faults:
+        raise config.SettingsError(
+            "\n".join(
+                f"{config.typed(file)}: {fault}; wanlab models link shows what a whole one looks like"
+                for fault in faults
+            )
+        )
+    return found
+
+
+def _paths(name: str, value: Any, faults: list[str]) -> tuple[Path, ...]:
+    """Return the files of a part as a params file names them; shards of an official folder by the folder."""
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(each, str) for each in values):
+        faults.append(f"{name} must be a file or a folder, got {config.brief(value)}")
+        return ()
+    # links are not followed: in a hub's cache they point to files whose names tell nothing
+    paths = [config.project_root() / config.expanded(each) for each in values]
+    if name == "transformer" and len(paths) == 1 and (paths[0] / SHARDS).is_file():
+        return tuple(paths[0] / shard for shard in _shards(paths[0]))
+    return tuple(paths)
 
 
 def _shards(folder: Path) -> list[str]:

@@ -101,6 +101,8 @@ class Tensors(Mapping[str, Tensor]):
                 else:
                     _check_metadata(file, facts)
             return
+        if file.suffix not in weights.ZIPPED:
+            raise ValueError(_refused(file, f"a {file.suffix or 'nameless'} file"))
         self._pickled[file] = _unpickled(file)
         for name, tensor in self._pickled[file].items():
             yield _Facts(file, name, _SPELLED.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from wanlab import config, files, inputs, media, runs
-from wanlab.model import checkpoints, segments
+from wanlab.model import checkpoints, parts, segments
 from wanlab.steps.segment_files import BEGUN, SEGMENTS, num_finished, partial_velocities, save_segment, saved_frames
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class LoadedNetworks:
     """The networks that the last run used, and what they have encoded, kept for the next run of the same kernel."""
 
     def __init__(self) -> None:
-        self._key: tuple[Path, str] | None = None
+        self._key: tuple[Any, ...] | None = None
         self._parts: Any = None
 
     def get(self, checkpoint: Path, device: str | None) -> tuple[Networks, sampling.EncodingCache]:
@@ -36,10 +36,10 @@ class LoadedNetworks:
         from wanlab.model import sampling
         from wanlab.model.networks import Networks, default_device
 
-        key = checkpoint, device or default_device()
+        key = checkpoint, tuple(parts.of(checkpoint).values()), device or default_device()  # a params file may change
         if key != self._key:
             self._parts = None
-            self._parts = Networks(*key), sampling.EncodingCache()
+            self._parts = Networks(checkpoint, key[-1]), sampling.EncodingCache()
             self._key = key
         return self._parts
 
