@@ -70,9 +70,3 @@ def test_packed_masks_are_the_masks(masks: np.ndarray) -> None:
     for t in (0, 3, 4, -1):
         np.testing.assert_array_equal(kept[t], masks[t])
     assert mask.PackedMasks.of(masks).frames == kept.frames
-
-
-def test_a_mask_video_is_white_from_128_on(tmp_path: Path) -> None:
-    grey = np.stack([np.full((16, 16, 3), value, np.uint8) for value in (0, 127, 128, 255)])
-    media.write_video(tmp_path / "mask.mkv", grey, Fraction(8), lossless=True)
-    assert mask.read_mask(tmp_path / "mask.mkv").all(axis=(1, 2)).tolist() == [False, False, True, True]

@@ -147,9 +147,9 @@ def test_the_miniature_serves_whoever_names_it(
         "keypoints": ({"mask_source": "keypoints"}, "GrabCut with"),
         "none": (
             {"mask_source": points_file, "sam_checkpoint": "none"},
-            "GrabCut with 1 point on 1 frame (points.json)",
+            "GrabCut with 1 point on 1 frame (points.json: frame 2)",
         ),
-        "clicks": ({"mask_source": points_file}, "GrabCut with 1 point on 1 frame (points.json)"),
+        "clicks": ({"mask_source": points_file}, "GrabCut with 1 point on 1 frame (points.json: frame 2)"),
         "clicks by name": ({"mask_source": points_file, "sam_checkpoint": "nano"}, "SAM2 nano"),
         "by name": ({"sam_checkpoint": "nano"}, "with 8 points on 1 frame (keypoints)"),
         "official": ({"mask_source": "official", "sam_checkpoint": "nano"}, "(official)"),

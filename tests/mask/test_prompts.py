@@ -93,6 +93,47 @@ def test_kijai_s_nodes_know_one_frame_one_object_one_box_and_whole_pixels(file: 
             "got two of object 1 on frame 0",
         ),
         ('{"coordinates": {"x": 1}}', "must hold a list as coordinates"),
+        *(
+            (
+                f'{{"positive": [{{"x": 8, "y": 9}}], "width": {width}, "height": 480}}',
+                f"must have a width above 0, of the canvas that was clicked on in pixels, got {got}; use 832",
+            )
+            for width, got in (
+                ("0", "0"),
+                ("null", "None"),
+                ("1e400", "inf"),
+                ("-3", "-3"),
+                ("NaN", "nan"),
+                ("true", "True"),
+                ("[]", "[]"),
+                ('"x"', "'x'"),
+            )
+        ),
+        ('{"positive": [{"x": 8, "y": 9}], "height": null}', "must have a height above 0"),
+        *(
+            (
+                f'{{"positive": [{{"x": 8, "y": 9}}, {point}]}}',
+                "points.json, positive point 2, must have points in the form",
+            )
+            for point in (
+                '{"x": 1e400, "y": 1}',
+                '{"x": NaN, "y": 1}',
+                '{"x": null, "y": 1}',
+                '{"x": true, "y": 1}',
+                '{"x": 1, "y": 1, "frame": 1e400}',
+                '{"x": 1, "y": 1, "frame": 1.5}',
+                '{"x": 1, "y": 1, "object": null}',
+                "7",
+            )
+        ),
+        (
+            '{"positive": [{"x": 8, "y": 9}], "negative": [{"x": -1, "y": 9}]}',
+            "got x -1, y 9 on frame 0 (negative point 1); if",
+        ),
+        ('{"bboxes": [{"startX": 1e400, "startY": 1, "endX": 2, "endY": 9}]}', "points.json, box 1, must have boxes"),
+        ("[" * 5000, "points.json must be JSON"),
+        ('{"positive": 5}', "must hold a list as positive, got 5"),
+        ('{"positive": [{"x": 8, "y": 9}], "negative": {"x": 1}}', "must hold a list as negative"),
     ],
 )
 def test_refusals_name_the_fault(file: Path, text: str, message: str) -> None:
@@ -100,3 +141,28 @@ def test_refusals_name_the_fault(file: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match="points.json") as raised:
         read_prompts(file, **CLIP)
     assert message in str(raised.value)
+
+
+def test_a_file_of_other_bytes_is_named_and_a_byte_order_mark_is_none(file: Path) -> None:
+    file.write_bytes(b'{"positive": [{"x": 8, "y": 9}], "note": "M\xfcller"}')
+    with pytest.raises(ValueError, match="points.json must be text in UTF-8"):
+        read_prompts(file, **CLIP)
+    file.write_text('{"positive": [{"x": 8, "y": 9}]}', encoding="utf-8-sig")
+    assert read_prompts(file, **CLIP).clicks == (Click(0, 8, 9, True),)
+
+
+@pytest.mark.parametrize(
+    ("content", "untouched"),
+    [
+        ({"positive": [{"x": 416, "y": 240}]}, True),  # the middle
+        ({"positive": [{"x": 256, "y": 256}], "negative": [{"x": 256, "y": 256}], "width": 512, "height": 512}, False),
+        ({"positive": [{"x": 256, "y": 256}], "negative": [{"x": 0, "y": 0}]}, True),  # the template's
+        ({"positive": [{"x": 256, "y": 256}, {"x": 260, "y": 256}]}, False),
+        ({"positive": [{"x": 300, "y": 240}]}, False),
+    ],
+)
+def test_points_on_an_editor_s_first_place_are_said(file: Path, content: dict, untouched: bool) -> None:
+    file.write_text(json.dumps(content))
+    said = read_prompts(file, **CLIP).untouched(CLIP["height"], CLIP["width"])
+    assert bool(said) == untouched
+    assert all("on frame 0, lies where a new editor puts it" in sentence for sentence in said)

@@ -17,9 +17,11 @@ LEFT, RIGHT = slice(91, 112), slice(112, 133)
 
 @pytest.fixture
 def points() -> np.ndarray:
-    """Return keypoints that are all different, all seen."""
+    """Return keypoints that are all different, all seen; each hand begins beside its wrist."""
     rng = np.random.default_rng(0)
-    return np.concatenate([rng.uniform(5, 95, (FRAMES, 133, 2)), rng.uniform(0.6, 0.9, (FRAMES, 133, 1))], axis=2).astype(np.float32)  # fmt: skip
+    found = np.concatenate([rng.uniform(5, 95, (FRAMES, 133, 2)), rng.uniform(0.6, 0.9, (FRAMES, 133, 1))], axis=2).astype(np.float32)  # fmt: skip
+    found[:, [91, 112], :2] = found[:, [9, 10], :2] + 0.5
+    return found
 
 
 def changed(before: np.ndarray, after: np.ndarray) -> set[tuple[int, int]]:
@@ -99,6 +101,18 @@ def test_hands_swap_with_their_wrists_and_swapping_twice_is_nothing(points: np.n
     np.testing.assert_array_equal(after[2:4, 9], points[2:4, 10])
     assert changed(points, after) == {(t, k) for t in (2, 3) for k in (9, 10, *range(91, 133))}
     np.testing.assert_array_equal(corrections.apply(after, [SwapHands(2, 3)]), points)
+
+
+def test_hands_at_each_other_s_wrists_swap_alone(points: np.ndarray) -> None:
+    """Whatever was exchanged, the swap gives the pose back: hands with their wrists, or hands alone."""
+    with_wrists, alone = points.copy(), points.copy()
+    rows = [*range(91, 112)], [*range(112, 133)]
+    alone[2:4, rows[0] + rows[1]] = points[2:4, rows[1] + rows[0]]
+    with_wrists[2:4, [9, *rows[0], 10, *rows[1]]] = points[2:4, [10, *rows[1], 9, *rows[0]]]
+    for wrong in (with_wrists, alone):
+        np.testing.assert_array_equal(corrections.apply(wrong, [SwapHands(2, 3)]), points)
+    alone[2:4, rows[1], 2] = 0  # one hand alone is seen, at the other's wrist
+    np.testing.assert_array_equal(corrections.apply(alone, [SwapHands(2, 3)])[2:4, 9:11], points[2:4, 9:11])
 
 
 def test_a_hidden_part_is_not_drawn(points: np.ndarray) -> None:

@@ -66,6 +66,22 @@ def test_empty_frames_are_empty_poses_and_named(sample: Path) -> None:
     assert 0 not in found.no_person
 
 
+def test_somebody_upside_down_is_found_as_upright(sample: Path) -> None:
+    """The turned video gives the turned pose, and that is said; the upright one says nothing."""
+    clip = media.open_clip(sample / "half.mp4", max_frames=4)
+    upright = detection.detect(clip, float(clip.fps))
+    over = detection.detect((frame[::-1, ::-1] for frame in clip), float(clip.fps))
+    seen = (upright.keypoints[..., 2] > 0.3) & (over.keypoints[..., 2] > 0.3)
+    assert seen.sum() > 0.9 * (upright.keypoints[..., 2] > 0.3).sum()
+    turned = np.array([clip.width - 1, clip.height - 1]) - over.keypoints[..., :2]
+    assert np.abs(turned - upright.keypoints[..., :2])[seen].max() < 2
+    assert over.notes == (
+        "the person is upside down in frames 0 to 3: found in the image turned by 180 degrees; look at pose and face there "
+        "in 20_inspect",
+    )
+    assert upright.notes == ()
+
+
 def test_the_same_person_is_followed_when_two_cross(sample: Path) -> None:
     """Where she hides him the frame is empty; in all others the drawn body is on him, never on her."""
     clip = media.open_clip(sample / "two_people.mp4", start_s=12 / 16, max_frames=26)

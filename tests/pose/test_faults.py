@@ -17,6 +17,7 @@ def points() -> np.ndarray:
     rng = np.random.default_rng(1)
     shape = rng.uniform((0, 0), (80, 200), (133, 2))
     shape[0], shape[16] = (40, 0), (40, 200)
+    shape[[91, 112]] = shape[[9, 10]] + 1  # each hand begins at its wrist
     where = shape + np.arange(FRAMES)[:, None, None] * (2.0, 0.0)
     turn = np.arange(FRAMES) * 0.4
     swing = 50 * np.stack([np.cos(turn), np.sin(turn)], axis=1)  # 20 pixels a frame
@@ -43,6 +44,12 @@ def test_a_joint_that_is_usually_seen_is_missing_where_it_is_not(points: np.ndar
     found = faults.missing(points)
     assert {(int(t), int(k)) for t, k in np.argwhere(found)} == {(10, 10), (11, 10), (12, 10)}
     assert faults.review(points).faults == [faults.Fault(10, 12, "right wrist missing", 0.5, "right arm")]
+
+
+def test_a_joint_of_few_frames_is_missing_between_them(points: np.ndarray) -> None:
+    points[:, 16, 2] = 0
+    points[[4, 8, 30], 16, 2] = 0.9  # 3 of 40 frames, and a gap that is longer than a second
+    assert {(int(t), int(k)) for t, k in np.argwhere(faults.missing(points))} == {(5, 16), (6, 16), (7, 16)}
 
 
 def test_a_jump_is_found_where_it_begins_and_where_it_ends(points: np.ndarray) -> None:

@@ -192,6 +192,25 @@ def _driving_with_sound(path: Path) -> None:
         container.mux(audio.encode(None))
 
 
+def test_a_pose_video_without_any_skeleton_is_refused(outputs: Path, folder: Path) -> None:
+    media.write_video(folder / "src_pose.mp4", np.zeros((FRAMES, 128, 96, 3), np.uint8), Fraction(24))
+    with pytest.raises(config.SettingsError, match=f"src_pose.mp4 must show a skeleton .* got black in all {FRAMES}"):
+        generate.prepare(settings(folder))
+    assert not list(outputs.glob("*"))
+
+
+def test_a_green_mask_is_refused_and_a_soft_one_is_said(outputs: Path, folder: Path) -> None:
+    media.write_video(folder / "src_bg.mp4", np.full((FRAMES, 128, 96, 3), 90, np.uint8), Fraction(24))
+    drawn = np.zeros((FRAMES, 128, 96, 3), np.uint8)
+    drawn[:, 40:90, 30:70, 1] = 255
+    media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
+    with pytest.raises(config.SettingsError, match="src_mask.mp4 must be white .* got green .* of frame 0"):
+        generate.prepare(settings(folder))
+    grey = np.linspace(0, 255, 96, dtype=np.uint8)[None, None, :, None].repeat(FRAMES, 0).repeat(128, 1).repeat(3, 3)
+    media.write_video(folder / "src_mask.mp4", grey, Fraction(24))
+    assert any("src_mask.mp4 is soft: " in note for note in generate.prepare(settings(folder)).manifest["notes"])
+
+
 def test_a_swapped_mask_that_cannot_be_meant_is_refused(outputs: Path, folder: Path) -> None:
     """Black everywhere, or white on all but the person: said before a run is made."""
     grey = np.full((FRAMES, 128, 96, 3), 90, np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,20 @@ def check_arrays(path: Path) -> None:
     Raises:
         ValueError or one of UNREADABLE: if it is truncated or changed, or its header promises more than it holds.
     """
+    headers(path)
+    with zipfile.ZipFile(path) as archive:
+        bad = archive.testzip()
+        if bad is not None:
+            raise ValueError(f"{bad} is damaged")
+
+
+def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return shape and type of each array of a `.npz` by name, without reading its values.
+
+    Raises:
+        ValueError or one of UNREADABLE: if a header cannot be read, or says another length than the file.
+    """
+    found = {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
@@ -26,6 +41,5 @@ def check_arrays(path: Path) -> None:
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if dtype.hasobject or size != member.file_size - file.tell():
                     raise ValueError(f"{member.filename} must hold {size} bytes, got {member.file_size}")
-        bad = archive.testzip()
-        if bad is not None:
-            raise ValueError(f"{bad} is damaged")
+            found[member.filename.removesuffix(".npy")] = shape, dtype
+    return found

@@ -17,10 +17,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from wanlab import config, files, mask, media
 from wanlab.files import locks
@@ -301,8 +304,10 @@ def _stretch(value: Any, num_frames: int, name: str) -> tuple[int, int] | None:
         return None
     try:
         first, last = (int(frame) for frame in value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must have a stretch in the form [12, 40], got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"{name} must have a stretch in the form [12, 40], got {value!r}; use its first and last frame"
+        ) from None
     if not 0 <= first <= last < num_frames:
         raise ValueError(
             f"{name} must have its stretch inside the clip ({num_frames} frames), first to last, got {first} to {last}; "
@@ -317,14 +322,17 @@ def _stroke(value: Any, num_frames: int, name: str) -> Stroke:
         stroke = Stroke(
             int(value["frame"]), bool(value["add"]), float(value["radius"]), path, bool(value.get("carried"))
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+        if not np.isfinite([stroke.radius, *itertools.chain(*path)]).all():
+            raise ValueError(value)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(
-            f'{name} must have strokes in the form {{"frame": 12, "add": true, "radius": 14, "path": [[80, 41]]}}, got {value!r}'
+            f'{name} must have strokes in the form {{"frame": 12, "add": true, "radius": 14, "path": [[80, 41]]}}, got '
+            f"{str(value)[:80]}; take it out, or paint it again in 20_inspect"
         ) from None
     if not (0 <= stroke.frame < num_frames and stroke.radius > 0 and path):
         raise ValueError(
             f"{name} must have its strokes inside the clip ({num_frames} frames), with a radius above 0 and a path, got "
-            f"radius {stroke.radius:g} and {len(path)} places on frame {stroke.frame}"
+            f"radius {stroke.radius:g} and {len(path)} places on frame {stroke.frame}; take it out"
         )
     return stroke
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from wanlab import config, files, media, runs
 from wanlab.files import fingerprints, targets
+from wanlab.inputs import masters
 from wanlab.mask import read_mask
 from wanlab.mask.packed import FINAL, MaskReader, unpack
 from wanlab.pose import face
@@ -28,11 +29,11 @@ EXPORTS = {  # wanlab's name: upstream's file, lossless master
     "pose_video": ("src_pose.mp4", "pose.mkv"),
     "face_video": ("src_face.mp4", "face.mkv"),
     "background_video": ("src_bg.mp4", "background.mkv"),
-    "mask_video": ("src_mask.mp4", "mask.npz"),
+    "mask_video": ("src_mask.mp4", masters.MASK),
 }
 REPLACE_ONLY = ("background_video", "mask_video")
 DRIVING = "driving.mkv"  # the working clip itself
-KEYPOINTS = "keypoints.npz"
+KEYPOINTS = masters.KEYPOINTS
 FACTS = "inputs.json"
 EDITED = ("refer_edit.png", "tpl_edit.png")  # what FLUX made of the reference and of the video's first frame
 FILES = (REFERENCE, DRIVING, KEYPOINTS, *EDITED, *(file for pair in EXPORTS.values() for file in pair))
@@ -115,7 +116,7 @@ class AnimateInputs:
     def mask(self) -> np.ndarray:
         """Return [T, H, W], bool; True where the image is generated."""
         file = self.files["mask_video"]
-        return unpack(file, FINAL) if file.suffix == ".npz" else read_mask(file)
+        return unpack(file, FINAL) if file.suffix == ".npz" else read_mask(file).masks
 
     def mask_reader(self) -> MaskReader:
         """Return what reads the masks of `mask` a stretch at a time."""
@@ -145,7 +146,7 @@ class AnimateInputs:
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as saved:
-            return saved["reference_keypoints"]
+            return saved["reference_keypoints"] if "reference_keypoints" in saved.files else None
 
     def fingerprint(self, name: str) -> str:
         """Return the SHA-256 of the current file for a name."""
@@ -218,6 +219,7 @@ def read(folder: Path) -> AnimateInputs:
     infos = {name: media.probe_video(path) for name, path in used.items() if path.suffix in (".mp4", ".mkv")}
     pose = infos["pose_video"]
     _check(infos, pose)
+    _check_masters(folder, facts, pose)
     if facts and "reference_sha256" in facts and files.sha256(folder / REFERENCE) != facts["reference_sha256"]:
         notes.append(f"{REFERENCE} was replaced since wanlab wrote it")
     return AnimateInputs(
@@ -376,6 +378,16 @@ def check_video(name: str, info: media.VideoInfo, *, num_frames: int, height: in
         raise ValueError(
             f"{name} must have {media.describe_rate(fps)} frames per second, got {media.describe_rate(info.fps)}; use {fps}"
         )
+
+
+def _check_masters(folder: Path, facts: Mapping[str, Any], pose: media.VideoInfo) -> None:
+    """Refuse key points and masks that do not fit the pose video, or whose values cannot be meant."""
+    keypoints, packed = folder / KEYPOINTS, folder / EXPORTS["mask_video"][1]
+    if keypoints.is_file():
+        height, width = (facts.get(f"clip_{side}", getattr(pose, side)) for side in ("height", "width"))
+        masters.check_keypoints(keypoints, pose.num_frames, height, width)
+    if packed.is_file():
+        masters.check_mask(packed, pose.num_frames, pose.height, pose.width)
 
 
 def _check(infos: Mapping[str, media.VideoInfo], pose: media.VideoInfo) -> None:

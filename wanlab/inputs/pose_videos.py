@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from wanlab import config, files, media, pose, runs
 from wanlab.inputs import folder
+from wanlab.inputs.own_videos import all_black, look
 from wanlab.inputs.write import write_pair
 from wanlab.pose import corrections, face, wholebody
 
 VIDEOS = ("pose_video", "face_video")
+HEAD = list(wholebody.PARTS["head"])
 
 
 def face_boxes(points: np.ndarray, height: int, width: int) -> face.Boxes:
@@ -22,7 +24,8 @@ def face_boxes(points: np.ndarray, height: int, width: int) -> face.Boxes:
         points: [T, 133, 3], float32; x, y in pixels of the working clip, score.
         height, width: of the working clip in pixels.
     """
-    return face.boxes(pose.to_meta(points, height, width).face, height, width)
+    head = points[:, HEAD] / np.array([width, height, 1], np.float32)
+    return face.boxes(pose.to_meta(points, height, width).face, height, width, head=head)
 
 
 def write(
@@ -43,12 +46,13 @@ def write(
         height, width: of the pose video in pixels, the result's.
         own: the user's own videos, which are taken instead of what would be made, by name.
         more: further arrays of `keypoints.npz` (boxes, reference_keypoints).
+
+    Raises:
+        ValueError: if no frame of the pose video shows a skeleton.
     """
     boxes = face_boxes(points, clip.height, clip.width)
-    if boxes.filled and "face_video" not in own:
-        run.add_notes(
-            f"no usable face in {media.describe_frames(boxes.filled)}: the nearest good face box was used there"
-        )
+    if "face_video" not in own:
+        run.add_notes(*boxes.notes())
     files.write_arrays(
         run.path(folder.KEYPOINTS),
         keypoints=points,
@@ -57,11 +61,20 @@ def write(
         face_boxes=boxes.boxes,
         **more,
     )
+    placed = pose.letterbox_meta(pose.to_meta(points, clip.height, clip.width), clip.height, clip.width, height, width)
     with run.stage("pose"):
-        meta = pose.to_meta(points, clip.height, clip.width)
-        placed = pose.letterbox_meta(meta, clip.height, clip.width, height, width)
-        write_pair(run, "pose_video", own.get("pose_video") or pose.draw(placed, height, width), clip.fps)
+        if "pose_video" in own:
+            run.add_notes(
+                *look("pose_video", own["pose_video"], clip, lambda frames: _drawn(placed, frames, height, width))
+            )
+            write_pair(run, "pose_video", own["pose_video"], clip.fps)
+        else:
+            if not any(pose_frame.any() for pose_frame in pose.draw(placed, height, width)):
+                raise ValueError(all_black("the pose", len(clip)))
+            write_pair(run, "pose_video", pose.draw(placed, height, width), clip.fps)
     with run.stage("face"):
+        if "face_video" in own:
+            run.add_notes(*look("face_video", own["face_video"], clip, lambda frames: _cropped(clip, boxes, frames)))
         crops = (face.crop(frame, box) for frame, box in zip(clip, boxes.boxes, strict=True))
         write_pair(run, "face_video", own.get("face_video") or crops, clip.fps)
     return boxes
@@ -141,3 +154,13 @@ def rewrite(
     cuts = list(animate_inputs.facts.get("cuts", ()))
     run.add_artefact("keypoints", folder.KEYPOINTS, frames=len(clip), no_person=no_person, cuts=cuts)
     return {"no_person": no_person, "no_face": list(boxes.filled), "cuts": cuts, "own": list(own)}
+
+
+def _drawn(placed: pose.Meta, frames: Sequence[int], height: int, width: int) -> Iterator[np.ndarray]:
+    """Yield the skeletons of some frames as they would be drawn."""
+    return pose.draw(pose.Meta(*(each[list(frames)] for each in placed)), height, width)
+
+
+def _cropped(clip: media.Clip, boxes: face.Boxes, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the face crops of some frames as they would be made."""
+    return (face.crop(frame, boxes.boxes[t]) for frame, t in zip(clip.at(frames), frames, strict=True))

@@ -10,7 +10,6 @@ from wanlab.mask.chain import (
     blockify,
     blur,
     cells,
-    check,
     dilate,
     fill_holes,
     grow,
@@ -19,5 +18,7 @@ from wanlab.mask.chain import (
     parse_chain,
     upstream_chain,
 )
+from wanlab.mask.coverage import check
 from wanlab.mask.lattice import TEMPORAL_STRIDE, known_pixels, pack_mask, snap
-from wanlab.mask.packed import Masks, PackedMasks, read_mask
+from wanlab.mask.packed import Masks, PackedMasks
+from wanlab.mask.video import MaskVideo, read_mask

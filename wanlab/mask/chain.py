@@ -14,7 +14,6 @@ import numpy as np
 
 from wanlab.mask.lattice import TEMPORAL_STRIDE, snap
 from wanlab.mask.packed import Masks
-from wanlab.pose.wholebody import SEEN
 
 DEFAULT_CHAIN = "grow:10,blockify:32"  # ComfyUI's
 UPSTREAM_CHAIN = "dilate:7x3,cells:1x1"  # the official command line's
@@ -183,35 +182,6 @@ def blur(mask: np.ndarray, radius: float) -> np.ndarray:
 def blank_out(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return [T, H, W, 3] uint8 RGB, black where the mask is True: the background video of replace mode."""
     return frames * ~mask[..., None]
-
-
-def check(name: str, mask: np.ndarray, keypoints: np.ndarray | None = None) -> None:
-    """Refuse a mask that cannot be meant.
-
-    Args:
-        name: what the message calls it.
-        mask: [T, H, W], bool; True is generated.
-        keypoints: [T, 133, 3], x, y in pixels of the mask, score; None leaves out the check for an inverted one.
-
-    Raises:
-        ValueError: nothing is white, or most of the image is but not the person.
-    """
-    rule = f"{name} must be white where the image is generated and black where it is kept"
-    if not mask.any():
-        raise ValueError(
-            f"{rule}, got black in all {len(mask)} frames; use a video with one person in full view, or click on them"
-        )
-    if keypoints is None or mask.mean() < 0.5:
-        return
-    height, width = mask.shape[1:]
-    x, y = keypoints[:, :17, 0].astype(int), keypoints[:, :17, 1].astype(int)
-    seen = (keypoints[:, :17, 2] >= SEEN) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    frames, joints = np.nonzero(seen)
-    on_person = mask[frames, y[frames, joints], x[frames, joints]]
-    if len(on_person) and on_person.mean() < 0.3:
-        raise ValueError(
-            f"{rule}, got white on {mask.mean():.0%} of the image but on {on_person.mean():.0%} of the person; invert it"
-        )
 
 
 class _Verb(NamedTuple):

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from wanlab.mask import carry
 from wanlab.mask.prompts import Box, Click, Prompts
 from wanlab.mask.silhouette import LIMBS, body_size, person_probability
-from wanlab.media import Frames, Seeker
+from wanlab.media import Clip, Frames, Seeker
 from wanlab.pose.wholebody import SEEN
 
 LIKE = 24  # of 255, how far a colour may be from the clicked one to go with it
@@ -37,7 +38,8 @@ def grabcut(
     On a clicked frame a positive point and its surroundings of like colour belong to the person, a negative one does
     not. On every other frame each click is carried along: it keeps its place relative to the nearest keypoints, and
     counts only where the image there looks as it did where it was clicked, and what goes with it is no larger.
-    A box holds on its own frame: nothing outside the boxes there is the person. Objects are not distinguished.
+    A box holds on its own frame: nothing outside the boxes there is the person; around something else, that is taken.
+    Objects are not distinguished. Where nobody was found on the frames with prompts, what they mean is carried (module carry).
 
     Args:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; a clip or an array: read twice, one at a time.
@@ -46,6 +48,9 @@ def grabcut(
         probability: [H, W], 0 to 1, per frame; None computes it.
         spread: whether like colours around a point go with it; not for points that the user did not place.
     """
+    if carry.is_needed(keypoints, prompts):
+        yield from _carried(frames if isinstance(frames, Clip | np.ndarray) else np.stack(list(frames)), prompts)
+        return
     clicks = prompts.clicks
     wanted = {click.frame for click in clicks}
     clicked = {t: frame for t, frame in zip(range(max(wanted, default=-1) + 1), frames, strict=False) if t in wanted}
@@ -54,9 +59,30 @@ def grabcut(
     for t, (frame, points) in enumerate(zip(frames, keypoints, strict=True)):
         chance = person_probability(frame, points) if probabilities is None else next(probabilities)
         there = [here for anchor in anchored if (here := anchor.on(t, frame, points, spread)) is not None]
-        allowed = _inside([box for box in prompts.boxes if box.frame == t], chance.shape)
+        boxes = [box for box in prompts.boxes if box.frame == t]
+        allowed = _inside(boxes, chance.shape)
         chance = chance * allowed
+        for box in boxes:
+            if not (chance[_inside([box], chance.shape)] > 0.5).any():  # around something else than the person
+                chance = np.maximum(chance, carry.within(frame, box))
         yield (_constrained(frame, chance, points, there) if there else chance > 0.5) & allowed
+
+
+def _carried(clip: Clip | np.ndarray, prompts: Prompts) -> Iterator[np.ndarray]:
+    """Yield the masks of a clip in which nobody was found where it was clicked: [H, W], bool, frame by frame."""
+    frames, seeds = Frames(clip), {}
+    nobody = np.zeros((133, 3))
+    for t in sorted({each.frame for each in (*prompts.clicks, *prompts.boxes)}):
+        boxes = [box for box in prompts.boxes if box.frame == t]
+        clicks = [_Placed(click.x, click.y, click.positive, np.inf) for click in prompts.clicks if click.frame == t]
+        chance = np.zeros((frames.height, frames.width), np.float32)
+        for box in boxes:
+            chance = np.maximum(chance, carry.within(frames[t], box))
+        found = _constrained(frames[t], chance, nobody, clicks) if clicks else chance > 0.5
+        found &= _inside(boxes, found.shape)
+        if found.any():
+            seeds[t] = found
+    return carry.carry(clip, seeds)
 
 
 class GrabCutClicks:

@@ -10,6 +10,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from wanlab import media
+from wanlab.mask.video import white
 
 FINAL = "mask_final"  # in mask.npz: after the chain; `mask` is from before it
 
@@ -33,7 +34,7 @@ class MaskReader:
         """Return the masks of the frames `indices` (in any order, repeated or not): [n, H, W], bool."""
         wanted, order = np.unique(indices, return_inverse=True)
         if self._path.suffix != ".npz":
-            return media.Seeker(media.open_clip(self._path)).read(wanted)[..., 0][order] >= 128
+            return white(media.Seeker(media.open_clip(self._path)).read(wanted))[order]
         if self._bits is None or any(t < self._next and t not in self._last for t in wanted.tolist()):
             self._open()
         self._last = {t: self._last[t] if t in self._last else self._packed(t) for t in wanted.tolist()}
@@ -110,11 +111,6 @@ class PackedMasks:
         joined = b"".join(map(zlib.decompress, self.frames[frames]))
         bits = np.frombuffer(joined, np.uint8).reshape(-1, self.height, -(-self.width // 8))
         return np.unpackbits(bits, axis=-1, count=self.width).astype(bool)
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Return a mask video as [T, H, W], bool, True from 128 on: H.264 leaves soft values."""
-    return np.stack([frame[..., 0] >= 128 for frame in media.open_clip(path)])
 
 
 def unpack(path: Path, name: str) -> np.ndarray:

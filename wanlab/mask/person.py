@@ -18,14 +18,15 @@ import numpy as np
 
 from wanlab import config, files, media
 from wanlab.files import arrays, locks
-from wanlab.mask import grabcut, keypoint_prompts, sam2_weights, silhouette
-from wanlab.mask.packed import read_mask
+from wanlab.mask import carry, grabcut, keypoint_prompts, sam2_weights, silhouette
 from wanlab.mask.prompts import Prompts, read_prompts
+from wanlab.mask.video import read_mask
 
 if TYPE_CHECKING:
     from wanlab.mask import sam2_video
 
 T = TypeVar("T")
+MOST_LOST = 0.5  # of the frames: clicks that lead to a mask in fewer are not followed
 KEPT = "masks"  # folder of the outputs; may be deleted at any time
 
 
@@ -108,7 +109,9 @@ class PersonMasker:
         """
         if isinstance(source, Path) and _is_video(source):
             self.listener.add_notes(f"{name} comes from {source.name}")
-            return read_mask(config.absolute(source))[: len(clip)]
+            masks, notes = read_mask(config.absolute(source), max_frames=len(clip))
+            self.listener.add_notes(*notes)
+            return masks
         if source == "segmenter":
             self.listener.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
             return np.stack(
@@ -117,13 +120,19 @@ class PersonMasker:
         prompts = self._prompts(source, clip, keypoints)
         origin = source if isinstance(source, str) else "by hand" if isinstance(source, Prompts) else source.name
         described = f"with {prompts.describe()} ({origin})"
+        if isinstance(source, Path | Prompts):
+            described = f"with {prompts.describe()} ({origin}: {prompts.where()})"
+            self.listener.add_notes(*prompts.untouched(clip.height, clip.width))
         if self.weights is not None:
             self.listener.add_notes(f"{name} comes from {self.weights.describe()} {described}")
             return self._by_sam2(self.weights, clip, prompts, source == "official")
         self.listener.add_notes(f"{name} comes from the bundled segmenter and GrabCut {described}, not from SAM2")
         likely = None if self._probabilities is None else self._likely(self._probabilities, clip, keypoints)
         found = grabcut.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path | Prompts))
-        return np.stack(list(self.listener.progress.iterate(found, "mask", len(clip))))
+        masks = np.stack(list(self.listener.progress.iterate(found, "mask", len(clip))))
+        if carry.is_needed(keypoints, prompts):
+            self.listener.add_notes(_carried(masks, prompts))
+        return masks
 
     def of_stretch(self, clip: media.Clip, keypoints: np.ndarray, frames: range, prompts: Prompts) -> np.ndarray:
         """Return the mask of clicks in a stretch of a clip: [n, H, W], bool.
@@ -213,6 +222,23 @@ class PersonMasker:
         for t, mask in self.listener.progress.iterate(found, "SAM2", sum(each.num_frames for each in passes)):
             packed[t] |= np.packbits(mask, axis=-1)
         return packed
+
+
+def _carried(masks: np.ndarray, prompts: Prompts) -> str:
+    """Return what a reader must know of masks that were carried without a skeleton.
+
+    Raises:
+        ValueError: if they were lost in most of the frames.
+    """
+    where = prompts.where()
+    empty = np.flatnonzero(~masks.any(axis=(1, 2))).tolist()
+    if len(empty) > MOST_LOST * len(masks):
+        raise ValueError(
+            f"points must lead to a mask in most frames, got none in {len(empty)} of {len(masks)} ({media.describe_frames(empty)}): "
+            f"nobody was found in {where}, and without SAM2's weights what was clicked there could not be followed; click or "
+            "draw a box on more frames, or get SAM2's weights: wanlab models"
+        )
+    return f"nobody was found in {where}: what was clicked there is carried by colour and motion; look at its outline"
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:

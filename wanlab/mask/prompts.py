@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wanlab import files
+from wanlab import files, media
 
 FORM = '{"positive": [{"x": 400, "y": 200}], "negative": []}'
 
@@ -74,6 +75,31 @@ class Prompts(NamedTuple):
         counted = " and ".join(f"{n} {word}{ending if n != 1 else ''}" for n, word, ending in parts if n)
         return f"{counted} on {frames} frame{'s' if frames != 1 else ''}" if counted else "no point"
 
+    def where(self) -> str:
+        """Return the frames that have any, in words."""
+        return media.describe_frames(sorted({prompt.frame for prompt in (*self.clicks, *self.boxes)}))
+
+    def untouched(self, height: int, width: int) -> tuple[str, ...]:
+        """Return a sentence if there is only what a new editor holds: nobody has clicked yet.
+
+        Args:
+            height, width: of the working clip in pixels.
+
+        Source: KJNodes' PointsEditor begins with a point in the middle; the Comfy template ships (256, 256) and, negative, (0, 0).
+        """
+        positive = [click for click in self.clicks if click.positive]
+        others = [click for click in self.clicks if not click.positive and (click.x, click.y) != (0, 0)]
+        if len(positive) != 1 or others or self.boxes:
+            return ()
+        one = positive[0]
+        middle = abs(one.x - width / 2) <= 1 and abs(one.y - height / 2) <= 1
+        if not middle and (one.x, one.y) != (256, 256):
+            return ()
+        return (
+            f"the only point, x {one.x:g}, y {one.y:g} on frame {one.frame}, lies where a new editor puts it: if nobody placed "
+            "it, move it onto the person",
+        )
+
 
 def read_prompts(path: Path, num_frames: int, height: int, width: int, *, as_kijai: bool = False) -> Prompts:
     """Read a points file for a working clip.
@@ -92,7 +118,11 @@ def read_prompts(path: Path, num_frames: int, height: int, width: int, *, as_kij
 
     Source: KJNodes' PointsEditor, whose points all mean the first frame, and Kijai's Sam2Segmentation.
     """
-    content = load_prompts(path.read_text(encoding="utf-8"), path.name)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # -sig: Windows editors put a byte-order mark in front
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name} must be text in UTF-8, got other bytes; save it as UTF-8") from None
+    content = load_prompts(text, path.name)
     return parse_prompts(content, path.name, num_frames, height, width, as_kijai=as_kijai)
 
 
@@ -121,28 +151,29 @@ def parse_prompts(
     if not isinstance(content, dict):
         raise ValueError(f"{name} must hold points, got {type(content).__name__}; use {FORM}")
     stored: dict[str, Any] = {**content, **_part(content, "points_store", {}, name)}
-    positive = stored.get("positive", _part(content, "coordinates", [], name))
-    negative = stored.get("negative", _part(content, "neg_coordinates", [], name))
+    positive = _part({"positive": _part(content, "coordinates", [], name)} | stored, "positive", [], name)
+    negative = _part({"negative": _part(content, "neg_coordinates", [], name)} | stored, "negative", [], name)
     boxes = [box for box in _part(content, "bboxes", [], name) if box]  # an empty editor keeps [{}]
     boxes = boxes or [box for box in _part(content, "bbox_store", [], name) if box]
     if not positive and not boxes and not unfinished:
         raise ValueError(f"{name} must hold at least one positive point or box, got none; use {FORM}")
-    shares = bool(content.get("normalize")) and _are_shares([*positive, *(negative or []), *boxes])
-    across, down = (1, 1) if shares else (content.get("width", width), content.get("height", height))
-    scale = width / float(across), height / float(down)
+    shares = bool(content.get("normalize")) and _are_shares([*positive, *negative, *boxes])
+    sides = {"width": width, "height": height}
+    across, down = (1.0 if shares else _side(content, side, length, name) for side, length in sides.items())
+    scale = width / across, height / down
     rounded = as_kijai and not shares
     prompts = Prompts(
         tuple(
-            _click(point, kind, scale, rounded, name)
-            for kind, points in ((True, positive), (False, negative or []))
-            for point in points
+            _click(point, kind, scale, rounded, f"{name}, {'positive' if kind else 'negative'} point {number},")
+            for kind, points in ((True, positive), (False, negative))
+            for number, point in enumerate(points, 1)
         ),
-        tuple(_box(box, scale, name) for box in boxes[: 1 if as_kijai else None]),
+        tuple(_box(box, scale, f"{name}, box {number},") for number, box in enumerate(boxes, 1)),
     )
     if as_kijai:
         prompts = Prompts(
             tuple(click._replace(frame=0, object=1) for click in prompts.clicks),
-            tuple(box._replace(frame=0, object=1) for box in prompts.boxes),
+            tuple(box._replace(frame=0, object=1) for box in prompts.boxes[:1]),
         )
     _check(prompts, num_frames, height, width, name)
     if not unfinished:
@@ -159,7 +190,9 @@ def check_finished(prompts: Prompts, name: str) -> None:
     known = {box.object for box in prompts.boxes} | {click.object for click in prompts.clicks if click.positive}
     lost = next((click.object for click in prompts.clicks if click.object not in known), None)
     if lost is not None:
-        raise ValueError(f"{name} must have a positive point or a box for object {lost}, got negative points only")
+        raise ValueError(
+            f"{name} must have a positive point or a box for object {lost}, got negative points only; click on it too"
+        )
 
 
 def write_prompts(path: Path, prompts: Prompts, height: int, width: int) -> None:
@@ -190,6 +223,21 @@ def prompts_content(prompts: Prompts, height: int, width: int) -> dict[str, Any]
     return {"width": width, "height": height, **kinds, "bboxes": boxes}
 
 
+def _side(content: dict[str, Any], side: str, length: int, name: str) -> float:
+    """Return a side of the canvas in pixels, that of the working clip (`length`) where none is given."""
+    value = content.get(side, length)
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(
+            f"{name} must have a {side} above 0, of the canvas that was clicked on in pixels, got {_shown(value)}; use "
+            f"{length}, the working clip's, or leave width and height out"
+        )
+    return number
+
+
 def _are_shares(places: list[Any]) -> bool:
     """Return whether no coordinate is beyond 1."""
     names = ("x", "y", "startX", "startY", "endX", "endY")
@@ -206,7 +254,7 @@ def load_prompts(text: str, name: str) -> Any:
     for attempt in (text, text.replace("'", '"')):  # the node takes single quotes too
         try:
             return json.loads(attempt)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     raise ValueError(f"{name} must be JSON, got {text[:40]!r}; use {FORM}")
 
@@ -222,43 +270,65 @@ def _part(content: dict[str, Any], key: str, default: Any, name: str) -> Any:
 
 def _click(point: Any, positive: bool, scale: tuple[float, float], rounded: bool, name: str) -> Click:
     try:
-        x, y = float(point["x"]), float(point["y"])
+        x, y = _finite(point["x"]), _finite(point["y"])
         x, y = (round(x), round(y)) if rounded else (x, y)
-        return Click(
-            int(point.get("frame", 0)), x * scale[0], y * scale[1], positive, int(point.get("object", 1))
-        )  # fmt: skip
-    except (AttributeError, KeyError, TypeError, ValueError):
+        frame, number = _whole(point.get("frame", 0)), _whole(point.get("object", 1))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(
-            f'{name} must have points in the form {{"x": 400, "y": 200}}, got {point!r}; use {FORM}'
+            f'{name} must have points in the form {{"x": 400, "y": 200}}, got {_shown(point)}; use {FORM}'
         ) from None
+    return Click(frame, x * scale[0], y * scale[1], positive, number)
 
 
 def _box(box: Any, scale: tuple[float, float], name: str) -> Box:
     try:
-        x0, x1 = sorted((float(box["startX"]) * scale[0], float(box["endX"]) * scale[0]))
-        y0, y1 = sorted((float(box["startY"]) * scale[1], float(box["endY"]) * scale[1]))
-        return Box(int(box.get("frame", 0)), x0, y0, x1, y1, int(box.get("object", 1)))
-    except (AttributeError, KeyError, TypeError, ValueError):
+        x0, x1 = sorted((_finite(box["startX"]) * scale[0], _finite(box["endX"]) * scale[0]))
+        y0, y1 = sorted((_finite(box["startY"]) * scale[1], _finite(box["endY"]) * scale[1]))
+        return Box(_whole(box.get("frame", 0)), x0, y0, x1, y1, _whole(box.get("object", 1)))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(
-            f'{name} must have boxes in the form {{"startX": 10, "startY": 20, "endX": 90, "endY": 200}}, got {box!r}'
+            f'{name} must have boxes in the form {{"startX": 10, "startY": 20, "endX": 90, "endY": 200}}, got {_shown(box)}; '
+            "use numbers of pixels"
         ) from None
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _whole(value: Any) -> int:
+    if int(value) != _finite(value):
+        raise ValueError(value)
+    return int(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _check(prompts: Prompts, num_frames: int, height: int, width: int, name: str) -> None:
     """Refuse prompts outside the clip, and empty and doubled boxes."""
+    counts = {True: 0, False: 0}
     for click in prompts.clicks:
+        counts[click.positive] += 1
         if not (0 <= click.frame < num_frames and 0 <= click.x < width and 0 <= click.y < height):
             raise ValueError(
                 f"{name} must have its points inside the clip ({num_frames} frames of {height}x{width}), got "
-                f"x {click.x:g}, y {click.y:g} on frame {click.frame}; if they were clicked on a canvas of another size, "
-                'add its "width" and "height"'
+                f"x {click.x:g}, y {click.y:g} on frame {click.frame} ({'positive' if click.positive else 'negative'} point "
+                f"{counts[click.positive]}); if they were clicked on a canvas of another size, "
+                'add its "width" and "height", else move it'
             )
     for box in prompts.boxes:
         inside = 0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height
         if not (inside and 0 <= box.frame < num_frames):
             raise ValueError(
                 f"{name} must have its boxes inside the clip ({num_frames} frames of {height}x{width}) and not empty, got "
-                f"x {box.x0:g} to {box.x1:g}, y {box.y0:g} to {box.y1:g} on frame {box.frame}"
+                f"x {box.x0:g} to {box.x1:g}, y {box.y0:g} to {box.y1:g} on frame {box.frame}; if it was drawn on a canvas of "
+                'another size, add its "width" and "height", else draw it anew'
             )
     placed = [(box.frame, box.object) for box in prompts.boxes]
     twice = next((place for place, count in Counter(placed).items() if count > 1), None)

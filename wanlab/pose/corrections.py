@@ -92,10 +92,11 @@ class Interpolate:
 
 @dataclasses.dataclass(frozen=True)
 class SwapHands:
-    """Left and right hand exchanged in some frames, each with its wrist.
+    """Left and right hand exchanged in some frames, so that each hangs on its own wrist.
 
-    A detector crops hands around the wrists, so a hand on the wrong side belongs to a wrist on the wrong side; both hands
-    are drawn in the same colours, so it is the forearms, drawn to the wrists, that the swap corrects.
+    A detector crops hands around the wrists, so a hand on the wrong side mostly belongs to a wrist on the wrong side: then
+    the wrists are exchanged too, and with them the forearms, drawn to the wrists. Where a hand lies at the other side's
+    wrist, the wrists are right and stay.
 
     Attributes:
         first: first frame.
@@ -108,16 +109,19 @@ class SwapHands:
 
     def apply(self, points: np.ndarray) -> None:
         """Change `points` ([T, 133, 3], float32) in place."""
-        left, right = ([wrist, *rows_of(f"{side} hand")] for wrist, side in zip(WRISTS, ("left", "right"), strict=True))
-        stretch = points[self.first : self.last + 1]
-        stretch[:, left + right] = stretch[:, right + left]
+        hands = [list(rows_of(f"{side} hand")) for side in ("left", "right")]
+        for frame in points[self.first : self.last + 1]:
+            left, right = hands
+            if not _are_crossed(frame):
+                left, right = [WRISTS[0], *left], [WRISTS[1], *right]
+            frame[left + right] = frame[right + left]
 
 
 @dataclasses.dataclass(frozen=True)
 class Hide:
     """A part, or one joint, removed from some frames: its score becomes 0, so it is not drawn.
 
-    Without the face, its crop stays at the box of the last frame that has one.
+    Without the face, its crop follows the head; where that is hidden too, it is black.
 
     Attributes:
         part: name of the part, or row of the joint.
@@ -230,6 +234,20 @@ def describe(entries: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def _are_crossed(frame: np.ndarray) -> bool:
+    """Return whether the hands of a frame ([133, 3]) lie at each other's wrists; False where hands or wrists are not seen."""
+    wrists = frame[list(WRISTS), :2]
+    roots = [rows_of(f"{side} hand")[0] for side in ("left", "right")]
+    shown = seen(frame)
+    there = [i for i, root in enumerate(roots) if shown[root]]
+    if not there or not shown[list(WRISTS)].all():
+        return False
+    own, other = (
+        sum(float(np.linalg.norm(frame[roots[i], :2] - wrists[abs(i - swap)])) for i in there) for swap in (0, 1)
+    )
+    return other < own
+
+
 def _entry(one: Any, name: str, num_frames: int, height: int, width: int) -> Entry:
     do = one.get("do") if isinstance(one, dict) else None
     if not isinstance(do, str) or do not in KINDS:
@@ -253,7 +271,7 @@ def _entry(one: Any, name: str, num_frames: int, height: int, width: int) -> Ent
             given[axis] = _number(given[axis])
             if given[axis] is None or not 0 <= given[axis] <= side:
                 raise ValueError(
-                    f"{name} must have {axis} from 0 to {side} (pixels of the working clip), got {one[axis]!r}"
+                    f"{name} must have {axis} from 0 to {side} (pixels of the working clip), got {str(one[axis])[:40]}; use a place in the picture"
                 )
     if "joint" in given:
         given["joint"] = _joint(given["joint"], name)
@@ -269,7 +287,7 @@ def _entry(one: Any, name: str, num_frames: int, height: int, width: int) -> Ent
 def _joint(value: Any, name: str) -> int:
     if not _is_complete(value) or not 0 <= value < len(wholebody.NAMES):
         raise ValueError(
-            f"{name} must have a joint from 0 to {len(wholebody.NAMES) - 1} (a row of COCO-WholeBody), got {value!r}"
+            f"{name} must have a joint from 0 to {len(wholebody.NAMES) - 1} (a row of COCO-WholeBody), got {str(value)[:40]}; use one of those"
         )
     return value
 
@@ -279,4 +297,7 @@ def _is_complete(value: Any) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:  # JSON takes whole numbers of any length
+        return None

@@ -6,7 +6,7 @@ there. Where legs are outside the image BlazePose guesses hips too high, so Move
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -40,6 +40,11 @@ POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
     1.9,
 )  # side of a crop: of the circle around the person, the hand, the face
 MIN_PRESENCE = 0.5  # of body and face in a crop; below, they are looked for again
+LOOK_AGAIN = 16  # frames after which it is looked which way up the people are
+UPSIDE_DOWN, CLEARLY = (
+    0.5,
+    0.2,
+)  # MoveNet's score in the turned image, and how much better: upright people give at most 0.49 and -0.1
 MIN_HAND = 0.25  # presence of a hand; an edge-on one that is there gets little more
 
 
@@ -72,14 +77,18 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
         fps: frames per second, for the smoothing.
     """
     follower = _Follower()
-    points, boxes, counts, cuts, others = [], [], [], [], []
+    points, boxes, counts, cuts, others, turned = [], [], [], [], [], []
     height = width = 0
     for t, (frame, begins) in enumerate(mark_shots(frames)):
         height, width = frame.shape[:2]
         if begins:
             cuts.append(t)
             follower.forget()
+        if begins or t % LOOK_AGAIN == 0:
+            follower.turn(frame)
         found, box, count, side = follower.follow(frame)
+        if follower.turned:
+            turned.append(t)
         points.append(found)
         boxes.append(box)
         counts.append(count)
@@ -95,18 +104,7 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
     inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < (max(width, 1), max(height, 1)))).all(axis=-1)
     keypoints[..., 2] *= inside
     no_person = tuple(np.flatnonzero(empty).tolist())
-    notes = []
-    if no_person:
-        notes.append(f"no person in {media.describe_frames(no_person)}: the pose is empty there")
-    if cuts:
-        notes.append(
-            f"the video has cuts, new shots begin at {media.describe_frames(cuts)}: the person is found again in each"
-        )
-    if others:
-        t, side = others[0]
-        notes.append(
-            f"{max(counts)} people in {len(others)} frames: the {side} one at frame {t} is person 1 and is followed"
-        )
+    notes = _notes(no_person, cuts, turned, others, max(counts, default=0))
     return Detection(
         keypoints.astype(np.float32),
         box_array.astype(np.float32),
@@ -115,6 +113,34 @@ def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
         tuple(cuts),
         tuple(notes),
     )
+
+
+def _notes(
+    no_person: Sequence[int], cuts: Sequence[int], turned: Sequence[int], others: Sequence[tuple[int, str]], most: int
+) -> list[str]:
+    """Return what a reader must know of a detection.
+
+    Args:
+        no_person, cuts, turned: frames without a person, that begin a shot, and in which the person is upside down.
+        others: frames with several people, and where the followed one stands among them.
+        most: people in one frame.
+    """
+    notes = []
+    if no_person:
+        notes.append(f"no person in {media.describe_frames(no_person)}: the pose is empty there")
+    if cuts:
+        notes.append(
+            f"the video has cuts, new shots begin at {media.describe_frames(cuts)}: the person is found again in each"
+        )
+    if turned:
+        notes.append(
+            f"the person is upside down in {media.describe_frames(turned)}: found in the image turned by 180 degrees; look at "
+            "pose and face there in 20_inspect"
+        )
+    if others:
+        t, side = others[0]
+        notes.append(f"{most} people in {len(others)} frames: the {side} one at frame {t} is person 1 and is followed")
+    return notes
 
 
 def detect_image(image: np.ndarray) -> Detection:
@@ -127,7 +153,19 @@ class _Follower:
 
     def __init__(self) -> None:
         self._tracker = people.Tracker()
+        self.turned = False  # whether people are looked for in the image turned by 180 degrees
         self.forget()
+
+    def turn(self, frame: np.ndarray) -> None:
+        """Look which way up the people of a frame are; a person who turned over is found again."""
+        upright, over = (
+            float(people.find_people(each).scores.max(initial=0))
+            for each in (frame, np.ascontiguousarray(frame[::-1, ::-1]))
+        )
+        here, other = (over, upright) if self.turned else (upright, over)
+        if other > UPSIDE_DOWN and other > here + CLEARLY:
+            self.turned = not self.turned
+            self.forget()
 
     def forget(self) -> None:
         self._tracker.forget()
@@ -140,6 +178,16 @@ class _Follower:
 
     def follow(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, str]:
         """Return [133, 3] points, the box, how many people there are, and where the followed one stands among them."""
+        if not self.turned:
+            return self._follow(frame)
+        points, box, count, side = self._follow(np.ascontiguousarray(frame[::-1, ::-1]))
+        last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
+        seen = points[:, 2] > 0
+        points[seen, :2] = last - points[seen, :2]
+        box = np.concatenate([last - box[2:], last - box[:2]]) if box.any() else box
+        return points, box, count, {"left": "right", "right": "left"}.get(side, side)
+
+    def _follow(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, str]:
         found = people.find_people(frame)
         chosen = self._tracker.choose(frame, found)
         points = np.zeros((len(NAMES), 3))

@@ -65,9 +65,10 @@ def confidence(points: np.ndarray) -> np.ndarray:
 
 
 def missing(points: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
-    """Return where a joint is not seen that is seen in at least half of the frames with a person: [T, 133], bool.
+    """Return where a joint is not seen that is seen in at least half of the frames with a person, or soon before and after.
 
-    Legs outside the image all the time are not missing.
+    Legs outside the image all the time, or from some frame on, are not missing; a hand that is found in single frames is
+    missing between them. Returns [T, 133], bool.
 
     Args:
         points: as in `confidence`.
@@ -75,8 +76,16 @@ def missing(points: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
     """
     seen = corrections.seen(points)
     with_person = max(int(seen.any(axis=1).sum()), 1)
-    lost = ~seen & (seen.sum(axis=0) >= USUAL * with_person)
+    lost = ~seen & ((seen.sum(axis=0) >= USUAL * with_person) | _in_gaps(seen))
     return lost if hidden is None else lost & ~hidden
+
+
+def _in_gaps(seen: np.ndarray) -> np.ndarray:
+    """Return where a joint is unseen for at most 2 * WINDOW frames between frames that show it and a person: [T, 133], bool."""
+    frames = np.arange(len(seen))[:, None]
+    last = np.maximum.accumulate(np.where(seen, frames, -len(seen) - 4 * WINDOW), axis=0)
+    following = np.minimum.accumulate(np.where(seen, frames, 2 * len(seen) + 4 * WINDOW)[::-1], axis=0)[::-1]
+    return (following - last <= 2 * WINDOW + 1) & ~seen & seen.any(axis=1, keepdims=True)
 
 
 def jumping(points: np.ndarray, cuts: Collection[int] = ()) -> np.ndarray:

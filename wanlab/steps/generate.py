@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from wanlab import config, files, inputs, mask, media, official, runs
 from wanlab.files import targets
-from wanlab.inputs import decisions, shrink
+from wanlab.inputs import decisions, own_videos, shrink
 from wanlab.model import checkpoints, segments
 from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
@@ -176,7 +176,9 @@ def resolve(settings: config.GenerateSettings, opened: inputs.AnimateInputs | No
         resolved, height, width = look.settings, look.height, look.width
         left_out += look.left_out
     faults += checkpoint.faults_of_size(height, width)
-    faults += _faults_of_mode(mode, given)
+    of_mode, notes = _faults_of_mode(mode, given)
+    given = dataclasses.replace(given, notes=(*given.notes, *notes))
+    faults += [*of_mode, *_faults_of_pose(given)]
     faults += backend.faults(resolved, given)
     if faults:
         raise config.SettingsError("\n".join(faults))
@@ -339,19 +341,28 @@ def _plan(settings: config.ResolvedGenerateSettings, num_frames: int) -> segment
     )
 
 
-def _faults_of_mode(mode: str, given: inputs.AnimateInputs) -> list[str]:
-    """Return what forbids to generate in a mode from these inputs, a line each."""
+def _faults_of_mode(mode: str, given: inputs.AnimateInputs) -> tuple[list[str], tuple[str, ...]]:
+    """Return what forbids to generate in a mode from these inputs, a line each, and what a reader must know of their mask."""
     if mode != "replace":
-        return []
+        return [], ()
     if given.mode != "replace":
         return [
             "mode must be animate for these inputs, got replace: they hold no src_bg.mp4 and src_mask.mp4; use mode None"
-        ]
-    if given.files["mask_video"].suffix != ".npz":  # another tool's, or swapped by hand
-        try:
-            mask.check(given.files["mask_video"].name, given.mask(), given.keypoints())
-        except ValueError as error:
-            return [str(error)]
+        ], ()
+    video = given.files["mask_video"]
+    if video.suffix == ".npz":  # checked when it was made
+        return [], ()
+    try:
+        masks, notes = mask.read_mask(video)
+        return [], notes + mask.check(video.name, masks, given.keypoints())
+    except ValueError as error:
+        return [str(error)], ()
+
+
+def _faults_of_pose(given: inputs.AnimateInputs) -> list[str]:
+    """Return what forbids to generate from a pose video: no frame of it shows a skeleton. The first that does is enough."""
+    if all(own_videos.is_black(frame) for frame in given.video("pose_video")):
+        return [own_videos.all_black(given.files["pose_video"].name, given.num_frames)]
     return []
 
 

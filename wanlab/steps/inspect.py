@@ -528,7 +528,7 @@ def _write_inputs(
         kept |= pose_videos.rewrite(run, animate_inputs, corrections)
     if masks:
         outline, chosen = masks
-        mask.check("the mask", chosen, animate_inputs.keypoints())
+        run.add_notes(*mask.check("the mask", chosen, animate_inputs.keypoints()))
         inputs.write_masks(run, outline, chosen, animate_inputs.fps)
         inputs.write_pair(run, "background_video", _blanked(run, clip, chosen), animate_inputs.fps)
     inputs.write_facts(

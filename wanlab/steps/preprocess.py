@@ -25,7 +25,7 @@ from wanlab.pose import detection, face, people
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
-RESULT_VERSION = 4  # raise it when the same settings come to mean another result
+RESULT_VERSION = 5  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
@@ -330,13 +330,15 @@ def _write_mask(
     """
     with run.stage("mask"):
         if "mask_video" in own:
-            person = final = mask.read_mask(own["mask_video"].info.path)[: len(clip)]
+            person, notes = mask.read_mask(own["mask_video"].info.path, "mask_video", len(clip))
+            final = person
+            run.add_notes(*notes)
         else:
             weights, _ = sam2_weights.choose(settings.sam_checkpoint)
             masker = PersonMasker(weights, settings.compile_sam, run)
             person = masker.mask(settings.mask_source, clip, keypoints)
             final = mask.apply_chain(person, settings.mask_chain or "")
-        mask.check("mask_video" if "mask_video" in own else "the mask", final, keypoints)
+        run.add_notes(*mask.check("mask_video" if "mask_video" in own else "the mask", final, keypoints))
         inputs.write_masks(run, person, final, clip.fps)
         blank = (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True))
         inputs.write_pair(run, "background_video", own.get("background_video") or blank, clip.fps)
@@ -413,6 +415,8 @@ def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int
         side = face.CROP_SIZE
         size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}
         inputs.check_video(name, media.probe_video(path), num_frames=whole, fps=clip.fps, **size)
+        if name in ("mask_source", "mask_video"):
+            mask.read_mask(path, name, len(clip))
 
 
 def _at_result_size(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:

@@ -103,7 +103,7 @@ class Review {
     this.acts = {
       interpolate: button("Interpolate", "Draw the part again from the frames beside the stretch, or the gap around this frame", () => this.#interpolate(), "G"),
       hide: button("Hide", "Hide the part, as a hand that was found where none is", () => this.#overStretch({ do: "hide", part: this.#what() }), "H"),
-      swap: button("Swap hands", "Left hand and wrist become the right ones, and the other way round", () => this.#overStretch({ do: "swap hands" }), "S"),
+      swap: button("Swap hands", "Left and right hand change over, with their wrists where those are exchanged too", () => this.#overStretch({ do: "swap hands" }), "S"),
     };
     this.view.transport.append(make("span", { class: "wl-group" },
       button("[ in", "The stretch to be corrected begins at this frame", () => this.#mark(0), "I"),
