@@ -328,7 +328,7 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
 
 def apply(page: Any, panel: Any, lab: Lab, points: str) -> inputs.AnimateInputs:
     """Run the cell Apply; return the inputs that it names once it says so many points and a brush stroke."""
-    cell = panel.locator(".jp-CodeCell", has_text="corrected = inspect.replay(seen)")
+    cell = panel.locator(".jp-CodeCell", has_text="corrected = inspect.replay(inspection)")
     scroll_to(page, panel, cell)
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")

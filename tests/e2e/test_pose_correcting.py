@@ -307,7 +307,7 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     assert gap == {"do": "interpolate", "part": "left hand", "first": 12, "last": 14}
     assert (move["frame"], move["joint"]) == (12, RIGHT_WRIST)
     assert (move["x"], move["y"]) == pytest.approx((120.5, 200.5), abs=1)
-    apply = panel.locator(".jp-CodeCell", has_text="corrected = inspect.replay(seen)")
+    apply = panel.locator(".jp-CodeCell", has_text="corrected = inspect.replay(inspection)")
     scroll_to(page, panel, apply)
     apply.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
