@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sparse
 
 from wanlab import config
 from wanlab.cli import main
@@ -330,3 +331,16 @@ def test_pasted_paths_are_mended_on_the_command_line_and_in_params_files(
     assert "note: driving_video \"'my film.mp4' \" is read as my film.mp4" in capsys.readouterr().out
     assert main.main(["preprocess", "--driving_video", "my flim.mp4"]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_models_link_shows_a_params_file_of_comfyui_s_parts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    models = sparse.comfyui(tmp_path / "ComfyUI")
+    assert main.main(["models", "link", "--comfyui_dir", str(models.parent)]) == 0
+    (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
+    found = config.read_mapping(tmp_path / "mine.yaml")
+    assert found["transformer"] == str(models / "diffusion_models" / "animate_bf16.safetensors")
+    assert set(found) == {"transformer", "vae", "text_encoder", "image_encoder", "tokenizer"}
+    assert main.main(["models", "link", "--comfyui_dir", str(models.parent), "--vae", "other"]) == 2
+    assert "vae must be one of the files that are there, got other; use one of " in capsys.readouterr().err
+    assert main.main(["models", "link", "--comfyui_dir", str(tmp_path / "none")]) == 2
+    assert "comfyui_dir must be ComfyUI's folder" in capsys.readouterr().err

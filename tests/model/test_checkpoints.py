@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sparse
 
 from wanlab import config
 from wanlab.config import paths as config_paths
@@ -19,6 +20,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make an empty project root, in which users put their checkpoint."""
     for place in (config, config_paths):  # the folder hands the name on
         monkeypatch.setattr(place, "project_root", lambda: tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
+    for name in ("HF_HUB_CACHE", config.COMFYUI):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -160,3 +165,53 @@ def test_limits_name_the_nearest() -> None:
     assert nano.faults({"segment_frame_length": 81}) == [
         "segment_frame_length must be 5 to 33 with nano, got 81; use 33"
     ]
+
+
+def test_a_hub_s_cache_is_looked_into_after_the_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = root / "hub" / "hub" / "models--Wan-AI--Wan2.2-Animate-14B-Diffusers" / "snapshots" / "0123abc"
+    shutil.copytree(checkpoints.NANO, cached)
+    (cached / checkpoints.SETTINGS).unlink()
+    assert checkpoints.find(None).name == "nano"  # without a GPU
+    monkeypatch.setattr(checkpoints, "_has_gpu", lambda: True)
+    found = checkpoints.find(None)
+    assert (found.folder, found.name) == (cached, "Wan2.2-Animate-14B-Diffusers")
+    rows = dict(checkpoints.overview())
+    assert rows["cached Wan-AI/Wan2.2-Animate-14B-Diffusers"].startswith("complete (transformer fp16, vae ")
+    assert rows["used by default"] == "Wan2.2-Animate-14B-Diffusers"
+    shutil.copytree(checkpoints.NANO, root / "Wan2.2-Animate-14B")
+    assert checkpoints.find(None).folder == root / "Wan2.2-Animate-14B"
+
+
+def test_a_cache_of_modelscope_is_looked_into(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_has_gpu", lambda: True)
+    cached = root / "modelscope" / "hub" / "models" / "Wan-AI" / "Wan2___2-Animate-14B-Diffusers"
+    shutil.copytree(checkpoints.NANO, cached)
+    assert checkpoints.find(None).folder == cached
+
+
+def test_comfyui_s_files_are_a_checkpoint_once_each_part_is_one_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "_has_gpu", lambda: True)
+    models = sparse.comfyui(root / "ComfyUI")
+    found = checkpoints.find(None)
+    assert (found.folder, found.name) == (root / "ComfyUI", "animate_bf16")
+    assert parts.of(found.folder)["tokenizer"] == (models / "text_encoders" / "umt5.safetensors",)
+    text = checkpoints.link(root / "ComfyUI", {})
+    (root / "mine.yaml").write_text(text)
+    assert parts.of(root / "mine.yaml") == parts.of(root / "ComfyUI")
+    assert checkpoints.find("mine.yaml").fingerprint() == found.fingerprint()
+    sparse.write(models / "unet" / "animate_fp8.safetensors", sparse.shapes("transformer"), "F8_E4M3")
+    found = checkpoints.find(None)
+    assert found.name == "nano"
+    assert "transformer must be one file, 2 are there: " in found.notes[0]
+    assert "wanlab models link --transformer animate_bf16.safetensors > my_models.yaml" in found.notes[0]
+    chosen = checkpoints.link(root / "ComfyUI", {"transformer": "unet/animate_fp8.safetensors"})
+    assert 'transformer: "ComfyUI/models/unet/animate_fp8.safetensors"' in chosen
+    with pytest.raises(config.SettingsError, match="transformer must be one of the files that are there, got other"):
+        checkpoints.link(root / "ComfyUI", {"transformer": "other"})
+    rows = list(checkpoints.overview())
+    assert ("ComfyUI: transformer", "ComfyUI/models/unet/animate_fp8.safetensors (fp8_e4m3fn)") in rows
+    (models / "vae" / "wan.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="has no vae of Wan-Animate in models/vae"):
+        checkpoints.find("ComfyUI")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from wanlab import config, files, media, runs
-from wanlab.model import checkpoints, networks
+from wanlab.model import checkpoints, networks, parts
 from wanlab.steps import denoise, generate, report, segment_files
 
 FRAMES = 7
@@ -48,6 +48,23 @@ def test_none_means_as_the_checkpoint_recommends(outputs: Path, folder: Path) ->
         {"inputs": str(folder), "checkpoint": checkpoints.NANO, "num_inference_steps": 4}
     )
     assert generate.prepare(same).id == run.id
+
+
+def test_parts_that_a_params_file_names_make_the_video_of_their_folder(
+    outputs: Path, folder: Path, tmp_path: Path
+) -> None:
+    places = {name: checkpoints.NANO / name for name in parts.COMPONENTS}
+    file = tmp_path / "private" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text("".join(f"{name}: {place}\n" for name, place in places.items()))
+    chosen = settings(folder, max_frames=5)
+    whole, named = (generate.prepare(each) for each in (chosen, chosen.replaced(checkpoint=file)))
+    assert whole.id != named.id
+    loaded = denoise.LoadedNetworks()
+    frames = [generate.work(run, loaded).read() for run in (whole, named)]
+    np.testing.assert_array_equal(*frames)
+    assert set(named.manifest["models"]) == {"mine"}
+    assert "private" not in (named.folder / "manifest.json").read_text()
 
 
 def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: Path, tmp_path: Path) -> None:

@@ -30,6 +30,14 @@ def add_models(commands: Any) -> None:
     what = f"folder that gets it: new, empty, or the checkpoint [{folder}/ of the project]"
     action.add_argument(*flags, metavar="DIR", help=what)
     action.set_defaults(run=_download)
+    what = "a params file that names the parts of a checkpoint in ComfyUI's folders, to keep: wanlab models link > my_models.yaml"
+    action = actions.add_parser("link", help=what, description=what)
+    for name in ("transformer", "vae", "text_encoder", "image_encoder"):
+        what = "which file, where there are several: its name, or the end of its path"
+        action.add_argument(f"--{name}", metavar="FILE", help=what)
+    what = f"ComfyUI's folder [what {config.COMFYUI} names, else ComfyUI/ of the project]"
+    action.add_argument("--comfyui_dir", "--comfyui-dir", type=Path, metavar="DIR", help=what)
+    action.set_defaults(run=_link)
 
 
 def add_params(commands: Any) -> None:
@@ -93,6 +101,20 @@ def _models(_: argparse.Namespace) -> int:
             *((name, f"bundled network, SHA-256 {sha[:12]}…") for name, sha in people.fingerprints().items()),
         ]
     )
+    return 0
+
+
+def _link(args: argparse.Namespace) -> int:
+    from wanlab.model import checkpoints, single_files
+
+    folder = config.comfyui_folder() if args.comfyui_dir is None else Path.cwd() / config.expanded(args.comfyui_dir)
+    if not single_files.is_comfyui(folder):
+        raise FileNotFoundError(
+            f"comfyui_dir must be ComfyUI's folder, or its models folder, got {config.typed(folder)}; "
+            f"use --comfyui_dir DIR, or set {config.COMFYUI}"
+        )
+    wanted = {name: getattr(args, name) for name in single_files.FOLDERS if getattr(args, name) is not None}
+    print(checkpoints.link(folder, wanted))
     return 0
 
 

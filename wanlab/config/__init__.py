@@ -16,9 +16,12 @@ from wanlab.config.pasted import mended, peeled
 from wanlab.config.paths import (
     ASSETS,
     CHECKPOINT_FOLDERS,
+    COMFYUI,
     PACKAGE,
     SHELL_FOLDER,
     absolute,
+    cached_folders,
+    comfyui_folder,
     existing_file,
     expanded,
     headless,

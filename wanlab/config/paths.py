@@ -129,3 +129,20 @@ def placed(published: Path | str) -> Path:
 
 
 CHECKPOINT_FOLDERS = ("Wan2.2-Animate-14B", "Wan2.2-Animate-14B-Diffusers")
+COMFYUI = "WANLAB_COMFYUI"  # names the folder of a ComfyUI elsewhere
+
+
+def comfyui_folder() -> Path:
+    """Return ComfyUI's folder, there or not: what WANLAB_COMFYUI names, else `ComfyUI/` of the project."""
+    return absolute(os.environ.get(COMFYUI) or "ComfyUI")
+
+
+def cached_folders(repository: str) -> list[Path]:
+    """Return where the caches of Hugging Face and ModelScope hold a repository (`owner/name`), newest first; none if they don't."""
+    home = expanded(os.environ.get("HF_HOME") or "~/.cache/huggingface")
+    hub = expanded(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{repository.replace('/', '--')}"
+    snapshots = [path for path in (hub / "snapshots").glob("*") if path.is_dir()]
+    scope = expanded(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope")
+    name = repository.replace(".", "___")  # as ModelScope writes it
+    copies = [scope / place / each for place in ("hub/models", "models", "hub") for each in (name, repository)]
+    return [*sorted(snapshots, key=lambda path: path.stat().st_mtime, reverse=True), *filter(Path.is_dir, copies)]

@@ -10,8 +10,8 @@ from typing import Any
 
 from wanlab import config
 from wanlab.config import CHECKPOINT_FOLDERS
-from wanlab.files import fingerprints
-from wanlab.model import parts
+from wanlab.files import fingerprints, weights
+from wanlab.model import parts, single_files
 
 NANO = config.ASSETS / "nano"
 SETTINGS = "wanlab.json"  # beside the weights
@@ -40,13 +40,13 @@ class Checkpoint:
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the contents of its files; see `fingerprints.of_files`."""
-        if self.folder.is_file():
+        if parts.is_scattered(self.folder):
             return _of_named(parts.of(self.folder))
         if not (self.folder / parts.INDEX).is_file():
             read = [path for part in parts.of(self.folder).values() for path in parts.files(part)]
             return fingerprints.of_files(self.folder, read)
-        found = (path for name in (*parts.COMPONENTS, "scheduler") for path in (self.folder / name).rglob("*"))
-        read = [path for path in found if path.is_file() and path.suffix in parts.SUFFIXES]
+        everything = (path for name in (*parts.COMPONENTS, "scheduler") for path in (self.folder / name).rglob("*"))
+        read = [path for path in everything if path.is_file() and path.suffix in parts.SUFFIXES]
         own = (self.folder / name for name in (parts.INDEX, SETTINGS))
         return fingerprints.of_files(self.folder, [*read, *(path for path in own if path.is_file())])
 
@@ -80,7 +80,8 @@ class Checkpoint:
 def find(path: Path | str | None) -> Checkpoint:
     """Return the checkpoint in folder `path` or whose parts this params file names, or for None the best that is here.
 
-    None means `Wan2.2-Animate-14B/` in the project if it is complete and there is a GPU, else the bundled nano.
+    None means `Wan2.2-Animate-14B/` in the project if it is complete and there is a GPU, then ComfyUI's files, then what the
+    hubs' caches hold; else the bundled nano.
 
     Raises:
         FileNotFoundError: if the named folder is missing or not complete; the message names the file and the remedy.
@@ -90,53 +91,100 @@ def find(path: Path | str | None) -> Checkpoint:
     if path is not None:
         return _read(config.absolute(path))
     notes = []
-    for name in CHECKPOINT_FOLDERS:
-        folder = config.project_root() / name
-        if not folder.is_dir():
-            continue
+    for folder in _places():
+        name = f"{config.shown(folder)}/"
         try:
             found = _read(folder)
         except (FileNotFoundError, ValueError) as error:
-            notes.append(f"{name}/ is passed over, the bundled nano is used instead: {error}")
+            notes.append(f"{name} is passed over, the bundled nano is used instead: {error}")
             continue
         if _has_gpu():
             return found
-        notes.append(f"{name}/ is passed over, the bundled nano is used instead: this machine has no usable GPU")
+        notes.append(f"{name} is passed over, the bundled nano is used instead: this machine has no usable GPU")
     return dataclasses.replace(_read(NANO), notes=tuple(notes))
 
 
+def _places() -> Iterator[Path]:
+    """Yield the folders that may hold a checkpoint, the best first."""
+    yield from filter(Path.is_dir, (config.project_root() / name for name in CHECKPOINT_FOLDERS))
+    if any(file.part == "transformer" for file in single_files.files(config.comfyui_folder())):
+        yield config.comfyui_folder()
+    for repository in parts.REPOSITORIES:
+        yield from config.cached_folders(repository)[:1]
+
+
 def overview() -> Iterator[tuple[str, str]]:
-    """Yield a row (name, what is known of it) for each checkpoint that wanlab looks for."""
+    """Yield a row (name, what is known of it) for each checkpoint that wanlab looks for, and which of them is used."""
     yield "nano", f"bundled checkpoint, fingerprint {_read(NANO).fingerprint()}"
     for name in CHECKPOINT_FOLDERS:
         folder = config.project_root() / name
-        try:
-            yield name, f"complete, fingerprint {_read(folder).fingerprint()}"
-        except ValueError as error:
-            yield name, str(error)
-        except FileNotFoundError as error:
-            yield name, str(error) if folder.is_dir() else f"not here; get it: {DOWNLOAD}"
+        yield name, _known(folder) if folder.is_dir() else f"not here; get it: {DOWNLOAD}"
+    comfyui = config.comfyui_folder()
+    files = list(single_files.files(comfyui))
+    for file in files:
+        yield f"ComfyUI: {file.part}", file.describe()
+    if any(file.part == "transformer" for file in files):
+        yield "ComfyUI", _known(comfyui)
+    for repository in parts.REPOSITORIES:
+        for folder in config.cached_folders(repository):
+            yield f"cached {repository}", f"{_known(folder)}; {config.typed(folder)}"
+    used = find(None)
+    yield "used by default", "".join([used.name, *(f"; {note}" for note in used.notes)])
+
+
+def _known(folder: Path) -> str:
+    """Return what is known of a checkpoint in a folder: whether it is complete, its parts' types, its fingerprint."""
+    try:
+        checkpoint = _read(folder)
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+    types = [f"{name} {_dtype(part)}" for name, part in parts.of(folder).items() if parts.COMPONENTS[name]]
+    return f"complete ({', '.join(types)}), fingerprint {checkpoint.fingerprint()}"
+
+
+def _dtype(part: tuple[Path, ...]) -> str:
+    """Return the type of a part's weights as far as headers tell it, else the kind of its file."""
+    first = min(file for place in part for file in ([place] if place.is_file() else place.glob("*.safetensors")))
+    return single_files.dtype_of(weights.header(first)) if first.suffix == ".safetensors" else first.suffix.lstrip(".")
+
+
+def link(comfyui: Path, wanted: Mapping[str, str]) -> str:
+    """Return a params file that names the parts in ComfyUI's folders. Raises as `parts.chosen`."""
+    lines = [
+        f"# checkpoint from {config.typed(comfyui)}: keep this as my_models.yaml, then --checkpoint my_models.yaml"
+    ]
+    for name, part in parts.chosen(comfyui, wanted).items():
+        path = part[0].relative_to(config.project_root()) if part[0].is_relative_to(config.project_root()) else part[0]
+        lines.append(f"{name}: {json.dumps(path.as_posix(), ensure_ascii=False)}")
+    return "\n".join(lines)
 
 
 def _read(folder: Path) -> Checkpoint:
     shown = config.shown(folder)
     if not folder.exists():
         raise FileNotFoundError(f"checkpoint {shown} does not exist; get it: {DOWNLOAD}")
-    found = parts.of(folder)
-    if not found:
+    here = parts.of(folder)
+    if not here:
         raise FileNotFoundError(
-            f"checkpoint {shown} must be a folder in Diffusers or official layout, it has neither {parts.INDEX} nor {parts.SHARDS}; "
+            f"checkpoint {shown} must be a folder in Diffusers or official layout, or ComfyUI's; it has neither {parts.INDEX} nor {parts.SHARDS}; "
             f"get one: {DOWNLOAD}"
         )
-    for path, fault in parts.faults(found):
+    for path, fault in parts.faults(here):
         raise FileNotFoundError(f"checkpoint {shown} is not complete, {_said(folder, path)} {fault}; {_remedy(folder)}")
-    if folder.is_file():
-        _check_named(found)
-    own = folder / SETTINGS
+    if parts.is_scattered(folder):
+        _check_named(here)
+    own = here["transformer"][0].parent / SETTINGS
     name, recommended, limits = _settings(own if own.is_file() else SETTINGS_14B)
-    return Checkpoint(
-        folder, name if own.is_file() else folder.stem if folder.is_file() else folder.name, recommended, limits
-    )
+    is_its_own = own.is_file() and not parts.is_scattered(folder)
+    return Checkpoint(folder, name if is_its_own else _name(folder, here), recommended, limits)
+
+
+def _name(folder: Path, here: parts.Parts) -> str:
+    if folder.is_file():
+        return folder.stem
+    if parts.is_scattered(folder):
+        return here["transformer"][0].stem
+    return folder.parents[1].name.split("--")[-1] if folder.parent.name == "snapshots" else folder.name
 
 
 def _said(folder: Path, path: Path) -> str:
@@ -146,17 +194,17 @@ def _said(folder: Path, path: Path) -> str:
 
 
 def _remedy(folder: Path) -> str:
-    if folder.is_file():
+    if parts.is_scattered(folder):
         return f"name another one in {config.typed(folder)}"
     official = f"{DOWNLOAD_OFFICIAL} --checkpoint {config.typed(folder)}"
     return f"run the download again, it continues: {DOWNLOAD if (folder / parts.INDEX).is_file() else official}"
 
 
-def _check_named(found: parts.Parts) -> None:
+def _check_named(here: parts.Parts) -> None:
     """Refuse files that hold another network than the part they are named for, or in a format that is not read."""
     from wanlab.model import loading
 
-    for name, part in found.items():
+    for name, part in here.items():
         if parts.COMPONENTS[name] and not parts.is_folder(part):
             try:
                 loading.check(name, part)

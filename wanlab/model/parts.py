@@ -9,6 +9,7 @@ from typing import Any
 
 from wanlab import config
 from wanlab.files import weights
+from wanlab.model import single_files
 
 Parts = Mapping[str, tuple[Path, ...]]  # by component: a folder as diffusers and transformers write it, or files
 INDEX = "model_index.json"  # of a folder in Diffusers layout
@@ -24,6 +25,7 @@ COMPONENTS = {  # whether it has weights
 SHARDS = "diffusion_pytorch_model.safetensors.index.json"  # of the official folder's transformer
 TEXT_ENCODER, TOKENIZER = "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl"
 IMAGE_ENCODER, VAE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "Wan2.1_VAE.pth"
+REPOSITORIES = ("Wan-AI/Wan2.2-Animate-14B-Diffusers", "Wan-AI/Wan2.2-Animate-14B")  # at both hubs
 PARAMS = (".yaml", ".yml", ".json")  # of files that name the parts
 TOKENIZERS = ("tokenizer.json", "spiece.model")  # either will do
 
@@ -39,10 +41,11 @@ def of(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return the files of each part, there or not; nothing where the folder has no layout that is known.
 
     Args:
-        folder: of a checkpoint, or a params file that names its parts: `transformer: …`, `vae: …`.
+        folder: of a checkpoint, ComfyUI's, or a params file that names the parts: `transformer: …`, `vae: …`.
 
     Raises:
-        SettingsError: if the params file is none, or lacks a part.
+        SettingsError: if the params file is none, or lacks a part; if ComfyUI has several files of a part.
+        FileNotFoundError: if ComfyUI lacks a part.
     """
     if folder.is_file():
         if folder.suffix not in PARAMS:
@@ -61,7 +64,74 @@ def of(folder: Path) -> dict[str, tuple[Path, ...]]:
             "image_encoder": (folder / IMAGE_ENCODER,),
             "tokenizer": (folder / TOKENIZER,),
         }
-    return {}
+    return chosen(folder, {}) if is_scattered(folder) else {}
+
+
+def is_scattered(folder: Path) -> bool:
+    """Return whether the parts lie here and there: named by a params file, or in ComfyUI's folders."""
+    has_layout = (folder / INDEX).is_file() or is_official(folder)
+    return folder.is_file() or (not has_layout and single_files.is_comfyui(folder))
+
+
+def chosen(comfyui: Path, wanted: Mapping[str, str]) -> dict[str, tuple[Path, ...]]:
+    """Return the files of the parts in ComfyUI's folders: the only one there is, or the one that is wanted.
+
+    Args:
+        comfyui: its folder.
+        wanted: by part, a file's name or the end of its path.
+
+    Raises:
+        SettingsError: if there are several of a part, or the wanted one is none of them; the message lists them.
+        FileNotFoundError: if there is none.
+    """
+    here = list(single_files.files(comfyui))
+    faults, parts = [], {}
+    for part in single_files.FOLDERS:
+        files = [file for file in here if file.part == part]
+        usable = [file for file in files if not file.fault]
+        if part in wanted:
+            usable = [file for file in usable if file.path.as_posix().endswith(wanted[part].lstrip("/"))]
+        if len(usable) == 1:
+            parts[part] = (usable[0].path,)
+            if part == "text_encoder" and usable[0].has_tokenizer:
+                parts["tokenizer"] = (usable[0].path,)
+        elif not files:
+            places = " or ".join(f"models/{name}" for name in single_files.FOLDERS[part])
+            raise FileNotFoundError(
+                f"{config.typed(comfyui)} has no {part} of Wan-Animate in {places}; wanlab models shows what is there"
+            )
+        else:
+            faults.append(_which(part, files, usable, wanted.get(part)))
+    if faults:
+        raise config.SettingsError("\n".join(faults))
+    return parts | ({} if "tokenizer" in parts else {"tokenizer": (_tokenizer(parts["text_encoder"][0]),)})
+
+
+def _which(part: str, files: list[single_files.File], usable: list[single_files.File], wanted: str | None) -> str:
+    """Return the line that asks which file of a part is meant."""
+    listed = ", ".join(file.describe() for file in usable or files)
+    if wanted is not None:
+        return f"{part} must be one of the files that are there, got {wanted}; use one of {listed}"
+    if not usable:
+        return f"{part} must be a file that is read, got {listed}; get a bf16, fp16, fp8 or fp8-scaled one"
+    return (
+        f"{part} must be one file, {len(usable)} are there: {listed}; choose one with "
+        f"wanlab models link --{part} {usable[0].path.name} > my_models.yaml, then --checkpoint my_models.yaml"
+    )
+
+
+def _tokenizer(text_encoder: Path) -> Path:
+    """Return a folder of UMT5's tokenizer, for a text encoder whose file holds none."""
+    folders = [config.project_root() / name for name in config.CHECKPOINT_FOLDERS]
+    folders += [folder for name in REPOSITORIES for folder in config.cached_folders(name)]
+    for folder in folders:
+        for place in (folder / TOKENIZER, folder / "tokenizer"):
+            if any((place / name).is_file() for name in TOKENIZERS):
+                return place
+    raise FileNotFoundError(
+        f"{config.typed(text_encoder)} holds no tokenizer (the tensor spiece_model), and none was found; get it: "
+        f"hf download {REPOSITORIES[1]} --include '{TOKENIZER}/*' --local-dir {config.CHECKPOINT_FOLDERS[0]}"
+    )
 
 
 def is_folder(part: tuple[Path, ...]) -> bool:
@@ -93,14 +163,14 @@ def _named(file: Path) -> dict[str, tuple[Path, ...]]:
     """Return the parts that a params file names."""
     content = config.read_mapping(file)
     faults = [config.unknown_name(str(name), COMPONENTS) for name in content if name not in COMPONENTS]
-    found = {}
+    named = {}
     for name, has_weights in COMPONENTS.items():
         if content.get(name) is not None:
-            found[name] = _paths(name, content[name], faults)
+            named[name] = _paths(name, content[name], faults)
         elif has_weights:
             faults.append(f"{name} must be a file or a folder, it is missing")
-    if "tokenizer" not in found and "text_encoder" in found:
-        found["tokenizer"] = found["text_encoder"]  # ComfyUI's files hold it
+    if "tokenizer" not in named and "text_encoder" in named:
+        named["tokenizer"] = named["text_encoder"]  # ComfyUI's files hold it
     if faults:
         raise config.SettingsError(
             "\n".join(
@@ -108,7 +178,7 @@ def _named(file: Path) -> dict[str, tuple[Path, ...]]:
                 for fault in faults
             )
         )
-    return found
+    return named
 
 
 def _paths(name: str, value: Any, faults: list[str]) -> tuple[Path, ...]:
