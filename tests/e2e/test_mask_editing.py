@@ -332,7 +332,7 @@ def apply(page: Any, panel: Any, lab: Lab, points: str) -> inputs.AnimateInputs:
     scroll_to(page, panel, cell)
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
-    done = re.compile(rf"^inputs: outputs/(\S+)\s+{points}\s+1 brush stroke on 1 frame", re.M)
+    done = re.compile(rf"^inputs: (\S+)\s+{points}\s+1 brush stroke on 1 frame", re.M)
     for _ in range(300):
         said = done.search(cell.locator(".jp-OutputArea").inner_text())
         if said:

@@ -314,7 +314,7 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     apply.get_by_text("right wrist moved in frame 12").wait_for(timeout=60000)
     apply.locator("img").first.wait_for()
     shoot(page, "pose_changes_lab")
-    said = re.search(r"inputs: outputs/(\S+)", apply.locator(".jp-OutputArea").inner_text())
+    said = re.search(r"inputs: (\S+)", apply.locator(".jp-OutputArea").inner_text())
     assert said is not None
     page.close()
     here = inputs.read(lab.outputs / said[1])
