@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def check_keypoints(path: Path, num_frames: int, height: int, width: int) -> Non
             f"{path.name} must hold reference_keypoints of {len(NAMES)} points and 3 numbers, got "
             f"{' x '.join(map(str, headers['reference_keypoints'][0]))}; {AGAIN}"
         )
-    with np.load(path, allow_pickle=False) as saved:
+    with _readable(path), np.load(path, allow_pickle=False) as saved:
         points = saved["keypoints"]
         size = saved["size"] if headers.get("size", ((), None))[0] == (2,) else None
     if size is not None and tuple(size.tolist()) != (height, width):
@@ -69,15 +70,22 @@ def check_mask(path: Path, num_frames: int, height: int, width: int) -> None:
             )
     shape, dtype = headers.get("shape", ((), np.dtype(object)))
     if shape == (3,) and dtype.kind in "iu":
-        with np.load(path, allow_pickle=False) as saved:
+        with _readable(path), np.load(path, allow_pickle=False) as saved:
             if saved["shape"].tolist() == [num_frames, height, width]:
                 return
     raise ValueError(f"{path.name} must hold its shape as {num_frames}, {height}, {width}, got another; {AGAIN}")
 
 
 def _headers(path: Path) -> Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    try:
+    with _readable(path):
         return arrays.headers(path)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say which file cannot be read through, and what to do."""
+    try:
+        yield
     except arrays.UNREADABLE as error:
         raise ValueError(
             f"{path.name} must be as wanlab wrote it, got one that cannot be read ({str(error)[:80]}); {AGAIN}"
