@@ -37,7 +37,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in changing}
 
 
-def test_earlier_inputs_are_reused(place: Path) -> None:
+def test_earlier_inputs_are_reused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the same settings mean the same inputs: version 5 pads face crops at the edge, which 4 stretched."""
+    monkeypatch.setattr(preprocess, "RESULT_VERSION", 4)
     before = contents(place / "outputs" / INPUTS)
     settings = {
         "driving_video": place / "driving.mp4",
@@ -48,6 +50,17 @@ def test_earlier_inputs_are_reused(place: Path) -> None:
     assert (run.id, run.completed) == (INPUTS, True)
     assert preprocess.work(run).num_frames == 5
     assert contents(run.folder) == before
+
+
+def test_inputs_of_an_earlier_version_are_made_again_beside_the_old_ones(place: Path) -> None:
+    settings = {
+        "driving_video": place / "driving.mp4",
+        "reference_image": place / "reference.png",
+        "resolution": "80 80",
+    }
+    run = preprocess.prepare(config.PreprocessSettings.build(settings))
+    assert run.id != INPUTS
+    assert [each.id for each in runs.list_runs("preprocess") if each.completed] == [INPUTS]
 
 
 def test_an_earlier_video_is_reused_and_reported(place: Path, same_nano: None) -> None:
