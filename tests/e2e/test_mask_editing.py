@@ -56,8 +56,8 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskEditor:
         tmp_path, "replace", {"mask_video": tmp_path / "mask.npz"}, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ()
     )
 
-    def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.JobProgress) -> np.ndarray:
-        return np.stack([disc(prompts) for _ in told.progress(frames, "SAM2", len(frames))])
+    def follow(_: Any, frames: range, prompts: Prompts, job: live_masks.Job) -> np.ndarray:
+        return np.stack([disc(prompts) for _ in job.progress.iterate(frames, "SAM2", len(frames))])
 
     here = lambda prompts, t: Prompts(  # noqa: E731
         tuple(each for each in prompts.clicks if each.frame == t),

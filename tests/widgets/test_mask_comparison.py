@@ -51,7 +51,7 @@ def seen(tmp_path: Path) -> inspect.Inspection:
     )
 
 
-class JobProgress(list[tuple[dict[str, Any], list[bytes]]]):
+class Messages(list[tuple[dict[str, Any], list[bytes]]]):
     """What a widget said to the browser."""
 
     def last(self, kind: str) -> tuple[dict[str, Any], list[bytes]]:
@@ -59,8 +59,8 @@ class JobProgress(list[tuple[dict[str, Any], list[bytes]]]):
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> JobProgress:
-    said = JobProgress()
+def told(monkeypatch: pytest.MonkeyPatch) -> Messages:
+    said = Messages()
     monkeypatch.setattr(MaskComparison, "send", lambda _, content, buffers=None: said.append((content, buffers or [])))
     return said
 
@@ -78,7 +78,7 @@ def unpacked(message: tuple[dict[str, Any], list[bytes]]) -> np.ndarray:
     return np.unpackbits(packed, axis=-1, count=WIDTH).astype(bool)
 
 
-def test_masks_and_leaks_travel_bit_for_bit(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_masks_and_leaks_travel_bit_for_bit(seen: inspect.Inspection, told: Messages) -> None:
     widget = MaskComparison(seen, seen.clip)
     ask(widget, "masks", what="mask", name="grow:3", t=4)
     assert {key: told.last("masks")[0][key] for key in ("what", "name", "first")} == {
@@ -93,7 +93,7 @@ def test_masks_and_leaks_travel_bit_for_bit(seen: inspect.Inspection, told: JobP
     np.testing.assert_array_equal(leaking, metrics.leak(seen.masks("grow:3")))
 
 
-def test_numbers_travel_as_they_are(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_numbers_travel_as_they_are(seen: inspect.Inspection, told: Messages) -> None:
     ask(MaskComparison(seen, seen.clip), "hello")
     state, _ = told.last("state")
     assert list(state["numbers"]) == list(CHAINS)
@@ -106,7 +106,7 @@ def test_numbers_travel_as_they_are(seen: inspect.Inspection, told: JobProgress)
 
 @pytest.mark.parametrize("chain", ["median:5", "grow:2,hold:8", "square:4"])
 def test_a_tried_chain_is_shown_frame_by_frame_as_it_will_be(
-    seen: inspect.Inspection, told: JobProgress, chain: str
+    seen: inspect.Inspection, told: Messages, chain: str
 ) -> None:
     widget = MaskComparison(seen, seen.clip)
     ask(widget, "try", chain=f" {chain} ", t=7)
@@ -132,7 +132,7 @@ def test_a_tried_chain_is_shown_frame_by_frame_as_it_will_be(
     np.testing.assert_array_equal(unpacked(told.last("masks")), whole)
 
 
-def test_a_chain_that_is_there_already_is_only_shown(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_a_chain_that_is_there_already_is_only_shown(seen: inspect.Inspection, told: Messages) -> None:
     widget = MaskComparison(seen, seen.clip)
     widget.count = 4
     widget.attempt("snap: 16,")
@@ -141,7 +141,7 @@ def test_a_chain_that_is_there_already_is_only_shown(seen: inspect.Inspection, t
     assert (widget.names, widget.panes[3]) == (list(CHAINS), "outline")
 
 
-def test_a_wrong_chain_is_explained_as_everywhere(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_a_wrong_chain_is_explained_as_everywhere(seen: inspect.Inspection, told: Messages) -> None:
     widget = MaskComparison(seen, seen.clip)
     widget.attempt("gorw:3")
     with pytest.raises(ValueError, match="mask_chain must be made of") as error:
@@ -151,7 +151,7 @@ def test_a_wrong_chain_is_explained_as_everywhere(seen: inspect.Inspection, told
 
 
 def test_work_in_all_frames_is_cancelled(
-    seen: inspect.Inspection, told: JobProgress, monkeypatch: pytest.MonkeyPatch
+    seen: inspect.Inspection, told: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widget = MaskComparison(seen, seen.clip)
     widget.attempt("grow:5")
@@ -171,7 +171,7 @@ def test_work_in_all_frames_is_cancelled(
     assert "grow:5" not in told.last("state")[0]["numbers"]
 
 
-def test_what_cannot_be_shown_is_refused(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_what_cannot_be_shown_is_refused(seen: inspect.Inspection, told: Messages) -> None:
     widget = MaskComparison(seen, seen.clip)
     with pytest.raises(traitlets.TraitError, match=r"panes must be one of outline, .*got gorw:3; use grow:3"):
         widget.panes = ["gorw:3", "outline", "outline", "outline"]
@@ -182,7 +182,7 @@ def test_what_cannot_be_shown_is_refused(seen: inspect.Inspection, told: JobProg
             setattr(widget, name, value)
 
 
-def test_another_outline_is_not_taken_for_a_chain(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_another_outline_is_not_taken_for_a_chain(seen: inspect.Inspection, told: Messages) -> None:
     widget = MaskComparison(seen, seen.clip)
     ask(widget, "use", name="auto-keypoint")
     assert "auto-keypoint cannot be used: another outline, no chain of this one" in told.last("error")[0]["text"]
@@ -190,7 +190,7 @@ def test_another_outline_is_not_taken_for_a_chain(seen: inspect.Inspection, told
 
 
 def test_the_mask_in_use_needs_no_new_inputs(
-    seen: inspect.Inspection, told: JobProgress, monkeypatch: pytest.MonkeyPatch
+    seen: inspect.Inspection, told: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspect, "replay", lambda *_, **__: pytest.fail("was run"))
     edits.update(seen.edits, mask_chain="grow:3")
@@ -203,7 +203,7 @@ def test_the_mask_in_use_needs_no_new_inputs(
     assert told.last("state")[0]["result"].startswith(f"Chosen: the mask of these inputs, {seen.folder.name}")
 
 
-def test_a_choice_outlives_the_kernel(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_a_choice_outlives_the_kernel(seen: inspect.Inspection, told: Messages) -> None:
     edits.update(seen.edits, mask_chain="square:2")
     widget = MaskComparison(seen, seen.clip)
     assert (widget.names, widget.panes[0]) == ([*CHAINS, "square:2"], "square:2")
@@ -211,7 +211,7 @@ def test_a_choice_outlives_the_kernel(seen: inspect.Inspection, told: JobProgres
     assert told.last("state")[0]["chosen"] == "square:2"
 
 
-def test_pictures_and_masks_are_not_saved_with_the_notebook(seen: inspect.Inspection, told: JobProgress) -> None:
+def test_pictures_and_masks_are_not_saved_with_the_notebook(seen: inspect.Inspection, told: Messages) -> None:
     widget = MaskComparison(seen, seen.clip)
     ask(widget, "hello")
     ask(widget, "masks", what="mask", name="grow:3", t=4)
@@ -248,7 +248,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateI
 
 
 @pytest.mark.parametrize(("name", "chain"), [("grow:2,snap:16", "grow:2,snap:16"), ("outline", "")])
-def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: JobProgress, name: str, chain: str) -> None:
+def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: Messages, name: str, chain: str) -> None:
     chosen = {"inputs": str(parent.folder), "auto_keypoint": False, "compare": ["snap:16"]}
     looked = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
     assert looked.clip is not None
@@ -278,7 +278,7 @@ def test_a_choice_becomes_new_inputs(parent: inputs.AnimateInputs, told: JobProg
 
 
 def test_new_inputs_can_be_cancelled(
-    parent: inputs.AnimateInputs, told: JobProgress, monkeypatch: pytest.MonkeyPatch
+    parent: inputs.AnimateInputs, told: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"inputs": str(parent.folder), "auto_keypoint": False, "compare": []}
     looked = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
