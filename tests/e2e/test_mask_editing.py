@@ -43,7 +43,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskEditor:
     """Return an editor of a clip with a marker at (100, 50), (400, 300) and (639, 0); the outline is a square."""
     frames = np.full((FRAMES, HEIGHT, WIDTH, 3), 70, np.uint8)
     for t, frame in enumerate(frames):
-        cv2.circle(frame, (100 + 30 * t, 180), 40, (170, 160, 150), -1)
+        cv2.circle(frame, (240 + 10 * t, 180), 40, (170, 160, 150), -1)
         for x, y in ((100, 50), (400, 300), (639, 0)):
             frame[max(0, y - 1) : y + 2, x - 1 : x + 2] = 255
     media.write_video(tmp_path / inputs.DRIVING, frames, Fraction(16), lossless=True)
@@ -239,8 +239,8 @@ def given(tmp_path: Path) -> Path:
     frames = np.full((FRAMES, HEIGHT, WIDTH, 3), 40, np.uint8)[:, :352]
     white = np.zeros_like(frames)
     for t, (frame, mask) in enumerate(zip(frames, white, strict=True)):
-        cv2.circle(frame, (100 + 30 * t, 180), 40, (170, 160, 150), -1)
-        mask[130:230, 50 + 30 * t : 150 + 30 * t] = 255
+        cv2.circle(frame, (240 + 10 * t, 180), 40, (170, 160, 150), -1)
+        mask[130:230, 190 + 10 * t : 290 + 10 * t] = 255
     folder = tmp_path / "process_results"
     media.write_image(folder / "src_ref.png", frames[0])
     media.write_video(folder / inputs.DRIVING, frames, Fraction(16), lossless=True)

@@ -206,7 +206,7 @@ def test_every_action_is_in_the_file_and_can_be_undone(
     page.get_by_role("button", name="The stretch to be corrected begins").click()
     go(page, 7)
     page.get_by_role("button", name="The stretch to be corrected ends").click()
-    page.get_by_role("button", name="Left hand and wrist become").click()
+    page.get_by_role("button", name="Left and right hand change over").click()
     corrections(page, 2)
     page.get_by_role("combobox", name="part").select_option("right hand")
     page.get_by_role("button", name="Hide the part").click()
