@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     if arguments is None:
         _speak_utf8()
-    os.environ.setdefault(config.SHELL_FOLDER, str(Path.cwd()))
+        os.environ.setdefault(config.SHELL_FOLDER, str(Path.cwd()))
     args = _parser().parse_args(arguments)
     args.command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
