@@ -36,9 +36,11 @@ seed = 42  # seed of the noise
 max_frames = None  # generate at most this many frames; None: all of the inputs
 segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
 prev_segment_conditioning_frames = None  # last frames of a segment that condition the next: 1 or 5; None: the checkpoint's
+# how it is sampled
+solver = "unipc"  # sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need
+sigma_schedule = "linear"  # noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers
 # official scripts (backend wan22)
 backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
-solver = "unipc"  # sampling method: unipc, the official default, or dpm++ (wan22 only)
 use_relighting_lora = False  # wan22: adapt the character's lighting to the video's (replace) with relighting_lora.ckpt
 no_offload = False  # wan22: keep the text encoder on the GPU
 multi_gpu = False  # wan22: one video on several GPUs (FSDP and Ulysses)

@@ -36,7 +36,7 @@ from wanlab.mask import (
     upstream_chain,
 )
 from wanlab.media import resize
-from wanlab.model import sampling
+from wanlab.model import sampling, solvers
 from wanlab.model.segments import make_plan, padding_indices
 from wanlab.pose import draw_frame, to_meta
 from wanlab.pose import face as face_module
@@ -253,24 +253,23 @@ def plans(folder: Path) -> Iterator[Case]:
 
 def schedules(folder: Path) -> Iterator[Case]:
     def values(case: dict[str, Any]) -> None:
-        solver = sampling.make_scheduler(case["steps"], case["shift"])
+        solver = solvers.make_solver(case["solver"], case["steps"], case["shift"])
         np.testing.assert_allclose(solver.sigmas.numpy(), case["sigmas"], rtol=0, atol=1e-6)
         assert solver.timesteps.tolist() == case["timesteps"]
 
     def trajectory(case: dict[str, Any]) -> None:
         data = load(folder / "trajectories.npz")
-        solver = sampling.make_scheduler(case["steps"], case["shift"])
+        solver = solvers.make_solver(case["solver"], case["steps"], case["shift"])
         x, phase, expected = (torch.from_numpy(data[key]) for key in ("noise", "phase", case["key"] + "_all"))
         for step, t in enumerate(solver.timesteps):
             velocity = 0.8 * torch.sin(1.7 * x + 0.003 * t.float() + phase) + 0.1 * x
-            x = solver.step(velocity, t, x, return_dict=False)[0]
+            x = solver.advance(step, velocity, x, None)
             np.testing.assert_allclose(x.reshape(expected[step].shape), expected[step], rtol=0, atol=1e-4)
 
     for case in listed(folder, "schedules.json"):
-        if case["solver"] == "unipc":  # dpm++ is not built yet: see NOT_BUILT
-            yield f"unipc_{case['steps']}_{case['shift']}", lambda case=case: values(case)
+        yield f"{case['solver']}_{case['steps']}_{case['shift']}", lambda case=case: values(case)
     for case in listed(folder, "trajectories.json"):
-        if case["solver"] == "unipc" and case["status"] == "ok":
+        if case["status"] == "ok":
             yield case["key"], lambda case=case: trajectory(case)
 
 
@@ -413,7 +412,6 @@ TOPICS: dict[str, Callable[[Path], Iterator[Case]]] = {
 NOT_BUILT = {
     "03_retarget": "retargeting",
     "07_pose_model": "the official pose network",
-    "09_schedule (dpm++)": "the dpm++ solver",
     "10_editing_prompts": "FLUX editing",
     "13_model": "LoRA, denoising steps and bf16; networks and layouts are in model/test_loading.py",
 }

@@ -17,6 +17,7 @@ NAMES = [name for name, _ in config.NOTEBOOKS.values()]
 HEADINGS = (
     "# what you change first",
     "# replace mode: the mask and the background",
+    "# how it is sampled",
     "# official scripts (backend wan22)",
     "# where and how it runs",
 )
@@ -61,7 +62,7 @@ def test_parameters_stand_under_headings_in_a_reader_s_order(name: str, model: t
     assert bool(headings) == (len(model.model_fields) > 5)
     assert not headings or lines[0] == HEADINGS[0]
     for field in model._marked("wan22"):
-        assert HEADINGS[2] in lines[: next(k for k, line in enumerate(lines) if line.startswith(f"{field} = "))]
+        assert HEADINGS[3] in lines[: next(k for k, line in enumerate(lines) if line.startswith(f"{field} = "))]
 
 
 @pytest.mark.parametrize("name", NAMES)

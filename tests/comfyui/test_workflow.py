@@ -125,7 +125,7 @@ def native(
 NATIVE = {
     "mode": "replace", "reference_image": "hero.png", "driving_video": "dance.mp4", "resolution": "640 640", "segment_frame_length": 77,
     "max_frames": 77, "mask_chain": "grow:10,blockify:32", "mask_source": "points", "num_inference_steps": 6, "guidance_scale": 1.0, "seed": 7,
-    "solver": "unipc", "shift": 8.0, "prompt": "she dances",
+    "solver": "unipc", "sigma_schedule": "simple", "shift": 8.0, "prompt": "she dances",
 }  # fmt: skip
 
 
@@ -349,10 +349,31 @@ def test_every_sampler_is_read(kind: str, tmp_path: Path) -> None:
             "shift": 8,
             "seed": 42,
             "solver": "unipc",
+            "sigma_schedule": "simple",
             "prompt": "she dances",
         }
     values = read(flow, tmp_path).values
     assert {name: values.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "solver", "schedule"),
+    [
+        ("euler", "simple", "euler", "simple"),
+        ("lcm", "normal", "lcm", "normal"),
+        ("dpmpp_2m", "beta", "dpm++", None),
+    ],
+)
+def test_samplers_and_schedulers_become_solver_and_schedule(
+    sampler: str, scheduler: str, solver: str, schedule: str | None, tmp_path: Path
+) -> None:
+    flow = Flow()
+    native(flow)
+    next(node for node in flow.nodes if node["type"] == "KSampler")["widgets_values"][4:6] = sampler, scheduler
+    found = read(flow, tmp_path)
+    assert (found.values["solver"], found.values.get("sigma_schedule")) == (solver, schedule)
+    assert has(found.missing(), "scheduler = beta", "sigma_schedule must be simple or normal") == (schedule is None)
+    assert any("dpmpp_2m: taken as the official dpm++" in note for note in found.notes) == (sampler == "dpmpp_2m")
 
 
 def test_without_modelsamplingsd3_the_shift_is_comfyui_s_own(tmp_path: Path) -> None:
@@ -370,7 +391,7 @@ def test_without_modelsamplingsd3_the_shift_is_comfyui_s_own(tmp_path: Path) -> 
     [
         ((4, 1, 5, 2**64, "fixed", True, "unipc"), ("seed must be less than", str(2**64))),
         ((4, 0.5, 5, 1, "fixed", True, "unipc"), ("guidance_scale must be at least 1, got 0.5",)),
-        ((4, 1, 5, 1, "fixed", True, "dpm++_sde"), ("solver must be one of 'unipc' or 'dpm++', got 'dpm++_sde'",)),
+        ((4, 1, 5, 1, "fixed", True, "dpm++_sde"), ("solver must be one of 'unipc', 'dpm++', 'euler' or 'lcm', got 'dpm++_sde'",)),
         ((4, 1, 50, 1, "fixed", True, "unipc"), ("shift must be at most 30, got 50",)),
         ((4, 1, 5, 1, "fixed", True, "unipc", 6), ("riflex_freq_index = 6", "RIFLEx")),
         ((4, 1, 5, 1, "fixed", True, "unipc", 0, 0.7), ("denoise_strength = 0.7", "starts from noise")),

@@ -37,11 +37,20 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
             "prev_segment_conditioning_frames must be one of 1 or 5, got 2",
         ),
         (GenerateSettings, {"prompt": False}, "prompt must be text, got False"),
-        (GenerateSettings, {"solver": "lcm"}, "solver must be one of 'unipc' or 'dpm++', got 'lcm'; use unipc"),
         (
             GenerateSettings,
-            {"solver": "dpm++"},
-            "solver must be unipc with backend wanlab, got dpm++; use unipc, or backend",
+            {"solver": "heun"},
+            "solver must be one of 'unipc', 'dpm++', 'euler' or 'lcm', got 'heun'; use unipc",
+        ),
+        (
+            GenerateSettings,
+            {"solver": "lcm", "backend": "wan22"},
+            "solver must be unipc or dpm++ with backend wan22, got lcm: the official script has no other; use unipc, or",
+        ),
+        (
+            GenerateSettings,
+            {"sigma_schedule": "simple", "backend": "wan22"},
+            "sigma_schedule must be left out with backend wan22, got simple",
         ),
         (
             GenerateSettings,

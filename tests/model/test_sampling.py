@@ -64,7 +64,7 @@ def test_equals_the_pipeline_of_diffusers(networks: Networks, sample: Path, tmp_
     """Two segments, guided. Their schedule and image encoding differ from the official ones, so ours are put in."""
     import shutil
 
-    from diffusers import WanAnimatePipeline
+    from diffusers import UniPCMultistepScheduler, WanAnimatePipeline
 
     num_frames = 9
     conditions, plan = SampleConditions(sample, num_frames, mode), segments.make_plan(num_frames, LENGTH, 1)
@@ -80,14 +80,15 @@ def test_equals_the_pipeline_of_diffusers(networks: Networks, sample: Path, tmp_
     reference = torch.from_numpy(conditions.reference_image().copy()).permute(2, 0, 1).float() / 127.5 - 1
     pipe.encode_image = lambda image, device=None: networks.encode_image(reference)
 
-    from wanlab.model.sampling import make_scheduler
-
-    class OfficialSteps(type(make_scheduler(2, 5.0))):
+    class OfficialSteps(UniPCMultistepScheduler):
         def set_timesteps(self, num_inference_steps=None, device=None, sigmas=None, **how):
-            official = make_scheduler(num_inference_steps, 5.0)
-            self.__dict__.update({k: v for k, v in official.__dict__.items() if k != "_internal_dict"})
+            super().set_timesteps(sigmas=np.linspace(0.999, 0, num_inference_steps + 1)[:-1])
 
-    pipe.scheduler = OfficialSteps.from_config(make_scheduler(2, 5.0).config)
+    pipe.scheduler = OfficialSteps.from_config(
+        UniPCMultistepScheduler(
+            num_train_timesteps=1000, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+        ).config
+    )
     every = np.arange(num_frames)
     images = lambda name: [Image.fromarray(frame) for frame in conditions.frames(name, every)]  # noqa: E731
     more = {}
@@ -111,6 +112,19 @@ def test_goes_on_bit_for_bit_after_an_interruption(networks: Networks, sample: P
     rest = list(sampling.generate_segments(networks, conditions, plan, sampler, num_done=1, tail=whole[0].tail))
     assert [segment.number for segment in rest] == [1, 2]
     for one, other in zip(whole[1:], rest, strict=True):
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.tail, other.tail)
+
+
+def test_a_segment_computed_again_draws_the_same_noise(networks: Networks, sample: Path) -> None:
+    """As after a kill in the second segment, and as after a first look at the first."""
+    conditions, plan = SampleConditions(sample, 9, "animate"), segments.make_plan(9, LENGTH, 1)
+    sampler = sampling.SamplerSettings("", 3, 1.0, 5.0, 3, "lcm")
+    whole = list(sampling.generate_segments(networks, conditions, plan, sampler))
+    looked = sampling.begin(networks, conditions, plan, sampler, 2)
+    first = next(iter(sampling.generate_segments(networks, conditions, plan, sampler, velocities=looked.velocities)))
+    rest = sampling.generate_segments(networks, conditions, plan, sampler, num_done=1, tail=whole[0].tail)
+    for one, other in zip(whole, [first, *rest], strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
         np.testing.assert_array_equal(one.tail, other.tail)
 

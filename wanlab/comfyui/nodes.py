@@ -56,7 +56,8 @@ SAMPLERS: dict[str, dict[str, str]] = {  # setting: widget, with the links that 
         "num_inference_steps": "sigmas/steps", "guidance_scale": "guider/cfg", "seed": "noise/noise_seed", "solver": "sampler/sampler_name",
     },
 }  # fmt: skip
-SOLVERS = {"uni_pc": "unipc"}  # ComfyUI's name: wanlab's, where they differ
+SOLVERS = {"uni_pc": "unipc", "uni_pc_bh2": "unipc", "dpmpp_2m": "dpm++"}  # ComfyUI's name: wanlab's, where they differ
+SCHEDULES = ("simple", "normal")  # of ComfyUI's schedulers those that wanlab has, under the same name
 CORE_SHIFT = 8.0  # ComfyUI's own for Wan, where no ModelSamplingSD3 is between the model and the sampler
 KIJAI_OVERLAP = 1  # frames that WanVideoAnimateEmbeds' windows always take over
 VIDEOS = {

@@ -26,6 +26,7 @@ from wanlab.comfyui.nodes import (
     PICKERS,
     SAMPLERS,
     SAVING,
+    SCHEDULES,
     SOLVERS,
     TEXTS,
     UNKNOWN,
@@ -231,6 +232,10 @@ def _sampling(graph: Graph, sampler: Node, found: Import, saved: bool) -> None:
             value = graph.value(node, widget)
             if value is not None:
                 found.put(setting, SOLVERS.get(value, value), where(node, widget, value))
+                if value == "dpmpp_2m":
+                    found.notes.append(
+                        f"{where(node, widget, value)}: taken as the official dpm++, whose steps differ a little from ComfyUI's"
+                    )
         elif not (setting == "seed" and _take_large_seed(graph, node, widget, found)):
             take(graph, node, widget, setting, found)
         after = node.values.get("control_after_generate", "fixed") if node else "fixed"
@@ -243,9 +248,11 @@ def _sampling(graph: Graph, sampler: Node, found: Import, saved: bool) -> None:
     schedule, _ = at(graph, sampler, "sigmas/scheduler")
     schedule = schedule or sampler
     name = schedule.values.get("scheduler")
-    if name not in (None, "simple"):
+    if name in SCHEDULES:
+        found.put("sigma_schedule", name, where(schedule, "scheduler", name))
+    elif name is not None:
         found.not_mapped.append(
-            f"{where(schedule, 'scheduler', name)}: wanlab has the official schedule alone, which is ComfyUI's simple"
+            f"{where(schedule, 'scheduler', name)}: sigma_schedule must be {' or '.join(SCHEDULES)}, or linear as the official code; use linear"
         )
     guider, _ = at(graph, sampler, "guider/model")
     start = next((node for node in (schedule, guider, sampler) if node and "model" in node.links), None)

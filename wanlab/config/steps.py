@@ -23,6 +23,8 @@ NEGATIVE_PROMPT = (  # the official one
     "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
 
+OFFICIAL_SOLVERS = ("unipc", "dpm++")  # what generate.py takes
+
 MAX_AREA = 3840 * 2160  # pixels of a result: nine times what the 14B model is made for
 MAX_POINTS = 1000  # of a sweep, checked one by one before it starts
 MAX_WORKERS = 256  # processes
@@ -61,6 +63,11 @@ def _of_wan22(default: Any, description: str, mark: str, **rules: Any) -> Any:
     """Return a field that only the official scripts take, marked as a convenience or as added later."""
     extra: dict[str, Any] = {"wan22": True, mark: True}
     return Field(default, description=f"wan22: {description}", json_schema_extra=extra, **rules)
+
+
+def _later(default: Any, description: str, **rules: Any) -> Any:
+    """Return a field that was added later: while it has its default it is not in the hash, so that older runs are found."""
+    return Field(default, description=description, json_schema_extra={"later": True}, **rules)
 
 
 _BACKEND: Any = Field(
@@ -313,10 +320,14 @@ class _Generation(_Backed, frozen=True):
     prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
         None, description="last frames of a segment that condition the next: 1 or 5; None: the checkpoint's"
     )
-    backend: Literal["wanlab", "wan22"] = _BACKEND
-    solver: Literal["unipc", "dpm++"] = Field(
-        "unipc", description="sampling method: unipc, the official default, or dpm++ (wan22 only)"
+    solver: Literal["unipc", "dpm++", "euler", "lcm"] = Field(
+        "unipc",
+        description="sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need",
     )
+    sigma_schedule: Literal["linear", "simple", "normal"] = _later(
+        "linear", "noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers"
+    )
+    backend: Literal["wanlab", "wan22"] = _BACKEND
     use_relighting_lora: bool = _of_wan22(
         False, "adapt the character's lighting to the video's (replace) with relighting_lora.ckpt", "later"
     )
@@ -340,15 +351,14 @@ class _Generation(_Backed, frozen=True):
             raise ValueError(f"must be 4n + 1 and at least 5, got {n}; use {use}")
         return n
 
-    def _faults_of_wanlab(self) -> list[str]:
-        faults = super()._faults_of_wanlab()
-        if self.solver != "unipc":
-            faults.append(f"solver must be unipc with backend wanlab, got {self.solver}; use unipc, or backend wan22")
-        return faults
-
     def _faults_of_wan22(self) -> list[str]:
-        only_ours = [name for name in ("max_frames", "device", "preview") if name in type(self).model_fields]
-        faults = self._without_upstream_argument(*only_ours)
+        ours = ("max_frames", "sigma_schedule", "device", "preview")
+        faults = self._without_upstream_argument(*(name for name in ours if name in type(self).model_fields))
+        if self.solver not in OFFICIAL_SOLVERS:
+            faults.append(
+                f"solver must be {' or '.join(OFFICIAL_SOLVERS)} with backend wan22, got {self.solver}: "
+                "the official script has no other; use unipc, or backend wanlab"
+            )
         if self.nproc_per_node is not None and not self.multi_gpu:
             faults.append(
                 f"nproc_per_node must be left out without multi_gpu, got {self.nproc_per_node}; use multi_gpu true"

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from diffusers import UniPCMultistepScheduler  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor
 
 from wanlab import config, mask
-from wanlab.model import segments
+from wanlab.model import segments, solvers
 
 LATENT_CHANNELS = 16
 
@@ -88,6 +87,8 @@ class SamplerSettings(NamedTuple):
     guidance_scale: float
     shift: float
     seed: int
+    solver: str = "unipc"
+    sigma_schedule: str = "linear"
 
 
 class EncodingCache:
@@ -251,7 +252,8 @@ class _Loop:
             known: velocities of the first steps; the model is not asked again for them.
         """
         conditions: tuple[Tensor, ...] | None = None
-        solver = make_scheduler(self.sampler.num_inference_steps, self.sampler.shift)
+        sampler = self.sampler
+        solver = solvers.make_solver(sampler.solver, sampler.num_inference_steps, sampler.shift, sampler.sigma_schedule)
         for step, timestep in enumerate(solver.timesteps):
             if step < len(known):
                 velocity = torch.from_numpy(known[step]).to(latents)
@@ -262,7 +264,9 @@ class _Loop:
                 if not torch.isfinite(velocity).all():  # before the steps that are left are paid too
                     raise _broken(number, f"values that are no numbers (NaN) after step {step + 1}")
             foreseen = latents - solver.sigmas[step].to(latents) * velocity
-            latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+            draws = sampler.solver in solvers.DRAWN and step + 1 < len(solver.timesteps)
+            noise = solvers.drawn(sampler.seed, number, step, latents) if draws else None
+            latents = solver.advance(step, velocity, latents, noise)
             yield _Step(latents, velocity, foreseen)
 
     def decode(self, number: int, latents: Tensor) -> Tensor:
@@ -361,28 +365,3 @@ def _broken(number: int, what: str) -> FloatingPointError:
     return FloatingPointError(
         f"segment {number + 1} must be an image, got {what}; check the checkpoint (wanlab models), the inputs, and try another attention kernel"
     )
-
-
-TRAINING_STEPS = 1000
-FIRST_SIGMA = float(np.float32(0.999))  # before the shift, and not quite 0.999: it decides how a timestep truncates
-
-
-def make_scheduler(num_inference_steps: int, shift: float) -> UniPCMultistepScheduler:
-    """Return a fresh solver for one segment: `.timesteps` are integers, `.sigmas` end with 0.
-
-    Args:
-        num_inference_steps: denoising steps, at least 1.
-        shift: how far steps are moved towards noise; 1 is none.
-
-    Source: `FlowUniPCMultistepScheduler` of Wan2.2.
-    """
-    solver = UniPCMultistepScheduler(
-        num_train_timesteps=TRAINING_STEPS,
-        prediction_type="flow_prediction",
-        use_flow_sigmas=True,
-        flow_shift=shift,
-        solver_order=2,
-    )
-    sigmas = np.linspace(FIRST_SIGMA, 0, num_inference_steps + 1)[:-1]
-    solver.set_timesteps(sigmas=sigmas)  # type: ignore[arg-type]
-    return solver

@@ -196,9 +196,7 @@ def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.Enc
 def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.SamplerSettings:
     from wanlab.model import sampling
 
-    return sampling.SamplerSettings(
-        settings.prompt, settings.num_inference_steps, settings.guidance_scale, settings.shift, settings.seed
-    )
+    return sampling.SamplerSettings(*(getattr(settings, name) for name in sampling.SamplerSettings._fields))
 
 
 @contextlib.contextmanager
