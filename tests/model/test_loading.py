@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import zlib
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import recipe
@@ -20,12 +22,14 @@ from torch import Tensor, nn
 from wanlab import config
 from wanlab.model import checkpoints, layouts, loading, parts
 from wanlab.model.networks import Networks
+from wanlab.model.quantised import hadamard
 
 CPU = torch.device("cpu")
 TOLERANCE = {"out": 1e-4, "vae": 2e-5, "t5": 2e-5, "clip": 1e-5, "motion_vec": 1e-5}  # of golden 13's README
 CASES = {case["name"]: case for case in recipe.facts("transformer")["cases"]}
 
 
+@functools.cache
 def tensors(part: str) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in recipe.weights(part).items()}
 
@@ -238,7 +242,9 @@ def written(place: Path, spelling: str, prefix: str, facts: dict[str, Any], give
 
 
 @pytest.mark.parametrize("spelling", SINGLE)
-def test_a_single_file_in_8_bits(official: Path, tmp_path: Path, spelling: str) -> None:
+def test_a_single_file_in_8_bits(
+    official: Path, tmp_path: Path, asked: Callable[[nn.Module], np.ndarray], spelling: str
+) -> None:
     file, rest = tmp_path / "blocks.safetensors", parts.of(official)["transformer"][1]
     blocks = {
         name: each for name, each in tensors("transformer").items() if name.startswith(("blocks.", "face_adapter."))
@@ -246,11 +252,86 @@ def test_a_single_file_in_8_bits(official: Path, tmp_path: Path, spelling: str) 
     written(file, spelling, "model.diffusion_model.", recipe.facts("layouts"), blocks)
     network = loading.load("transformer", [file, rest], CPU, torch.float32)
     assert network.get_submodule("blocks.3.attn1.to_q").numbers.dtype == torch.float8_e4m3fn  # it stays so
-    found = Networks(official, "cpu")
-    network.motion_encoder = Known(recipe.expected("transformer")["face_t500/motion_vec"])
-    found.__dict__["_transformer"] = network
     expected = recipe.expected("layouts")["fp8_plain/out" if spelling == "plain" else "fp8_scaled/out"]
-    np.testing.assert_allclose(velocity(found, CASES["face_t500"]), expected, rtol=0, atol=TOLERANCE["out"])
+    np.testing.assert_allclose(asked(network), expected, rtol=0, atol=TOLERANCE["out"])
+
+
+@pytest.fixture
+def asked(official: Path) -> Callable[[nn.Module], np.ndarray]:
+    """Return what asks a transformer for the velocity of the golden case face_t500, with its official motion vectors."""
+
+    def ask(network: nn.Module) -> np.ndarray:
+        found = Networks(official, "cpu")
+        network.motion_encoder = Known(recipe.expected("transformer")["face_t500/motion_vec"])
+        found.__dict__["_transformer"] = network
+        return velocity(found, CASES["face_t500"])
+
+    return ask
+
+
+def test_a_gguf_file(official: Path, tmp_path: Path, asked: Callable[[nn.Module], np.ndarray]) -> None:
+    """Blocks and embeddings as ComfyUI's users have them: Q8_0, BF16, and float32 where GGUF has no blocks for a shape."""
+    kinds = gguf.GGMLQuantizationType
+    writer = gguf.GGUFWriter(tmp_path / "animate.gguf", "wan")
+    for name, each in tensors("transformer").items():
+        if not name.startswith(("motion_encoder.", "face_encoder.")):
+            matrix = name.startswith(("blocks.", "face_adapter.")) and name.endswith("weight") and each.ndim == 2
+            kind = kinds.Q8_0 if matrix else kinds.BF16 if "embedding." in name else kinds.F32
+            if each.ndim > 4:
+                writer.add_array(f"comfy.gguf.orig_shape.{name}", list(each.shape))
+            numbers = gguf.quantize(each.flatten(1).numpy() if each.ndim > 4 else each.numpy(), kind)
+            writer.add_tensor(name, numbers, raw_dtype=kind)
+    finished(writer)
+    files = [tmp_path / "animate.gguf", tmp_path / "rest.safetensors"]
+    save_file(
+        {name: each for name, each in tensors("transformer").items() if name.startswith(("motion_", "face_e"))},
+        files[1],
+    )
+    network = loading.load("transformer", files, CPU, torch.float32)
+    for layer in ("blocks.3.attn1.to_q", "face_adapter.1.to_v"):
+        module = network.get_submodule(layer)
+        assert (module.blocks, module.numbers.dtype) == ("Q8_0", torch.uint8)  # it stays so
+    given = tensors("transformer")["text_embedding.0.weight"]
+    torch.testing.assert_close(
+        network.get_parameter("condition_embedder.text_embedder.linear_1.weight"),
+        given.bfloat16().float(),
+        rtol=0,
+        atol=0,
+    )
+    expected = recipe.expected("transformer")["face_t500/out"]
+    error = np.linalg.norm(asked(network) - expected) / np.linalg.norm(expected)
+    assert 0.0005 < error < 0.01  # of 8 bits with a scale for each 32, and bfloat16 embeddings
+    half = loading.load("transformer", files, CPU, torch.bfloat16)
+    assert half.get_parameter("blocks.3.norm2.weight").dtype == torch.float32
+    assert half.get_parameter("proj_out.weight").dtype == torch.bfloat16
+
+
+def finished(writer: gguf.GGUFWriter) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.slow
+def test_an_int8_file_with_turned_columns(tmp_path: Path, asked: Callable[[nn.Module], np.ndarray]) -> None:
+    marker = {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 64}
+    named: dict[str, Tensor] = {}
+    for name, each in tensors("transformer").items():
+        if not (name.startswith("blocks.") and each.ndim == 2):
+            named[name] = each.clone()
+            continue
+        turned = (each.unflatten(1, (-1, 64)) @ hadamard(64, CPU)).flatten(1)
+        scale = turned.abs().amax(1, keepdim=True) / 127
+        layer = name.removesuffix(".weight")
+        named |= {name: (turned / scale).round().to(torch.int8), f"{layer}.weight_scale": scale}
+        named[f"{layer}.comfy_quant"] = torch.tensor(list(json.dumps(marker).encode()), dtype=torch.uint8)
+    save_file(named, tmp_path / "animate_int8_convrot.safetensors")
+    network = loading.load("transformer", [tmp_path / "animate_int8_convrot.safetensors"], CPU, torch.float32)
+    assert network.get_submodule("blocks.3.attn1.to_q").numbers.dtype == torch.int8
+    expected = recipe.expected("transformer")["face_t500/out"]
+    error = np.linalg.norm(asked(network) - expected) / np.linalg.norm(expected)
+    assert 0.001 < error < 0.02
 
 
 def test_names_of_transformers_in_8_bits(tmp_path: Path) -> None:

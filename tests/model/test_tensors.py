@@ -7,6 +7,8 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -17,8 +19,8 @@ WEIGHT = torch.arange(12.0).reshape(3, 4)
 NUMBERS = (WEIGHT / 2).to(torch.float8_e4m3fn)
 
 
-def quant(kind: str) -> torch.Tensor:
-    return torch.tensor(list(json.dumps({"format": kind}).encode()), dtype=torch.uint8)
+def quant(kind: str, **more: object) -> torch.Tensor:
+    return torch.tensor(list(json.dumps({"format": kind, **more}).encode()), dtype=torch.uint8)
 
 
 @pytest.mark.parametrize("scale", ["scale_weight", "weight_scale"])
@@ -30,11 +32,11 @@ def test_scales_come_along_and_are_no_tensors(tmp_path: Path, scale: str) -> Non
         "F8_E4M3",
         (3, 4),
     )
-    assert (found.scale("a.weight"), found.scale("a.bias")) == (2.0, 1.0)
-    torch.testing.assert_close(found["a.weight"].float() * found.scale("a.weight"), WEIGHT)
+    torch.testing.assert_close(found.stored("a.weight").weights(torch.float32), WEIGHT)
+    torch.testing.assert_close(found.stored("a.bias").weights(torch.float32), WEIGHT[0])
 
 
-@pytest.mark.parametrize("kind", ["nvfp4", "mxfp8", "int8_tensorwise", "convrot_w4a4", "float8_e5m2"])
+@pytest.mark.parametrize("kind", ["nvfp4", "mxfp8", "asym_w4a8_int8", "convrot_w4a4", "float8_e5m2"])
 @pytest.mark.parametrize("place", ["tensor", "header"])
 def test_formats_that_are_not_read_are_refused_by_name(tmp_path: Path, kind: str, place: str) -> None:
     layers = {"_quantization_metadata": json.dumps({"layers": {"a": {"format": kind}}})} if place == "header" else None
@@ -56,6 +58,26 @@ def test_formats_that_are_not_read_are_refused_by_name(tmp_path: Path, kind: str
             "that of a.weight is missing",
         ),
         ({"a.scale_weight": torch.ones(1)}, "a.weight is missing"),
+        (
+            {"a.weight": WEIGHT.to(torch.int8), "a.comfy_quant": quant("int8_tensorwise")},
+            "that of a.weight is missing",
+        ),
+        (
+            {
+                "a.weight": WEIGHT.to(torch.int8),
+                "a.weight_scale": torch.ones(4, 1),
+                "a.comfy_quant": quant("int8_tensorwise"),
+            },
+            r"a.weight_scale of shape \[4, 1\]",
+        ),
+        (
+            {
+                "a.weight": WEIGHT.to(torch.int8),
+                "a.weight_scale": torch.ones(3, 1),
+                "a.comfy_quant": quant("int8_tensorwise", convrot=True),
+            },
+            "a.weight, 4 columns turned by 256",
+        ),
     ],
 )
 def test_what_would_give_wrong_numbers_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor], said: str) -> None:
@@ -101,6 +123,60 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ValueError, match=r"x.gguf must be of a type that wanlab reads, got a .gguf file; use its bf16"):
-        Tensors([tmp_path / "x.gguf"])
+    (tmp_path / "x.tflite").write_bytes(b"TFL3")
+    with pytest.raises(
+        ValueError, match=r"x.tflite must be of a type that wanlab reads, got a .tflite file; use its bf16"
+    ):
+        Tensors([tmp_path / "x.tflite"])
+
+
+def test_int8_of_rows_and_of_turned_columns(tmp_path: Path) -> None:
+    numbers = torch.arange(-96, 96).reshape(12, 16).to(torch.int8)
+    scale = torch.linspace(0.5, 2, 12).reshape(12, 1)
+    for how in ({}, {"convrot": True, "convrot_groupsize": 16}):
+        for given in (scale, scale.flatten(), scale[:1].reshape(())):
+            named = {"a.weight": numbers, "a.weight_scale": given, "a.comfy_quant": quant("int8_tensorwise", **how)}
+            save_file(named, tmp_path / "x.safetensors")
+            found = Tensors([tmp_path / "x.safetensors"])
+            assert set(found) == {"a.weight"}
+            weights = numbers * (given if given.ndim != 1 else given[:, None])
+            torch.testing.assert_close(
+                found.stored("a.weight").weights(torch.float32), weights @ turn(16) if how else weights
+            )
+
+
+def turn(size: int) -> torch.Tensor:
+    """Return ConvRot's matrix by its entries: a product over the digits, to base 4, of row and column."""
+    four = [[1, 1, 1, -1], [1, 1, -1, 1], [1, -1, 1, 1], [-1, 1, 1, 1]]
+
+    def entry(row: int, column: int, left: int) -> float:
+        return 1 if left == 1 else four[row % 4][column % 4] / 2 * entry(row // 4, column // 4, left // 4)
+
+    return torch.tensor([[entry(row, column, size) for column in range(size)] for row in range(size)])
+
+
+def test_what_gguf_cannot_say_is_read_too(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "wan")
+    five = np.arange(64, dtype=np.float16).reshape(4, 2, 2, 2, 2)
+    writer.add_array("comfy.gguf.orig_shape.patch.weight", list(five.shape))
+    writer.add_tensor("patch.weight", five.reshape(16, 4))
+    half = torch.arange(6.0).to(torch.bfloat16)
+    writer.add_tensor("a.bias", half.view(torch.uint8).numpy(), raw_dtype=gguf.GGMLQuantizationType.BF16)
+    finished(writer)
+    found = Tensors([tmp_path / "x.gguf"])
+    np.testing.assert_array_equal(found["patch.weight"], five)
+    torch.testing.assert_close(found["a.bias"], half)
+    assert (found.shapes["patch.weight"], found.dtypes["a.bias"]) == ((4, 2, 2, 2, 2), "BF16")
+    writer = gguf.GGUFWriter(tmp_path / "y.gguf", "wan")
+    kind = gguf.GGMLQuantizationType.TQ1_0
+    writer.add_tensor("a.weight", gguf.quantize(np.ones((2, 256), np.float32), kind), raw_dtype=kind)
+    finished(writer)
+    with pytest.raises(ValueError, match=r"y.gguf must be of a type that wanlab reads, got TQ1_0 weights \(a.weight\)"):
+        Tensors([tmp_path / "y.gguf"])
+
+
+def finished(writer: gguf.GGUFWriter) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -26,8 +26,8 @@ def fault(path: Path) -> str | None:
     """Return what is wrong with a file as far as its header and size tell, as the end of a sentence; None if nothing is.
 
     Args:
-        path: `.safetensors`, PyTorch's `.pth .pt .ckpt .bin`, `.onnx` with its external data, `.json`; of others
-            only that they are there, hold something and are no pointer.
+        path: `.safetensors`, PyTorch's `.pth .pt .ckpt .bin`, `.gguf`, `.onnx` with its external data, `.json`; of
+            others only that they are there, hold something and are no pointer.
     """
     if not path.is_file():
         return "is missing"
@@ -44,6 +44,8 @@ def fault(path: Path) -> str | None:
             return None if size == end else f"is damaged: its header promises {end:,} bytes, it has {size:,}"
         if path.suffix in ZIPPED:
             return _fault_of_pytorch(path, start)
+        if path.suffix == ".gguf":
+            return _fault_of_gguf(path)
         if path.suffix == ".onnx":
             return next(_missing_data(path), None)
         if path.name.endswith(".index.json"):
@@ -109,6 +111,25 @@ def start_of_tensors(path: Path) -> int:
     """Return how many bytes a `.safetensors` file has before its tensors: eight that say its header's length, and that."""
     with path.open("rb") as file:
         return 8 + int.from_bytes(file.read(8), "little")
+
+
+def gguf(path: Path) -> Any:
+    """Return the package gguf's reader of a file, which maps its tensors into memory.
+
+    Raises:
+        ValueError: if it is no such file, or cut off.
+    """
+    from gguf import GGUFReader
+
+    try:
+        return GGUFReader(path, "c")  # pages that are written to would be private: arrays that PyTorch takes
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"it is no GGUF file, or cut off ({error})") from None
+
+
+def _fault_of_gguf(path: Path) -> str | None:
+    gguf(path)  # the reader looks for the last byte of each tensor
+    return None
 
 
 def _fault_of_pytorch(path: Path, start: bytes) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from wanlab import config
 from wanlab.config import CHECKPOINT_FOLDERS
-from wanlab.files import fingerprints, weights
+from wanlab.files import fingerprints
 from wanlab.model import parts, single_files
 
 NANO = config.ASSETS / "nano"
@@ -145,7 +145,7 @@ def _known(folder: Path) -> str:
 def _dtype(part: tuple[Path, ...]) -> str:
     """Return the type of a part's weights as far as headers tell it, else the kind of its file."""
     first = min(file for place in part for file in ([place] if place.is_file() else place.glob("*.safetensors")))
-    return single_files.dtype_of(weights.header(first)) if first.suffix == ".safetensors" else first.suffix.lstrip(".")
+    return single_files.dtype(first)
 
 
 def link(comfyui: Path, wanted: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """Networks of diffusers and transformers from files in other layouts, tensor by tensor and straight onto their device.
 
-8-bit weights of linear layers stay as they are in the file; each is widened when it is used.
+Quantised weights of linear layers stay as they are in the file; each is widened when it is used.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wanlab import config
 from wanlab.model import layouts
-from wanlab.model.tensors import EIGHT_BITS, TOKENIZER, Tensors
+from wanlab.model.quantised import QuantisedLinear, Stored
+from wanlab.model.tensors import TOKENIZER, Tensors
 
 CONFIGS = config.ASSETS / "wan22_animate_14b"  # what shapes do not tell, by component
 NAMED = 4  # tensors in a message
@@ -27,28 +27,6 @@ WHAT = {
     "text_encoder": "UMT5's encoder",
     "image_encoder": "CLIP's image encoder",
 }
-
-
-class ScaledLinear(nn.Module):
-    """A linear layer whose weights stay in 8 bits.
-
-    Attributes:
-        numbers: [out, in], as the file has them; times `scale` they are the weights.
-        scale: one for the layer.
-    """
-
-    numbers: Tensor
-    weight = None  # who asks for its type wants to convert the input to it
-
-    def __init__(self, numbers: Tensor, scale: float, bias: nn.Parameter | None) -> None:
-        super().__init__()
-        self.register_buffer("numbers", numbers)
-        self.scale = scale
-        self.bias = bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x @ weights.T + bias: [..., in] to [..., out], in the type of `x`."""
-        return F.linear(x, self.numbers.to(x.dtype) * self.scale, self.bias)
 
 
 def load(component: str, files: Iterable[Path], device: torch.device, dtype: torch.dtype, **settings: Any) -> nn.Module:
@@ -73,9 +51,9 @@ def load(component: str, files: Iterable[Path], device: torch.device, dtype: tor
     kept = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if component == "transformer" else set()
     for old in tensors:
         names = layouts.renamed(component, old)
-        for name, part in zip(names, tensors[old].chunk(len(names)) if names else (), strict=True):
+        for name, part in zip(names, tensors.stored(old).cut(len(names)) if names else (), strict=True):
             in_full = bool(kept & set(name.split(".")))
-            _put(network, name, part, tensors.scale(old), device, torch.float32 if in_full else dtype, in_full)
+            _put(network, name, part.to(device), torch.float32 if in_full else dtype, in_full)
     if component == "text_encoder":
         network.tie_weights()
     return network.to(device).eval()  # constants that no file holds go along
@@ -179,18 +157,14 @@ def _squeezed(shape: Iterable[int]) -> list[int]:
     return [side for side in shape if side != 1]
 
 
-def _put(
-    network: nn.Module, name: str, tensor: Tensor, scale: float, device: torch.device, dtype: torch.dtype, in_full: bool
-) -> None:
+def _put(network: nn.Module, name: str, stored: Stored, dtype: torch.dtype, in_full: bool) -> None:
     """Give the network one of its tensors."""
     place, _, last = name.rpartition(".")
-    layer = network.get_submodule(place)
+    layer: Any = network.get_submodule(place)
     shape = getattr(layer, last).shape
-    if tensor.dtype in EIGHT_BITS and type(layer) is nn.Linear and last == "weight" and not in_full:
-        new = ScaledLinear(tensor.to(device).reshape(shape), scale, layer.bias)
+    is_matrix = type(layer) is nn.Linear and last == "weight" and stored.numbers.ndim == 2
+    if stored.is_quantised and is_matrix and not in_full:
         above, _, own = place.rpartition(".")
-        network.get_submodule(above).register_module(own, new)
+        network.get_submodule(above).register_module(own, QuantisedLinear(stored, layer.bias))
         return
-    value = tensor.to(device)
-    value = (value.to(torch.float32) * scale).to(dtype) if scale != 1.0 else value.to(dtype)
-    setattr(layer, last, nn.Parameter(value.reshape(shape), requires_grad=False))
+    setattr(layer, last, nn.Parameter(stored.weights(dtype).reshape(shape), requires_grad=False))

@@ -113,7 +113,7 @@ def _which(part: str, files: list[single_files.File], usable: list[single_files.
     if wanted is not None:
         return f"{part} must be one of the files that are there, got {wanted}; use one of {listed}"
     if not usable:
-        return f"{part} must be a file that is read, got {listed}; get a bf16, fp16, fp8 or fp8-scaled one"
+        return f"{part} must be a file that is read, got {listed}; get a bf16, fp16, fp8, fp8-scaled, int8 or GGUF one"
     return (
         f"{part} must be one file, {len(usable)} are there: {listed}; choose one with "
         f"wanlab models link --{part} {usable[0].path.name} > my_models.yaml, then --checkpoint my_models.yaml"

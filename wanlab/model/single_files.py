@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,13 @@ MARKS = {  # names of tensors that only this network has, the official one and t
     "image_encoder": ("visual.transformer.31.norm1.weight", "vision_model.encoder.layers.31.layer_norm1.weight"),
 }
 BEYOND = {"image_encoder": ("visual.transformer.32.norm1.weight", "vision_model.encoder.layers.32.layer_norm1.weight")}
+TEXT_ENCODER = "umt5"  # in the name of a GGUF file
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 TYPES = {"F8_E4M3": "fp8_e4m3fn", "F8_E5M2": "fp8_e5m2", "BF16": "bf16", "F16": "fp16", "F32": "fp32"}
+FLOAT8, INT8 = "float8_e4m3fn", "int8_tensorwise"  # those of ComfyUI's newer formats that are read
+BLOCKS = (  # kinds of GGUF's blocks that are read
+    "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0", "Q3_K", "Q2_K", "IQ4_NL", "IQ4_XS",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,7 @@ class File:
     Attributes:
         path: links are not followed.
         part: transformer, vae, text_encoder or image_encoder.
-        dtype: of most of its bytes, `scaled` behind it where scales are in the file.
+        dtype: of most of its bytes, `scaled` behind it where scales are in the file; GGUF's kind of blocks.
         fault: the end of a sentence that says why it cannot be used; empty if it can.
         has_tokenizer: whether it holds the tokenizer too.
     """
@@ -99,12 +104,10 @@ def _elsewhere(comfyui: Path, names: Sequence[str]) -> list[Path]:
 def _recognised(path: Path, part: str) -> File | None:
     """Return what a file holds by its header, None where it is not this part."""
     if path.suffix == ".gguf":
-        is_ours = part == "transformer" and "animate" in path.name.lower()
-        return File(path, part, "GGUF", "is not read yet") if is_ours else None
+        return _recognised_gguf(path, part)
     try:
         tensors = {name: facts for name, facts in weights.header(path).items() if name != "__metadata__"}
-        names = {name.removeprefix(prefix) for name in tensors for prefix in PREFIXES[:-1]} | set(tensors)
-        if not names & set(MARKS[part]) or names & set(BEYOND.get(part, ())):
+        if not _is(part, tensors):
             return None
         fault = weights.fault(path) or _not_read(path, tensors) or ""
         return File(path, part, dtype_of(tensors), fault, "spiece_model" in tensors)
@@ -114,14 +117,49 @@ def _recognised(path: Path, part: str) -> File | None:
         return File(path, part, "unknown", fault or "is damaged") if is_ours else None
 
 
+def _recognised_gguf(path: Path, part: str) -> File | None:
+    if part == "text_encoder" and TEXT_ENCODER in path.name.lower():
+        return File(path, part, "GGUF", "is not read: of GGUF files transformers alone are")
+    if part != "transformer":
+        return None
+    fault, kinds = weights.fault(path), set()
+    if not fault:
+        tensors = weights.gguf(path).tensors
+        if not _is(part, [each.name for each in tensors]):
+            return None
+        kinds = {each.tensor_type.name for each in tensors} - {*BLOCKS, *TYPES}
+        fault = f"has blocks of the kind {', '.join(sorted(kinds))}, which is not read" if kinds else ""
+        return File(path, part, f"GGUF {_most((each.tensor_type.name, each.n_bytes) for each in tensors)}", fault)
+    return File(path, part, "GGUF", fault) if "animate" in path.name.lower() else None
+
+
+def _is(part: str, tensors: Iterable[str]) -> bool:
+    """Return whether tensors of these names are those of a part."""
+    given = set(tensors)
+    names = {name.removeprefix(prefix) for name in given for prefix in PREFIXES[:-1]} | given
+    return bool(names & set(MARKS[part])) and not names & set(BEYOND.get(part, ()))
+
+
+def dtype(path: Path) -> str:
+    """Return the type of most bytes of a file of weights, else the kind of the file."""
+    if path.suffix == ".gguf":
+        return f"GGUF {_most((each.tensor_type.name, each.n_bytes) for each in weights.gguf(path).tensors)}"
+    return dtype_of(weights.header(path)) if path.suffix == ".safetensors" else path.suffix.lstrip(".")
+
+
+def _most(sizes: Iterable[tuple[str, int]]) -> str:
+    """Return the name that has most bytes."""
+    count: collections.Counter[str] = collections.Counter()
+    for name, size in sizes:
+        count[name] += size
+    return count.most_common(1)[0][0]
+
+
 def dtype_of(tensors: Mapping[str, Any]) -> str:
     """Return the type of most bytes of a safetensors file, by its header."""
-    count: collections.Counter[str] = collections.Counter()
-    for name, facts in tensors.items():
-        if name != "__metadata__":
-            start, end = facts["data_offsets"]
-            count[facts["dtype"]] += end - start
-    most = count.most_common(1)[0][0]
+    each = {name: facts for name, facts in tensors.items() if name != "__metadata__"}
+    spans = ((facts["dtype"], facts["data_offsets"]) for facts in each.values())
+    most = _most((kind, end - start) for kind, (start, end) in spans)
     scaled = any(name.endswith((".scale_weight", ".weight_scale")) for name in tensors)
     return TYPES.get(most, most) + ("_scaled" if scaled else "")
 
@@ -138,7 +176,8 @@ def _not_read(path: Path, tensors: Mapping[str, Any]) -> str | None:
     text = weights.header(path).get("__metadata__", {}).get("_quantization_metadata")
     if text is not None:
         kind = next(iter(json.loads(text)["layers"].values()), {"format": None})["format"]
-    if kind not in (None, "float8_e4m3fn"):
+    if kind not in (None, FLOAT8, INT8):
         return f"is in the format {kind}, which is not read"
-    other = {facts["dtype"] for name, facts in tensors.items() if name.endswith(".weight")} - set(TYPES)
+    known = {*TYPES, "I8"} if kind == INT8 else set(TYPES)
+    other = {facts["dtype"] for name, facts in tensors.items() if name.endswith(".weight")} - known
     return f"has {', '.join(sorted(other))} weights, which are not read" if other else None

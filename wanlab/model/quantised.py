@@ -1,0 +1,115 @@
+"""Weights that stay as their file has them, in 8 bits or GGUF's blocks: each matrix is widened when it is used.
+
+ConvRot turns the columns of a matrix in groups before it is rounded, so that no large number stands out. The turn is a
+Hadamard matrix that is its own inverse; undone on the matrix it costs less than on the tokens, which are more than rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8)
+_FOUR = ((1, 1, 1, -1), (1, 1, -1, 1), (1, -1, 1, 1), (-1, 1, 1, 1))  # a Hadamard matrix; symmetric, as its powers are
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A tensor as its file has it.
+
+    Attributes:
+        numbers: of the tensor's shape; of GGUF's blocks [rows, bytes], uint8.
+        scale: what the numbers are multiplied by: one, or [rows, 1], float32.
+        rotation: how many columns ConvRot has turned together; 0: none.
+        blocks: kind of GGUF's blocks, one of `single_files.BLOCKS`; empty: none.
+    """
+
+    numbers: Tensor
+    scale: float | Tensor = 1.0
+    rotation: int = 0
+    blocks: str = ""
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether the numbers take less room than weights."""
+        return bool(self.blocks) or self.numbers.dtype in EIGHT_BITS
+
+    def cut(self, count: int) -> list[Stored]:
+        """Return `count` equal parts along the first axis."""
+        scales = self.scale.chunk(count) if isinstance(self.scale, Tensor) else [self.scale] * count
+        pairs = zip(self.numbers.chunk(count), scales, strict=True)
+        return [dataclasses.replace(self, numbers=numbers, scale=scale) for numbers, scale in pairs]
+
+    def to(self, device: torch.device) -> Stored:
+        """Return the same on another device."""
+        scale = self.scale.to(device) if isinstance(self.scale, Tensor) else self.scale
+        return dataclasses.replace(self, numbers=self.numbers.to(device), scale=scale)
+
+    def weights(self, dtype: torch.dtype) -> Tensor:
+        """Return the tensor itself in a floating type."""
+        if self.blocks:
+            return _unpacked(self.numbers, self.blocks).to(dtype)
+        found = self.numbers.to(dtype)
+        if self.rotation:
+            turned = found.unflatten(-1, (-1, self.rotation)) @ hadamard(self.rotation, found.device).to(dtype)
+            found = turned.flatten(-2)
+        if isinstance(self.scale, Tensor):
+            return (found.float() * self.scale).to(dtype)
+        return found if self.scale == 1.0 else found * self.scale
+
+
+class QuantisedLinear(nn.Module):
+    """A linear layer whose weights stay quantised.
+
+    Attributes:
+        numbers, scale, rotation, blocks: as in `Stored`.
+        bias: [out] or None.
+    """
+
+    numbers: Tensor
+    weight = None  # who asks for its type wants to convert the input to it
+
+    def __init__(self, stored: Stored, bias: nn.Parameter | None) -> None:
+        super().__init__()
+        self.register_buffer("numbers", stored.numbers)
+        if isinstance(stored.scale, Tensor):
+            self.register_buffer("scale", stored.scale)
+        else:
+            self.scale = stored.scale
+        self.rotation, self.blocks = stored.rotation, stored.blocks
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x @ weights.T + bias: [..., in] to [..., out], in the type of `x`."""
+        stored = Stored(self.numbers, self.scale, self.rotation, self.blocks)
+        return F.linear(x, stored.weights(x.dtype), self.bias)
+
+
+@functools.cache
+def hadamard(size: int, device: torch.device) -> Tensor:
+    """Return the matrix that turns `size` columns: [size, size], float32, its own inverse.
+
+    Args:
+        size: a power of 4.
+        device: where it shall live.
+    """
+    four = torch.tensor(_FOUR, dtype=torch.float32, device=device) / 2
+    found = four
+    while len(found) < size:
+        found = torch.kron(found, four)
+    return found
+
+
+def _unpacked(numbers: Tensor, kind: str) -> Tensor:
+    """Return what GGUF's blocks hold: [rows, bytes] to [rows, columns], float32."""
+    import gguf
+    from diffusers.quantizers.gguf.utils import dequantize_functions
+
+    name = gguf.GGMLQuantizationType[kind]
+    block, size = gguf.GGML_QUANT_SIZES[name]
+    found = dequantize_functions[name](numbers.reshape(-1, size), block, size, torch.float32)
+    return found.reshape(*numbers.shape[:-1], -1)
