@@ -1,85 +1,91 @@
-"""Peak memory of stage 1 and of showing its videos, by the clip's length: each length in a process of its own.
+"""Peak memory of stage 1 and of showing its videos, by the clip's length: each part and length in a process of its own.
 
-    .venv/bin/python benchmarks/memory.py [FRAMES ...]     # of 480x270; 100, 1000 and 4000 without
+    .venv/bin/python benchmarks/memory.py [FRAMES ...]     # of 480x270; 100 and 1000 without; also: show-videos alone
+    .venv/bin/python benchmarks/memory.py --only show_videos 100 1000 4000
 
-Detection is left out (its networks see one frame at a time): what is measured is what holds or passes on frames. Aim: 4000
-frames need at most a fifth more than 100.
+Stage 1 is all of it: reading, detection, drawings, crops, and in replace the bundled segmenter, the mask chain and the
+background. Aim: 1,000 frames need at most a fifth more than 100.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from wanlab import media, viz
-from wanlab.pose.cuts import mark_shots
+from wanlab import config, inputs, media, viz
+from wanlab.media.resize import letterbox
+from wanlab.steps import preprocess
 
 HEIGHT, WIDTH, FPS = 270, 480, Fraction(30)
+SAMPLE = Path(config.__file__).parents[1] / "assets" / "sample"
+PARTS = ("animate", "replace", "show_videos")
 
 
-def main(lengths: list[int]) -> None:
-    peaks = []
+def main(parts: list[str], lengths: list[int]) -> None:
     with tempfile.TemporaryDirectory() as place:
         for length in lengths:
             film = Path(place) / f"{length}.mp4"
-            media.write_video(film, moving(length), FPS, preview=True)
-            done = subprocess.run(
-                [sys.executable, __file__, "--measure", str(film)], stdout=subprocess.PIPE, check=True
-            )
-            stages = json.loads(done.stdout)
-            peaks.append(max(stages.values()))
-            listed = ", ".join(f"{name} {peak / 2**20:.0f} MiB" for name, peak in stages.items())
-            print(f"{length:5d} frames of {WIDTH}x{HEIGHT}: peak {peaks[-1] / 2**20:.0f} MiB ({listed})", flush=True)
-    print(f"{lengths[-1] / lengths[0]:.0f} times the length: {peaks[-1] / peaks[0]:.2f} times the peak memory")
+            media.write_video(film, person(length), FPS, preview=True)
+            for part in parts:
+                print(f"{length:5d} frames of {WIDTH}x{HEIGHT}, {measured(part, film)}", flush=True)
 
 
-def measure(film: Path) -> dict[str, int]:
-    """Return the peak memory of this process, in bytes, after each part of the work on a video."""
-    peaks = {}
-    with tempfile.TemporaryDirectory() as place:
-        clip = media.open_clip(film)
-        peaks["probe"] = peak()
-        master, export = Path(place) / "driving.mkv", Path(place) / "src_pose.mp4"
-        media.write_video(master, clip, clip.fps, lossless=True)
-        peaks["master"] = peak()
-        working = media.open_clip(master)
-        media.write_video(export, working, working.fps)
-        peaks["export"] = peak()
-        exhaust(mark_shots(working))
-        peaks["shots"] = peak()
-        with contextlib.redirect_stdout(io.StringIO()):
-            viz.show_videos({"driving": working, "pose": media.open_clip(export), "face": working}, fps=working.fps)
-        peaks["show_videos"] = peak()
-    return peaks
+def measured(part: str, film: Path) -> str:
+    """Return a line about one part of the work on a video, done in a process of its own."""
+    with tempfile.TemporaryDirectory() as outputs:
+        command = [sys.executable, __file__, "--measure", part, str(film)]
+        environment = {**os.environ, "WANLAB_OUTPUTS": outputs}
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
+    before, after, seconds = json.loads(done.stdout.splitlines()[-1])
+    return f"{part}: peak {after:.0f} MiB, of which {before:.0f} MiB are imports and the opened video; {seconds:.0f} s"
 
 
-def moving(count: int) -> Iterator[np.ndarray]:
-    ramp = np.add.outer(np.arange(HEIGHT), 2 * np.arange(WIDTH)).astype(np.uint8)
+def measure(part: str, film: Path) -> None:
+    """Print the peak memory of this process in MiB, before and after the work, and the seconds."""
+    clip = media.open_clip(film)
+    before, begin = peak(), time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()):
+        if part == "show_videos":
+            viz.show_videos(dict.fromkeys(("driving", "pose", "face"), clip), fps=clip.fps)
+        else:
+            asked = {"driving_video": film, "reference_image": SAMPLE / "reference.png", "resolution": "480 270"}
+            chosen = config.PreprocessSettings.build({**asked, "mode": part, "checkpoint": SAMPLE.parent / "nano"})
+            made = preprocess.work(preprocess.prepare(chosen))
+            assert isinstance(made, inputs.AnimateInputs)
+    print(json.dumps([before, peak(), time.monotonic() - begin]))
+
+
+def person(count: int) -> Iterator[np.ndarray]:
+    """Yield the bundled clip's frames, forwards and back again, small in a wide image."""
+    frames = [letterbox(frame, HEIGHT, WIDTH) for frame in media.open_clip(SAMPLE / "driving.mp4")]
+    there_and_back = [*frames, *frames[-2:0:-1]]
     for n in range(count):
-        yield np.repeat(np.roll(ramp, 3 * n, 1)[..., None], 3, axis=2)
+        yield there_and_back[n % len(there_and_back)]
 
 
-def exhaust(values: Iterable[object]) -> None:
-    for _ in values:
-        pass
-
-
-def peak() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measure(Path(sys.argv[2]))))
+        measure(sys.argv[2], Path(sys.argv[3]))
     else:
-        main([int(text) for text in sys.argv[1:]] or [100, 1000, 4000])
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+        parser.add_argument("frames", nargs="*", type=int)
+        given = parser.parse_args()
+        main(list(given.only), given.frames or [100, 1000])

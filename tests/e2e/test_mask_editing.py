@@ -18,6 +18,7 @@ from browsing import Lab, run_notebook, scroll_to
 
 from wanlab import config, inputs, media
 from wanlab.inputs import edits
+from wanlab.mask import PackedMasks
 from wanlab.mask.prompts import Click, Prompts
 from wanlab.steps import inspect
 from wanlab.widgets import live_masks
@@ -56,8 +57,9 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskEditor:
         tmp_path, "replace", {"mask_video": tmp_path / "mask.npz"}, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ()
     )
 
-    def follow(_: Any, frames: range, prompts: Prompts, job: live_masks.Job) -> np.ndarray:
-        return np.stack([disc(prompts) for _ in job.progress.iterate(frames, "SAM2", len(frames))])
+    def follow(_: Any, frames: range, prompts: Prompts, job: live_masks.Job) -> PackedMasks:
+        found = (disc(prompts) for _ in job.progress.iterate(frames, "SAM2", len(frames)))
+        return PackedMasks(HEIGHT, WIDTH, found)
 
     here = lambda prompts, t: Prompts(  # noqa: E731
         tuple(each for each in prompts.clicks if each.frame == t),

@@ -221,14 +221,15 @@ def test_a_stretch_keeps_the_other_frames_and_strokes_hold_on_their_own() -> Non
         asked.append((frames, prompts))
         return np.ones((len(frames), HEIGHT, WIDTH), bool)
 
-    after = strokes_module.outline(decided, before, find)
+    after = strokes_module.outline(decided, mask.PackedMasks.of(before), find)[:]
     assert asked == [(range(1, 4), Prompts((Click(0, 20.0, 12.0, True),)))]
     np.testing.assert_array_equal(after[[0, 4, 5]], before[[0, 4, 5]])
     assert after[[1, 3]].all()
     assert not after[2, 25, 25]  # the last stroke wins on its frame
     assert after[2].sum() == HEIGHT * WIDTH - strokes_module.covered(decided.strokes[1], HEIGHT, WIDTH).sum()
     outside = parse(stretch=[3, 4], points=POINTS)
-    np.testing.assert_array_equal(strokes_module.outline(outside, before, find), before)  # the point does not count
+    kept = strokes_module.outline(outside, mask.PackedMasks.of(before), find)
+    np.testing.assert_array_equal(kept[:], before)  # the point does not count
     assert (len(asked), unused(outside)) == (1, 1)
 
 

@@ -124,6 +124,14 @@ def test_a_stretch_of_a_chain_is_what_the_whole_chain_gives(chain: str) -> None:
             np.testing.assert_array_equal(found, whole[first : last + 1])
 
 
+@pytest.mark.parametrize("chain", ["", "grow:2,blockify:4", "hold:8,median:7"])
+def test_a_chain_of_packed_masks_is_the_chain(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wanlab.mask.chain.STRETCH", 4)
+    source = np.random.default_rng(0).random((14, 24, 24)) > 0.7
+    packed = mask.apply_chain_packed(mask.PackedMasks.of(source), chain)
+    np.testing.assert_array_equal(packed[:], mask.apply_chain(source, chain))
+
+
 @pytest.mark.parametrize(
     ("chain", "message"),
     [

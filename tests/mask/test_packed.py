@@ -40,7 +40,7 @@ def test_a_reader_gives_the_frames_that_are_asked_for(masks: np.ndarray, file: P
         found = reader.read(np.array(indices))
         assert found.dtype == bool
         np.testing.assert_array_equal(found, masks[indices])
-    np.testing.assert_array_equal(packed.unpack(file, packed.FINAL), masks)
+    np.testing.assert_array_equal(packed.read_masks(file, packed.FINAL)[:], masks)
 
 
 def test_a_reader_goes_on_where_it_ended(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,3 +70,27 @@ def test_packed_masks_are_the_masks(masks: np.ndarray) -> None:
     for t in (0, 3, 4, -1):
         np.testing.assert_array_equal(kept[t], masks[t])
     assert mask.PackedMasks.of(masks).frames == kept.frames
+    np.testing.assert_array_equal(list(kept), masks)
+    assert len(kept) == 12
+
+
+def test_a_copy_of_packed_masks_changes_alone(masks: np.ndarray) -> None:
+    kept = mask.PackedMasks.of(masks)
+    some = kept.copy(3)
+    some.put(1, ~masks[1])
+    np.testing.assert_array_equal(some[:], [masks[0], ~masks[1], masks[2]])
+    np.testing.assert_array_equal(kept[:], masks)
+    empty = mask.PackedMasks.empty(2, 20, 35)
+    assert empty.shape == (2, 20, 35)
+    assert not empty[:].any()
+
+
+def test_masks_are_written_frame_by_frame(masks: np.ndarray, tmp_path: Path) -> None:
+    files.write_arrays(tmp_path / "a.npz", bits=packed.bits_of(mask.PackedMasks.of(masks)))
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as saved:
+        np.testing.assert_array_equal(saved["bits"], np.packbits(masks, axis=-1))
+
+
+def test_white_is_luminance() -> None:
+    frames = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [128, 128, 128], [127, 127, 127]], np.uint8)
+    assert packed.white(frames[:, None, None]).ravel().tolist() == [False, True, False, True, False]

@@ -119,24 +119,27 @@ def test_damaged_masks_that_were_kept_are_found_again(
 
 
 def test_masks_that_were_kept_are_read_only_whole(tmp_path: Path) -> None:
-    path, masks = tmp_path / "kept.npz", np.arange(3 * 8 * 2, dtype=np.uint8).reshape(3, 8, 2)
-    files.write_arrays(path, array=masks)
-    np.testing.assert_array_equal(person._kept(path, masks.shape), masks)
-    assert person._kept(path, (3, 8, 3)) is None
+    path, bits, size = tmp_path / "kept.npz", np.arange(3 * 8 * 2, dtype=np.uint8).reshape(3, 8, 2), (3, 8, 16)
+    files.write_arrays(path, array=bits)
+    np.testing.assert_array_equal(person._kept(path, *size)[:], np.unpackbits(bits, axis=-1))
+    assert person._kept(path, 3, 8, 17) is None
+    files.write_arrays(path, array=bits.astype(np.int16))
+    assert person._kept(path, *size) is None
+    files.write_arrays(path, array=bits)
     whole = path.read_bytes()
     for spoilt in (b"", whole[:-30], whole[:90] + b"xxxx" + whole[94:], b"no archive"):
         path.write_bytes(spoilt)
-        assert person._kept(path, masks.shape) is None
+        assert person._kept(path, *size) is None
     with zipfile.ZipFile(path, "w") as archive:  # it says 7.5 GB and holds 48 bytes
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(
             header, {"descr": "|u1", "fortran_order": False, "shape": (7500, 1000, 1000)}
         )
-        archive.writestr("array.npy", header.getvalue() + masks.tobytes())
-    assert person._kept(path, (7500, 1000, 1000)) is None
-    files.write_arrays(path, other=masks)
-    assert person._kept(path, masks.shape) is None
-    assert person._kept(tmp_path / "none.npz", masks.shape) is None
+        archive.writestr("array.npy", header.getvalue() + bits.tobytes())
+    assert person._kept(path, 7500, 1000, 8000) is None
+    files.write_arrays(path, other=bits)
+    assert person._kept(path, *size) is None
+    assert person._kept(tmp_path / "none.npz", *size) is None
 
 
 def test_the_miniature_serves_whoever_names_it(

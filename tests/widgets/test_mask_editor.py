@@ -15,7 +15,7 @@ from IPython.display import Image
 
 from wanlab import config, inputs, media
 from wanlab.inputs import edits
-from wanlab.mask import strokes
+from wanlab.mask import PackedMasks, strokes
 from wanlab.mask.prompts import Box, Click, Prompts, parse_prompts
 from wanlab.steps import inspect
 from wanlab.widgets import live_masks
@@ -53,10 +53,11 @@ def discs(prompts: Prompts, t: int) -> np.ndarray:
     return found
 
 
-def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.Job) -> np.ndarray:
+def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.Job) -> PackedMasks:
     """Every frame gets what all clicks say."""
     here = [click._replace(frame=0) for click in prompts.clicks]
-    return np.stack([discs(Prompts(tuple(here)), 0) for _ in told.progress.iterate(frames, "SAM2", len(frames))])
+    found = (discs(Prompts(tuple(here)), 0) for _ in told.progress.iterate(frames, "SAM2", len(frames)))
+    return PackedMasks(HEIGHT, WIDTH, found)
 
 
 class Heard:
@@ -240,7 +241,7 @@ def test_negative_points_alone_are_tried_on_the_outline_and_not_propagated(heard
 def test_the_propagation_can_be_stopped(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
 
-    def endless(_: Any, frames: range, prompts: Prompts, told: live_masks.Job) -> np.ndarray:
+    def endless(_: Any, frames: range, prompts: Prompts, told: live_masks.Job) -> PackedMasks:
         for _ in told.progress.iterate(iter(int, 1), "SAM2", 100):
             begun.set()
         raise AssertionError

@@ -19,6 +19,7 @@ import secrets
 import shutil
 import socket
 import types
+import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from wanlab import config
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from wanlab.files.arrays import ArrayStream
 
 MANIFEST = "manifest.json"  # what makes a folder of the outputs a run
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -215,12 +218,17 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(only_write, array, allow_pickle=False)
 
 
-def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+def write_arrays(path: Path, **arrays: np.ndarray | ArrayStream) -> None:
     """Write arrays by name as a compressed `.npz` to `path`, completely or not at all; raises as `writing`."""
     import numpy as np
 
-    with writing(path) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    with writing(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                if isinstance(array, np.ndarray):
+                    np.lib.format.write_array(file, array, allow_pickle=False)  # type: ignore[arg-type]
+                else:
+                    array.write(file)
 
 
 def copy(source: Path, path: Path) -> None:

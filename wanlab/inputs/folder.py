@@ -20,7 +20,7 @@ from wanlab import config, files, media, runs
 from wanlab.files import fingerprints, targets
 from wanlab.inputs import masters
 from wanlab.mask import read_mask
-from wanlab.mask.packed import FINAL, MaskReader, unpack
+from wanlab.mask.packed import FINAL, MaskReader, PackedMasks, read_masks
 from wanlab.pose import face
 from wanlab.runs import artefacts
 
@@ -115,8 +115,12 @@ class AnimateInputs:
 
     def mask(self) -> np.ndarray:
         """Return [T, H, W], bool; True where the image is generated."""
+        return self.packed_mask()[:]
+
+    def packed_mask(self) -> PackedMasks:
+        """Return what `mask` does, packed: a thousandth of the memory."""
         file = self.files["mask_video"]
-        return unpack(file, FINAL) if file.suffix == ".npz" else read_mask(file).masks
+        return read_masks(file, FINAL) if file.suffix == ".npz" else read_mask(file).masks
 
     def mask_reader(self) -> MaskReader:
         """Return what reads the masks of `mask` a stretch at a time."""
@@ -124,8 +128,13 @@ class AnimateInputs:
 
     def person_mask(self) -> np.ndarray | None:
         """Return the person's mask before any chain, [T, H, W], bool; None in animate and in a folder of other tools."""
+        packed = self.packed_person_mask()
+        return None if packed is None else packed[:]
+
+    def packed_person_mask(self) -> PackedMasks | None:
+        """Return what `person_mask` does, packed."""
         path = self.folder / EXPORTS["mask_video"][1]
-        return unpack(path, "mask") if path.is_file() else None
+        return read_masks(path, "mask") if path.is_file() else None
 
     def driving(self) -> media.Clip | None:
         """Return the working clip, None in a folder of other tools."""

@@ -99,8 +99,10 @@ def _write_mask(
     part: Path, animate_inputs: AnimateInputs, driving: media.Clip | None, count: int, size: tuple[int, int]
 ) -> None:
     """Write mask and background; where the background is the video blacked out, so is the small one."""
-    large, person = animate_inputs.mask()[:count], animate_inputs.person_mask()
-    final, outline = (_small_masks(masks, size) for masks in (large, large if person is None else person[:count]))
+    large, person = animate_inputs.packed_mask().copy(count), animate_inputs.packed_person_mask()
+    final = outline = _small_masks(large, size)
+    if person is not None:
+        outline = _small_masks(person.copy(count), size)
     write.save_masks(part, outline, final, animate_inputs.fps)
     kept = _first(animate_inputs.video("background_video"), count)
     frames = _small(kept, size)
@@ -145,7 +147,7 @@ def _small(frames: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[np.n
     return (resize.letterbox(frame, *size, interpolation=cv2.INTER_AREA) for frame in frames)
 
 
-def _small_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Shrink [T, H, W], bool; True where more than half of a pixel was."""
+def _small_masks(masks: Iterable[np.ndarray], size: tuple[int, int]) -> mask.PackedMasks:
+    """Shrink masks, [H, W], bool each; True where more than half of a pixel was."""
     white = (np.repeat(each[..., None], 3, axis=2).astype(np.uint8) * 255 for each in masks)
-    return np.stack([frame[..., 0] >= 128 for frame in _small(white, size)])
+    return mask.PackedMasks(*size, (frame[..., 0] >= 128 for frame in _small(white, size)))

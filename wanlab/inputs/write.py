@@ -12,7 +12,7 @@ import numpy as np
 from wanlab import files, media, runs
 from wanlab.files import targets
 from wanlab.inputs.folder import EXPORTS, FACTS, FILES, REFERENCE
-from wanlab.mask.packed import unpack
+from wanlab.mask.packed import FINAL, Masks, bits_of, read_masks
 from wanlab.runs import artefacts
 
 
@@ -32,26 +32,22 @@ def write_video(
     run.add_artefact(name, file, frames=count, fps=str(fps))
 
 
-def write_masks(run: runs.Run, person: np.ndarray, final: np.ndarray, fps: Fraction) -> None:
-    """Write `mask.npz`, the person's mask and the final one (both [T, H, W], bool), and `src_mask.mp4`."""
-    empty = np.flatnonzero(~final.any(axis=(1, 2))).tolist()
+def write_masks(run: runs.Run, person: Masks, final: Masks, fps: Fraction) -> None:
+    """Write `mask.npz`, the person's mask and the final one, and `src_mask.mp4`."""
+    shares = [float(mask.mean()) for mask in final]
+    empty = [t for t, share in enumerate(shares) if not share]
     if empty:
         run.add_notes(f"the mask is empty in {media.describe_frames(empty)}: the video is kept as it is there")
     save_masks(run.folder, person, final, fps)
     export, master = EXPORTS["mask_video"]
     run.add_artefact("mask_video", export, frames=len(final), fps=str(fps))
-    run.add_artefact("mask", master, empty=empty, share=round(float(final.mean()), 4))
+    run.add_artefact("mask", master, empty=empty, share=round(float(np.mean(shares)), 4))
 
 
-def save_masks(folder: Path, person: np.ndarray, final: np.ndarray, fps: Fraction) -> None:
+def save_masks(folder: Path, person: Masks, final: Masks, fps: Fraction) -> None:
     """Write the files of `write_masks` into a folder."""
     export, master = (folder / file for file in EXPORTS["mask_video"])
-    files.write_arrays(
-        master,
-        mask=np.packbits(person, axis=-1),
-        mask_final=np.packbits(final, axis=-1),
-        shape=np.array(final.shape),
-    )
+    files.write_arrays(master, **{"mask": bits_of(person), FINAL: bits_of(final)}, shape=np.array(final.shape))
     write_mask_video(export, final, fps)
 
 
@@ -70,7 +66,7 @@ def restore_exports(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> dict
         if master.endswith(".npz"):
             write_mask_video(
                 run.path(fault.file),
-                unpack(run.path(master), "mask_final"),
+                read_masks(run.path(master), FINAL),
                 Fraction(run.manifest["artefacts"][name]["fps"]),
             )
         else:
@@ -80,7 +76,7 @@ def restore_exports(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> dict
     return left
 
 
-def write_mask_video(path: Path, final: np.ndarray, fps: Fraction) -> None:
+def write_mask_video(path: Path, final: Masks, fps: Fraction) -> None:
     white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
     media.write_video(path, white, fps)
 

@@ -6,6 +6,7 @@ from wanlab.mask.chain import (
     VERBS,
     apply_chain,
     apply_chain_between,
+    apply_chain_packed,
     blank_out,
     blockify,
     blur,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
+from wanlab.mask.packed import PackedMasks
 from wanlab.mask.prompts import Box, Prompts
 from wanlab.media import Clip, Frames
 from wanlab.pose.wholebody import SEEN
@@ -43,19 +44,21 @@ def carry(clip: Clip | np.ndarray, seeds: dict[int, np.ndarray]) -> Iterator[np.
     frames = Frames(clip)
     size = _small_size(frames.height, frames.width)
     order = sorted(seeds)
-    carried: dict[int, np.ndarray] = {}
+    carried, reached = PackedMasks.empty(len(frames), size[1], size[0]), set[int]()
     for number, t in enumerate(order):
         before = order[number - 1] if number else None
         after = order[number + 1] if number + 1 < len(order) else None
         first = 0 if before is None else (before + t) // 2 + 1
         last = len(frames) - 1 if after is None else (t + after) // 2
         for way in (range(t + 1, last + 1), range(t - 1, first - 1, -1)):
-            carried.update(_along(frames, t, seeds[t], way, size))
+            for there, mask in _along(frames, t, seeds[t], way, size):
+                carried.put(there, mask)
+                reached.add(there)
     for t in range(len(frames)):
         if t in seeds:
             yield seeds[t]
-        elif t in carried:
-            small = np.unpackbits(carried[t], axis=-1, count=size[0]).astype(np.float32)
+        elif t in reached:
+            small = carried[t].astype(np.float32)
             yield cv2.resize(small, (frames.width, frames.height), interpolation=cv2.INTER_LINEAR) > 0.5
         else:
             yield np.zeros((frames.height, frames.width), bool)
@@ -91,7 +94,7 @@ def within(frame: np.ndarray, box: Box) -> np.ndarray:
 def _along(
     frames: Frames, start: int, seed: np.ndarray, way: Sequence[int], size: tuple[int, int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (frame, packed mask at the small size) on the way from a seed, until it is lost."""
+    """Yield (frame, mask at the small size, [h, w], bool) on the way from a seed, until it is lost."""
     if not len(way):
         return
     image = _small(frames[start], size)
@@ -114,7 +117,7 @@ def _along(
         if _is_lost(image, mask, now, found):
             return
         image, mask = now, found
-        yield t, np.packbits(mask, axis=-1)
+        yield t, mask
 
 
 def _is_lost(before: np.ndarray, was: np.ndarray, now: np.ndarray, found: np.ndarray) -> bool:

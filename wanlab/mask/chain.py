@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 
 from wanlab.mask.lattice import TEMPORAL_STRIDE, snap
-from wanlab.mask.packed import Masks
+from wanlab.mask.packed import Masks, PackedMasks
 
 DEFAULT_CHAIN = "grow:10,blockify:32"  # ComfyUI's
 UPSTREAM_CHAIN = "dilate:7x3,cells:1x1"  # the official command line's
+STRETCH = 32  # frames of a chain that are unpacked at a time: 30 MB of 1280x720
 
 
 def grow(
@@ -255,6 +256,16 @@ def apply_chain(mask: np.ndarray, chain: str) -> np.ndarray:
     for word, numbers in parse_chain(chain):
         mask = VERBS[word].run(mask, *numbers)
     return mask
+
+
+def apply_chain_packed(mask: Masks, chain: str) -> PackedMasks:
+    """Return what `apply_chain` makes of masks, packed; it works on STRETCH frames at a time."""
+    frames, height, width = mask.shape
+    done = PackedMasks(height, width)
+    for first in range(0, frames, STRETCH):
+        last = min(first + STRETCH, frames) - 1
+        done.add(np.packbits(apply_chain_between(mask, chain, first, last), axis=-1))
+    return done
 
 
 def apply_chain_between(mask: Masks, chain: str, first: int, last: int) -> np.ndarray:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
+import cv2
 import numpy as np
 
 from wanlab import media
-from wanlab.mask.video import white
+from wanlab.files import arrays
 
 FINAL = "mask_final"  # in mask.npz: after the chain; `mask` is from before it
+WHITE = 128  # luminance from which a pixel is generated anew: H.264 leaves soft values
 
 
 class MaskReader:
@@ -70,6 +73,14 @@ class Masks(Protocol):
         """T, H and W."""
         ...
 
+    def __len__(self) -> int:
+        """Return T."""
+        ...
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the mask of each frame, [H, W], bool."""
+        ...
+
     def __getitem__(self, frames: int | slice, /) -> np.ndarray:
         """Return the mask of a frame, [H, W], or of a stretch, [n, H, W], bool."""
         ...
@@ -78,21 +89,36 @@ class Masks(Protocol):
 class PackedMasks:
     """Masks as deflated bits, 3 kB a frame of 1280x720; a frame or a stretch comes unpacked.
 
+    So those of an hour fit in memory, while as bools they take 3.3 GB a minute.
+
     Attributes:
         height, width: of a frame in pixels.
         frames: the bits of each, deflated.
     """
 
-    def __init__(self, height: int, width: int) -> None:
-        """Begin without frames."""
+    def __init__(self, height: int, width: int, masks: Iterable[np.ndarray] = ()) -> None:
+        """Take the masks of the first frames, [H, W], bool each; they are asked for one at a time."""
         self.height, self.width = height, width
-        self.frames: list[bytes] = []
+        self.frames = [_deflated(np.packbits(mask, axis=-1)) for mask in masks]
 
     @classmethod
     def of(cls, masks: np.ndarray) -> PackedMasks:
         """Return masks, [T, H, W], bool, packed."""
-        packed = cls(*masks.shape[1:])
-        packed.add(np.packbits(masks, axis=-1))
+        return cls(masks.shape[1], masks.shape[2], masks)
+
+    @classmethod
+    def empty(cls, num_frames: int, height: int, width: int) -> PackedMasks:
+        """Return masks of which nothing is white."""
+        nothing = np.zeros((height, width), bool)
+        return cls(height, width, (nothing for _ in range(num_frames)))
+
+    @classmethod
+    def read(cls, path: Path, name: str, width: int) -> PackedMasks:
+        """Read the array `name` of a `.npz`, masks of `width` pixels as bits; raises as `arrays.read_parts`."""
+        packed = cls(0, width)
+        for bits in arrays.read_parts(path, name):
+            packed.height = len(bits)
+            packed.frames.append(_deflated(bits))
         return packed
 
     @property
@@ -100,28 +126,54 @@ class PackedMasks:
         """T, H and W."""
         return len(self.frames), self.height, self.width
 
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def copy(self, count: int | None = None) -> PackedMasks:
+        """Return masks that may be changed: those of the first `count` frames, None: of all."""
+        copied = PackedMasks(self.height, self.width)
+        copied.frames = self.frames[:count]
+        return copied
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the mask of each frame, [H, W], bool."""
+        return (self[t] for t in range(len(self)))
+
     def add(self, bits: np.ndarray) -> None:
         """Take the next frames: [n, H, ceil(W / 8)], uint8, as np.packbits makes them."""
-        self.frames += [zlib.compress(frame.tobytes(), 1) for frame in bits]  # 1: the quickest
+        self.frames += map(_deflated, bits)
+
+    def put(self, t: int, mask: np.ndarray) -> None:
+        """Take another mask, [H, W], bool, for frame `t`."""
+        self.frames[t] = _deflated(np.packbits(mask, axis=-1))
 
     def __getitem__(self, frames: int | slice) -> np.ndarray:
         """Return the mask of a frame, [H, W], or of a stretch, [n, H, W], bool."""
         if not isinstance(frames, slice):
             return self[frames : frames + 1 or None][0]
-        joined = b"".join(map(zlib.decompress, self.frames[frames]))
-        bits = np.frombuffer(joined, np.uint8).reshape(-1, self.height, -(-self.width // 8))
-        return np.unpackbits(bits, axis=-1, count=self.width).astype(bool)
+        bits = np.frombuffer(b"".join(map(zlib.decompress, self.frames[frames])), np.uint8)
+        bits = bits.reshape(-1, self.height, -(-self.width // 8))
+        return np.unpackbits(bits, axis=-1, count=self.width).view(bool)
 
 
-def unpack(path: Path, name: str) -> np.ndarray:
-    """Read a mask that was written as packed bits.
+def white(frames: np.ndarray) -> np.ndarray:
+    """Return where frames ([n, H, W, 3], 0 to 255, uint8 RGB) are white: [n, H, W], bool."""
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) >= WHITE for frame in frames])
 
-    Args:
-        path: `mask.npz`.
-        name: of the array in it.
 
-    Returns:
-        [T, H, W], bool.
-    """
-    with np.load(path, allow_pickle=False) as packed:
-        return np.unpackbits(packed[name], axis=-1)[..., : int(packed["shape"][2])].astype(bool)
+def bits_of(masks: Masks) -> arrays.ArrayStream:
+    """Return masks as bits, [T, H, ceil(W / 8)], uint8, for `files.write_arrays`, frame by frame."""
+    frames, height, width = masks.shape
+    shape = frames, height, -(-width // 8)
+    return arrays.ArrayStream(shape, np.dtype(np.uint8), (np.packbits(mask, axis=-1) for mask in masks))
+
+
+def read_masks(path: Path, name: str) -> PackedMasks:
+    """Read the masks `name` of mask.npz."""
+    with np.load(path, allow_pickle=False) as saved:
+        width = int(saved["shape"][2])
+    return PackedMasks.read(path, name, width)
+
+
+def _deflated(bits: np.ndarray) -> bytes:
+    return zlib.compress(bits.tobytes(), 1)  # 1: the quickest

@@ -19,6 +19,7 @@ import numpy as np
 from wanlab import config, files, media
 from wanlab.files import arrays, locks
 from wanlab.mask import carry, grabcut, keypoint_prompts, sam2_weights, silhouette
+from wanlab.mask.packed import Masks, PackedMasks, bits_of
 from wanlab.mask.prompts import Prompts, read_prompts
 from wanlab.mask.video import read_mask
 
@@ -95,8 +96,8 @@ class PersonMasker:
 
     def mask(
         self, source: str | Path | Prompts, clip: media.Clip, keypoints: np.ndarray, name: str = "the person's mask"
-    ) -> np.ndarray:
-        """Return the followed person's mask, [T, H, W], bool; a note names what made it.
+    ) -> PackedMasks:
+        """Return the followed person's mask; a note names what made it.
 
         Args:
             source: segmenter, keypoints, official, centre, a points file, a mask video, or clicked points and boxes.
@@ -109,14 +110,12 @@ class PersonMasker:
         """
         if isinstance(source, Path) and _is_video(source):
             self.listener.add_notes(f"{name} comes from {source.name}")
-            masks, notes = read_mask(config.absolute(source), max_frames=len(clip))
+            masks, notes = read_mask(config.absolute(source), "mask_source", len(clip))
             self.listener.add_notes(*notes)
             return masks
         if source == "segmenter":
             self.listener.add_notes(f"{name} comes from the bundled segmenter (BlazePose and U2-Net), not from SAM2")
-            return np.stack(
-                list(self.listener.progress.iterate(silhouette.segment(clip, keypoints), "mask", len(clip)))
-            )
+            return self._packed(clip, silhouette.segment(clip, keypoints))
         prompts = self._prompts(source, clip, keypoints)
         origin = source if isinstance(source, str) else "by hand" if isinstance(source, Prompts) else source.name
         described = f"with {prompts.describe()} ({origin})"
@@ -129,13 +128,13 @@ class PersonMasker:
         self.listener.add_notes(f"{name} comes from the bundled segmenter and GrabCut {described}, not from SAM2")
         likely = None if self._probabilities is None else self._likely(self._probabilities, clip, keypoints)
         found = grabcut.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path | Prompts))
-        masks = np.stack(list(self.listener.progress.iterate(found, "mask", len(clip))))
+        masks = self._packed(clip, found)
         if carry.is_needed(keypoints, prompts):
             self.listener.add_notes(_carried(masks, prompts))
         return masks
 
-    def of_stretch(self, clip: media.Clip, keypoints: np.ndarray, frames: range, prompts: Prompts) -> np.ndarray:
-        """Return the mask of clicks in a stretch of a clip: [n, H, W], bool.
+    def of_stretch(self, clip: media.Clip, keypoints: np.ndarray, frames: range, prompts: Prompts) -> PackedMasks:
+        """Return the mask of clicks in a stretch of a clip.
 
         Args:
             clip: the working clip.
@@ -158,6 +157,9 @@ class PersonMasker:
         from wanlab.mask import sam2_image, sam2_video  # torch
 
         return sam2_image.Sam2Clicks(sam2_video.load(self.weights), frames)
+
+    def _packed(self, clip: media.Clip, masks: Iterable[np.ndarray]) -> PackedMasks:
+        return PackedMasks(clip.height, clip.width, self.listener.progress.iterate(masks, "mask", len(clip)))
 
     def _prompts(self, source: str | Path | Prompts, clip: media.Clip, keypoints: np.ndarray) -> Prompts:
         if isinstance(source, Prompts):
@@ -182,8 +184,10 @@ class PersonMasker:
         greys = (cv2.imdecode(kept[key], cv2.IMREAD_GRAYSCALE) for key in keys)
         return (np.divide(np.asarray(grey), 255, dtype=np.float32) for grey in greys)
 
-    def _by_sam2(self, weights: sam2_weights.Weights, clip: media.Clip, prompts: Prompts, official: bool) -> np.ndarray:
-        """Return SAM2's masks, [T, H, W], bool: those that were kept of the same question, else found now and kept."""
+    def _by_sam2(
+        self, weights: sam2_weights.Weights, clip: media.Clip, prompts: Prompts, official: bool
+    ) -> PackedMasks:
+        """Return SAM2's masks: those that were kept of the same question, else found now and kept."""
         from wanlab.mask import sam2_video
 
         passes = sam2_video.plan(prompts, len(clip), official=official)
@@ -199,7 +203,7 @@ class PersonMasker:
         with locks.awaited(
             kept.with_suffix(".lock"), "SAM2's masks of this clip", lambda text: print(text, flush=True)
         ):
-            packed = _kept(kept, (len(clip), clip.height, -(-clip.width // 8)))
+            packed = _kept(kept, len(clip), clip.height, clip.width)
             before = "SAM2 has followed these prompts in this clip before"
             if packed is not None:
                 self.listener.add_notes(f"{before}: its masks are used again")
@@ -207,31 +211,31 @@ class PersonMasker:
                 if kept.exists():
                     self.listener.add_notes(f"{before}, but its masks were damaged: again")
                 packed = self._track(weights, clip, passes)
-                files.write_arrays(kept, array=packed)
-        return np.unpackbits(packed, axis=-1, count=clip.width).astype(bool)
+                files.write_arrays(kept, array=bits_of(packed))
+        return packed
 
-    def _track(self, weights: sam2_weights.Weights, clip: media.Clip, passes: list[sam2_video.Pass]) -> np.ndarray:
-        """Follow the prompts through the clip; return bits, [T, H, ceil(W / 8)], uint8: an eighth of the memory."""
+    def _track(self, weights: sam2_weights.Weights, clip: media.Clip, passes: list[sam2_video.Pass]) -> PackedMasks:
+        """Follow the prompts through the clip."""
         from wanlab.mask import sam2_video
 
         network = sam2_video.load(weights)
         if sam2_video.worth_compiling(network, len(clip)) if self._compile == "auto" else self._compile:
             sam2_video.compile_encoder(network)
-        packed = np.zeros((len(clip), clip.height, -(-clip.width // 8)), np.uint8)
+        packed = PackedMasks.empty(len(clip), clip.height, clip.width)
         found = sam2_video.track(network, media.Frames(clip), passes)
         for t, mask in self.listener.progress.iterate(found, "SAM2", sum(each.num_frames for each in passes)):
-            packed[t] |= np.packbits(mask, axis=-1)
+            packed.put(t, packed[t] | mask)
         return packed
 
 
-def _carried(masks: np.ndarray, prompts: Prompts) -> str:
+def _carried(masks: Masks, prompts: Prompts) -> str:
     """Return what a reader must know of masks that were carried without a skeleton.
 
     Raises:
         ValueError: if they were lost in most of the frames.
     """
     where = prompts.where()
-    empty = np.flatnonzero(~masks.any(axis=(1, 2))).tolist()
+    empty = [t for t, mask in enumerate(masks) if not mask.any()]
     if len(empty) > MOST_LOST * len(masks):
         raise ValueError(
             f"points must lead to a mask in most frames, got none in {len(empty)} of {len(masks)} ({media.describe_frames(empty)}): "
@@ -241,15 +245,14 @@ def _carried(masks: np.ndarray, prompts: Prompts) -> str:
     return f"nobody was found in {where}: what was clicked there is carried by colour and motion; look at its outline"
 
 
-def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
-    """Return masks that were kept, as bits, uint8; None where there are none of this shape that can be read."""
+def _kept(path: Path, num_frames: int, height: int, width: int) -> PackedMasks | None:
+    """Return masks that were kept; None where there are none of this shape that can be read."""
     try:
-        arrays.check_arrays(path)
-        with np.load(path, allow_pickle=False) as saved:
-            packed = saved["array"]
+        if arrays.headers(path)["array"] != ((num_frames, height, -(-width // 8)), np.uint8):
+            return None
+        return PackedMasks.read(path, "array", width)
     except arrays.UNREADABLE:
         return None
-    return packed if packed.shape == shape and packed.dtype == np.uint8 else None
 
 
 def _content(clip: media.Clip) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from wanlab.mask.packed import Masks
+from wanlab.mask.packed import Masks, PackedMasks
 from wanlab.mask.prompts import Box, Click, Prompts, check_finished
 
 
@@ -57,16 +57,16 @@ class Decisions(Protocol):
         ...
 
 
-Find = Callable[[range, Prompts], np.ndarray]
+Find = Callable[[range, Prompts], Iterable[np.ndarray]]
 
 
-def outline(edits: Decisions, before: np.ndarray, find: Find) -> np.ndarray:
-    """Return the person's outline with the decisions: [T, H, W], bool.
+def outline(edits: Decisions, before: PackedMasks, find: Find) -> PackedMasks:
+    """Return the person's outline with the decisions.
 
     Args:
         edits: the decisions.
-        before: [T, H, W], bool, the outline that the inputs have; not changed.
-        find: returns the mask of the prompts in a range of frames, [n, H, W], bool; prompts count from its start.
+        before: the outline that the inputs have; not changed.
+        find: returns the mask of the prompts in each of a range of frames, [H, W], bool; prompts count from its start.
 
     Raises:
         ValueError: if negative points alone are all that there is of an object.
@@ -75,7 +75,8 @@ def outline(edits: Decisions, before: np.ndarray, find: Find) -> np.ndarray:
     frames, prompts = to_find(edits, before)
     if any(prompts):
         check_finished(prompts, "edits")
-        found[frames.start : frames.stop] = find(frames, prompts)
+        for t, mask in zip(frames, find(frames, prompts), strict=True):
+            found.put(t, mask)
     return paint(found, edits.strokes)
 
 
@@ -112,11 +113,22 @@ def unused(edits: Decisions) -> int:
     return sum(not first <= each.frame <= last for each in (*edits.points.clicks, *edits.points.boxes))
 
 
-def paint(masks: np.ndarray, strokes: Iterable[Stroke]) -> np.ndarray:
-    """Add and erase strokes in `masks` ([T, H, W], bool) in their order, each on its own frame; return `masks`."""
+def paint(masks: PackedMasks, strokes: Iterable[Stroke]) -> PackedMasks:
+    """Add and erase strokes in `masks` in their order, each on its own frame; return `masks`."""
+    by_frame: dict[int, list[Stroke]] = {}
     for stroke in strokes:
-        masks[stroke.frame][covered(stroke, *masks.shape[1:])] = stroke.add
+        by_frame.setdefault(stroke.frame, []).append(stroke)
+    for t, there in by_frame.items():
+        masks.put(t, painted(masks[t], there))
     return masks
+
+
+def painted(mask: np.ndarray, strokes: Iterable[Stroke]) -> np.ndarray:
+    """Return a mask, [H, W], bool, with strokes on its frame added and erased in their order."""
+    mask = mask.copy()
+    for stroke in strokes:
+        mask[covered(stroke, *mask.shape)] = stroke.add
+    return mask
 
 
 def covered(stroke: Stroke, height: int, width: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ import cv2
 import numpy as np
 
 from wanlab import media
+from wanlab.mask.packed import WHITE, PackedMasks
 
-WHITE = 128  # luminance from which a pixel is generated anew: H.264 leaves soft values
 COLOURED = 64  # levels between a pixel's channels from which it is a colour: compression tints grey by up to 20
 FEW = 1 / 2000  # of a frame's pixels: so many coloured ones may be a codec's fault
 SOFT = range(32, 224)  # luminance of what is neither black nor white
@@ -25,10 +26,10 @@ RULE = "must be white where the image is generated anew, black where it is kept 
 class MaskVideo(NamedTuple):
     """What a mask video holds.
 
-    masks: [T, H, W], bool, True where the image is generated anew. notes: what a reader must know, a sentence each.
+    masks: of its frames, True where the image is generated anew. notes: what a reader must know, a sentence each.
     """
 
-    masks: np.ndarray
+    masks: PackedMasks
     notes: tuple[str, ...]
 
 
@@ -44,22 +45,26 @@ def read_mask(path: Path, name: str | None = None, max_frames: int | None = None
         ValueError: a frame holds colours, or nothing in the video is light enough to count as white.
     """
     name = path.name if name is None else f"{name} {path.name}"
-    masks, soft, edge, lightest = [], 0, 0, 0
-    for t, frame in enumerate(media.open_clip(path, max_frames=max_frames)):
+    info = media.probe_video(path)  # who is not there is named by it
+    facts = path.stat()
+    return _read(info.path, name, max_frames, facts.st_mtime_ns, facts.st_size)
+
+
+@functools.lru_cache(maxsize=2)  # checked before a run is made, and then used by it
+def _read(path: Path, name: str, max_frames: int | None, _mtime: int, _size: int) -> MaskVideo:
+    clip = media.open_clip(path, max_frames=max_frames)
+    masks, soft, edge, lightest = PackedMasks(clip.height, clip.width), 0, 0, 0
+    for t, frame in enumerate(clip):
         _refuse_colours(frame, name, t)
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        masks.append(grey >= WHITE)
+        mask = grey >= WHITE
+        masks.add(np.packbits(mask, axis=-1)[None])
         lightest = max(lightest, int(grey.max()))
         soft += int(((grey >= SOFT.start) & (grey < SOFT.stop)).sum())
-        edge += _edge(masks[-1])
+        edge += _edge(mask)
     if 0 < lightest < WHITE:
         raise ValueError(f"{name} {RULE}, got nothing lighter than {lightest} of 255; make its white 255")
-    return MaskVideo(np.stack(masks), _softness(name, soft, edge, len(masks) * masks[0].size))
-
-
-def white(frames: np.ndarray) -> np.ndarray:
-    """Return where frames ([n, H, W, 3], 0 to 255, uint8 RGB) are white: [n, H, W], bool."""
-    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) >= WHITE for frame in frames])
+    return MaskVideo(masks, _softness(name, soft, edge, len(masks) * clip.height * clip.width))
 
 
 def _refuse_colours(frame: np.ndarray, name: str, t: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,7 +51,10 @@ def evaluate(animate_inputs: inputs.AnimateInputs, video: media.Clip, seams: Seq
     compared = (
         ()
         if mode != "replace" or driving is None
-        else (driving.at(slice(len(video))), ~animate_inputs.mask()[: len(video)])
+        else (
+            driving.at(slice(len(video))),
+            (~mask for mask in itertools.islice(animate_inputs.packed_mask(), len(video))),
+        )
     )
     one_pass = metrics.OnePass(video, seams, *compared)
     odd, found = oddities.Oddities(), None

@@ -22,6 +22,8 @@ from wanlab import config, files, inputs, mask, media, runs
 from wanlab.files import targets
 from wanlab.inputs import copies, decisions, edits, pose_videos
 from wanlab.mask import metrics, sam2_weights, strokes
+from wanlab.mask.chain import STRETCH
+from wanlab.mask.packed import bits_of
 from wanlab.mask.person import PersonMasker
 from wanlab.mask.prompts import check_finished, read_prompts
 from wanlab.pose import detection, people
@@ -79,12 +81,11 @@ class Inspection:
 
     def masks(self, name: str) -> np.ndarray:
         """Return a variant: [T, H, W], bool, True where the image is generated."""
-        return np.unpackbits(self.packed(name), axis=-1, count=self.made.width).astype(bool)
+        return self.packed(name)[:]
 
-    def packed(self, name: str) -> np.ndarray:
-        """Return a variant as bits: [T, H, ceil(W / 8)], uint8, as np.packbits makes them."""
-        with np.load(self.folder / VARIANTS, allow_pickle=False) as saved:
-            return saved[str(self.names.index(name))]
+    def packed(self, name: str) -> mask.PackedMasks:
+        """Return what `masks` does, packed."""
+        return mask.PackedMasks.read(self.folder / VARIANTS, str(self.names.index(name)), self.made.width)
 
 
 def prepare(settings: config.InspectSettings, made_for: str | None = None) -> runs.Run:
@@ -264,19 +265,14 @@ def replay(inspection: Inspection, watch: Callable[[str, int, int], None] | None
     return made
 
 
-def measure(masks: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
+def measure(masks: mask.Masks, base: mask.Masks) -> dict[str, np.ndarray]:
     """Return the numbers about a mask by name, [T], float64 each.
 
     Args:
-        masks, base: [T, H, W], bool; IoU and boundary F compare with the base.
+        masks, base: IoU and boundary F compare with the base.
     """
-    return {
-        "area": metrics.area(masks),
-        "IoU": metrics.iou(masks, base),
-        "boundary F": metrics.boundary_f(masks, base),
-        "change": metrics.change(masks),
-        "leak": metrics.leak_share(masks),
-    }
+    rows = [_measured(masks, base, first, first + STRETCH - 1) for first in range(0, len(masks), STRETCH)]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
 def poses_and_faces(inspection: Inspection) -> dict[str, media.Clip | None]:
@@ -294,11 +290,11 @@ def videos_before_and_after(inspection: Inspection) -> tuple[dict[str, media.Cli
     return before, after
 
 
-def before_and_after(inspection: Inspection) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the current masks of the inspected inputs and of the new ones, [T, H, W], bool; None without."""
+def before_and_after(inspection: Inspection) -> tuple[mask.Masks | None, mask.Masks | None]:
+    """Return the current masks of the inspected inputs and of the new ones; None without."""
     if not inspection.new or inspection.made.mode == "animate":
         return None, None
-    return inspection.parent.mask(), inspection.made.mask()
+    return inspection.parent.packed_mask(), inspection.made.packed_mask()
 
 
 def decided(inspection: Inspection) -> edits.Edits:
@@ -424,7 +420,7 @@ def _work(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> None:
     settings: config.InspectSettings = run.settings
     if settings.driving_video is not None:
         _read_video(run, config.absolute(settings.driving_video), animate_inputs)
-    variants: dict[str, np.ndarray] = {}
+    variants: dict[str, mask.PackedMasks] = {}
     clip = _clip(run, animate_inputs)
     if animate_inputs.mode == "replace" and clip is not None:
         with run.stage("masks"):
@@ -446,8 +442,8 @@ def _read_video(run: runs.Run, path: Path, animate_inputs: inputs.AnimateInputs)
         inputs.write_video(run, "driving_video", inputs.DRIVING, frames, animate_inputs.fps, lossless=True)
 
 
-def _measure(run: runs.Run, animate_inputs: inputs.AnimateInputs, variants: Mapping[str, np.ndarray]) -> None:
-    """Write the variants, [T, H, W] bool each by name, and their numbers."""
+def _measure(run: runs.Run, animate_inputs: inputs.AnimateInputs, variants: Mapping[str, mask.PackedMasks]) -> None:
+    """Write the variants by name, and their numbers."""
     with run.stage("measure"):
         base = run.settings.base or OUTLINE
         if base == IN_USE and IN_USE not in variants:
@@ -456,7 +452,7 @@ def _measure(run: runs.Run, animate_inputs: inputs.AnimateInputs, variants: Mapp
         for i, (name, masks) in enumerate(variants.items()):
             run.progress.update("measure", i, len(variants))
             numbers[name] = measure(masks, variants[base])
-        packed = {str(i): np.packbits(masks, axis=-1) for i, masks in enumerate(variants.values())}
+        packed = {str(i): bits_of(masks) for i, masks in enumerate(variants.values())}
         files.write_arrays(run.path(VARIANTS), **packed)
         files.write_json(
             run.path(NUMBERS), {n: {m: v.round(5).tolist() for m, v in r.items()} for n, r in numbers.items()}
@@ -466,10 +462,24 @@ def _measure(run: runs.Run, animate_inputs: inputs.AnimateInputs, variants: Mapp
         run.save(metrics={n: {m: round(float(v.mean()), 5) for m, v in row.items()} for n, row in numbers.items()})
 
 
-def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.Clip) -> dict[str, np.ndarray]:
-    """Return the masks to compare by name, [T, H, W] bool each: outline, the current one, one per chain, auto-keypoint."""
+def _measured(masks: mask.Masks, base: mask.Masks, first: int, last: int) -> dict[str, np.ndarray]:
+    """Return what `measure` does of the frames `first` to `last`, inclusive."""
+    before = max(first - 1, 0)  # the change is one from the frame before
+    shown, compared = masks[before : last + 1], base[before : last + 1]
+    row = {
+        "area": metrics.area(shown),
+        "IoU": metrics.iou(shown, compared),
+        "boundary F": metrics.boundary_f(shown, compared),
+        "change": metrics.change(shown),
+        "leak": metrics.leak_share(shown),
+    }
+    return {name: values[first - before :] for name, values in row.items()}
+
+
+def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.Clip) -> dict[str, mask.PackedMasks]:
+    """Return the masks to compare by name: outline, the current one, one per chain, auto-keypoint."""
     settings: config.InspectSettings = run.settings
-    in_use, outline = animate_inputs.mask(), outline_of(animate_inputs)
+    in_use, outline = animate_inputs.packed_mask(), outline_of(animate_inputs)
     if animate_inputs.files["mask_video"].suffix == ".mp4":
         run.add_notes(
             "the person's outline is taken from src_mask.mp4: these inputs hold no mask from before the chain"
@@ -491,13 +501,13 @@ def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.C
     chains = list(filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))))
     for i, chain in enumerate(chains):
         run.progress.update("mask chains", i, len(chains))
-        variants[chain] = mask.apply_chain(outline, chain)
+        variants[chain] = mask.apply_chain_packed(outline, chain)
     chain = animate_inputs.facts.get("mask_chain")
-    if chain in variants and np.array_equal(variants[chain], in_use) and _chosen(settings) != IN_USE:
+    if chain in variants and variants[chain].frames == in_use.frames and _chosen(settings) != IN_USE:
         del variants[IN_USE]  # it is one of the others
     if settings.auto_keypoint and found is not None:
         upstream = masker.mask("keypoints", clip, found, f"the variant {AUTO_KEYPOINT}")
-        variants[AUTO_KEYPOINT] = mask.apply_chain(upstream, chain or mask.DEFAULT_CHAIN)
+        variants[AUTO_KEYPOINT] = mask.apply_chain_packed(upstream, chain or mask.DEFAULT_CHAIN)
     return variants
 
 
@@ -505,9 +515,9 @@ def _write_inputs(
     run: runs.Run,
     animate_inputs: inputs.AnimateInputs,
     clip: media.Clip,
-    masks: tuple[np.ndarray, np.ndarray] | None,
+    masks: tuple[mask.PackedMasks, mask.PackedMasks] | None,
 ) -> None:
-    """Write the inputs again with outline and mask ([T, H, W], bool) and with corrections; all else is copied in its current form."""
+    """Write the inputs again with outline and mask and with corrections; all else is copied in its current form."""
     replayed = _replayed(run, animate_inputs)
     corrections = replayed.pose
     anew = (inputs.REPLACE_ONLY if masks else ()) + (pose_videos.VIDEOS if corrections else ())
@@ -549,10 +559,12 @@ def _write_inputs(
     run.add_artefact("inputs", inputs.FACTS)
 
 
-def outline_of(animate_inputs: inputs.AnimateInputs) -> np.ndarray:
-    """Return the person's mask from before the chain, the current one if there is no other: [T, H, W], bool."""
-    outline = animate_inputs.person_mask()
-    return animate_inputs.mask() if outline is None or animate_inputs.files["mask_video"].suffix == ".mp4" else outline
+def outline_of(animate_inputs: inputs.AnimateInputs) -> mask.PackedMasks:
+    """Return the person's mask from before the chain, the current one if there is no other."""
+    outline = animate_inputs.packed_person_mask()
+    if outline is None or animate_inputs.files["mask_video"].suffix == ".mp4":
+        return animate_inputs.packed_mask()
+    return outline
 
 
 def _chosen(settings: config.InspectSettings) -> str | None:
@@ -612,7 +624,7 @@ def _replayed(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> edits.Edit
     return decisions.read(animate_inputs, run.path(REPLAYED)) if run.settings.edits else edits.Edits()
 
 
-def _blanked(run: runs.Run, clip: media.Clip, chosen: np.ndarray) -> Iterator[np.ndarray]:
+def _blanked(run: runs.Run, clip: media.Clip, chosen: mask.Masks) -> Iterator[np.ndarray]:
     """Yield the background video's frames, [H, W, 3], uint8 RGB."""
     for t, (frame, hidden) in enumerate(zip(clip, chosen, strict=True)):
         run.progress.update("background", t, len(clip))

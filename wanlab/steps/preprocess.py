@@ -337,7 +337,7 @@ def _write_mask(
             weights, _ = sam2_weights.choose(settings.sam_checkpoint)
             masker = PersonMasker(weights, settings.compile_sam, run)
             person = masker.mask(settings.mask_source, clip, keypoints)
-            final = mask.apply_chain(person, settings.mask_chain or "")
+            final = mask.apply_chain_packed(person, settings.mask_chain or "")
         run.add_notes(*mask.check("mask_video" if "mask_video" in own else "the mask", final, keypoints))
         inputs.write_masks(run, person, final, clip.fps)
         blank = (mask.blank_out(f, m) for f, m in zip(clip, final, strict=True))

@@ -11,7 +11,7 @@ from IPython.display import Image
 
 from wanlab import media
 from wanlab.inputs import edits
-from wanlab.mask import metrics
+from wanlab.mask import Masks, metrics
 from wanlab.viz.sheets import draw_sheet, frames_at, spread
 from wanlab.viz.style import ERASED_COLOUR, LEAK_COLOUR, LESS_COLOUR, MASK_COLOUR, MORE_COLOUR, OBJECT_COLOURS
 
@@ -20,7 +20,7 @@ MASK_CELL = 2.0  # inches, the height of an image where masks are judged
 
 def mask_views(
     clip: media.Clip | None,
-    masks: Mapping[str, np.ndarray],
+    masks: Mapping[str, Masks],
     view: Callable[..., np.ndarray],
     base: str,
     columns: int = 6,
@@ -29,7 +29,7 @@ def mask_views(
 
     Args:
         clip: the working clip.
-        masks: [T, H, W], bool, by name.
+        masks: by name.
         view: `overlay`, `difference`, `leak` or `background`.
         base: name of the mask that `difference` compares with.
         columns: frames to show.
@@ -40,7 +40,7 @@ def mask_views(
     frames = spread(len(clip), columns)
     images = frames_at(clip, frames)
     rows = {
-        name: np.stack([view(*each) for each in zip(images, mask[frames], masks[base][frames], strict=True)])
+        name: np.stack([view(image, mask[t], masks[base][t]) for image, t in zip(images, frames, strict=True)])
         for name, mask in masks.items()
         if view is not difference or name != base
     }
@@ -49,8 +49,8 @@ def mask_views(
 
 def mask_changes(
     clip: media.Clip | None,
-    before: np.ndarray | None,
-    after: np.ndarray | None,
+    before: Masks | None,
+    after: Masks | None,
     decided: edits.Edits | None = None,
     columns: int = 6,
 ) -> Image | None:
@@ -58,15 +58,17 @@ def mask_changes(
 
     Args:
         clip: the working clip.
-        before, after: [T, H, W], bool.
+        before, after: of all frames.
         decided: what was decided by hand; it is drawn into the mask before, and frames that bear a mark come first.
         columns: frames to show.
     """
-    if clip is None or before is None or after is None or np.array_equal(before, after):
+    if clip is None or before is None or after is None:
+        return None
+    share = [float((a != b).mean()) for a, b in zip(before, after, strict=True)]
+    if not any(share):
         return None
     decided = decided or edits.Edits()
     edited = {each.frame for each in (*decided.points.clicks, *decided.points.boxes, *decided.strokes)}
-    share = (before != after).mean(axis=(1, 2))
     order = sorted(range(len(clip)), key=lambda t: (t not in edited, -share[t]))
     frames = sorted(t for t in order[:columns] if share[t] or t in edited)
     images = frames_at(clip, frames)
@@ -76,7 +78,7 @@ def mask_changes(
         "change": (difference, after, before),
     }
     shown = {
-        name: np.stack([view(*each) for each in zip(images, mask[frames], base[frames], strict=True)])
+        name: np.stack([view(image, mask[t], base[t]) for image, t in zip(images, frames, strict=True)])
         for name, (view, mask, base) in rows.items()
     }
     shown["before"] = np.stack([marked(*each, decided) for each in zip(shown["before"], frames, strict=True)])

@@ -51,7 +51,7 @@ class LiveMasks:
         self._seen, self._clip, self._frames = inspection, clip, frames
         weights, _ = sam2_weights.choose(inspection.asked.sam_checkpoint)
         self._masker = PersonMasker(weights, inspection.asked.compile_sam, SILENT, keep_probabilities=True)
-        self.before = PackedMasks.of(inspect.outline_of(inspection.parent))
+        self.before = inspect.outline_of(inspection.parent)
         self.name = weights.name if weights else "GrabCut"
         self._keypoints: np.ndarray | None = None
         self._clicks: ClickMasks | None = None
@@ -64,8 +64,8 @@ class LiveMasks:
                 self._clicks = self._masker.clicks(self._frames, lambda: self._found(SILENT))
             return self._clicks.mask(t, prompts)
 
-    def follow(self, frames: range, prompts: Prompts, job: Job) -> np.ndarray:
-        """Return the masks in a range of frames, [n, H, W], bool; prompts count from its start.
+    def follow(self, frames: range, prompts: Prompts, job: Job) -> PackedMasks:
+        """Return the masks in a range of frames; prompts count from its start.
 
         Raises:
             CancelledError: if its event is set.

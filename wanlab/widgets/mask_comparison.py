@@ -38,7 +38,7 @@ def mask_comparison(inspection: inspect.Inspection) -> MaskComparison | None:
         return None
     if not config.headless():
         return MaskComparison(inspection, inspection.clip)
-    masks = {name: inspection.masks(name) for name in inspection.names}
+    masks = {name: inspection.packed(name) for name in inspection.names}
     for view in STILL_VIEWS:
         display(viz.mask_views(inspection.clip, masks, view, inspection.base))
     return None
@@ -241,8 +241,7 @@ class MaskComparison(stills.Stills):
         """Return a variant, unpacked from the run's folder when it is first needed."""
         with self._load:
             if name not in self._masks:
-                self._masks[name] = PackedMasks(self.seen.made.height, self.seen.made.width)
-                self._masks[name].add(self.seen.packed(name))
+                self._masks[name] = self.seen.packed(name)
             return self._masks[name]
 
     def _leak(self, name: str) -> PackedMasks:

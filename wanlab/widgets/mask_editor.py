@@ -24,7 +24,7 @@ from wanlab import config, media, viz
 from wanlab.inputs import edits
 from wanlab.mask import PackedMasks
 from wanlab.mask.prompts import Box, Click, Prompts, check_finished, load_prompts, parse_prompts, prompts_content
-from wanlab.mask.strokes import Stroke, around, paint, to_find
+from wanlab.mask.strokes import Stroke, around, painted, to_find
 from wanlab.steps import inspect
 from wanlab.widgets import history, stills
 from wanlab.widgets.live_masks import Job, LiveMasks
@@ -100,8 +100,7 @@ class MaskEditor(stills.Stills):
         """Return the outline that is shown on frame `t`: [H, W], bool."""
         with self._state:
             decided, base = self.decided, self._base(t)
-        strokes = [stroke._replace(frame=0) for stroke in decided.strokes if stroke.frame == t]
-        return paint(base[None].copy(), strokes)[0]
+        return painted(base, [stroke for stroke in decided.strokes if stroke.frame == t])
 
     def image(self, t: int, layer: str) -> np.ndarray | stills.Tint:
         """Return the frame, or on layer `mask` the outline as a tint."""
@@ -259,7 +258,7 @@ class MaskEditor(stills.Stills):
 
     def _followed_on(self, t: int) -> np.ndarray:
         frames = self._followed_by[0]
-        return self._followed[t - frames.start] if self._followed and t in frames else self.masks.before[t]
+        return self._followed[t - frames.start] if self._followed is not None and t in frames else self.masks.before[t]
 
     def _prompts_on(self, t: int) -> Prompts:
         """Return the prompts on frame `t`; where negative points alone are there, with a box around the outline."""
@@ -315,7 +314,7 @@ class MaskEditor(stills.Stills):
         job = Job(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
         with self._telling():
             try:
-                found = PackedMasks.of(self.masks.follow(frames, prompts, job))
+                found = self.masks.follow(frames, prompts, job)
                 with self._state:
                     self._followed, self._followed_by = found, (frames, prompts)
                 self.stale("mask")
