@@ -32,6 +32,8 @@ prev_segment_conditioning_frames = None  # last frames of a segment that conditi
 # how it is sampled
 solver = "unipc"  # sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need
 sigma_schedule = "linear"  # noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers
+precision = "fast"  # official: float32 where the official code keeps it, slower; fast: rounded after each block, as diffusers
+noise_device = "cpu"  # where noise is drawn: cpu, the same on every machine; or cuda, as the official code
 # official scripts (backend wan22)
 backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
 use_relighting_lora = False  # wan22: adapt the character's lighting to the video's (replace) with relighting_lora.ckpt

@@ -62,6 +62,32 @@ def pixels(film: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray((film / 127.5 - 1).astype(np.float32).transpose(3, 0, 1, 2))
 
 
+def transformer_inputs(case: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    """Return latents, condition, pose, face, image and text of a case of the transformer, as `Networks.denoise` takes them."""
+    (height, width), count = case["latent_hw"], case["face_frames"]
+    length, tag = (count - 1) // 4 + 1, f"{count}x{height}x{width}"
+    mask = np.zeros((4, 1 + length, height, width), np.float32)
+    mask[:, 0] = 1
+    if case["mask"] == "mix":
+        mask[:, 1:] = ints("in/mask", (4, length, height, width), 3) == 0
+
+    def given(name: str, shape: Sequence[int], amp: float = 1.73205) -> np.ndarray:
+        return tensor(f"in/{name}", shape, amp)
+
+    latents = given(f"latents/{tag}", (16, 1 + length, height, width))
+    condition = np.concatenate([mask, given(f"cond/{tag}", latents.shape)])
+    text = np.zeros((1, 512, facts("transformer")["config"]["text_dim"]), np.float32)
+    text[0, : case["text_tokens"]] = given(f"text/{case['text_tokens']}", (case["text_tokens"], text.shape[-1]), 3.4641)
+    face = -np.ones((3, count, 512, 512), np.float32)
+    if case["face"] != "null":
+        face = pixels(image(f"in/face/{case['face']}", count, 512, 512))
+    pose, clip = given(f"pose/{tag}", (16, length, height, width)), given("clip", (1, 257, 1280))
+    crc = {"latents": latents, "pose": pose, "clip": clip, "y": condition, "face": face}
+    for name, each in crc.items():
+        assert f"{zlib.crc32(each.tobytes()):08x}" == case["input_crc32"][name], name
+    return latents, condition, pose, face, clip, text
+
+
 def _weight(name: str, how: dict[str, Any]) -> np.ndarray:
     if how.get("fixed") == "blur":
         line = np.array([1, 3, 3, 1], np.float32)

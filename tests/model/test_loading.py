@@ -82,30 +82,7 @@ class Known(nn.Module):
 
 def velocity(networks: Networks, case: dict[str, Any]) -> np.ndarray:
     """Return what the transformer says to the inputs of a golden case."""
-    (height, width), count = case["latent_hw"], case["face_frames"]
-    length, tag = (count - 1) // 4 + 1, f"{count}x{height}x{width}"
-    mask = np.zeros((4, 1 + length, height, width), np.float32)
-    mask[:, 0] = 1
-    if case["mask"] == "mix":
-        mask[:, 1:] = recipe.ints("in/mask", (4, length, height, width), 3) == 0
-
-    def given(name: str, shape: tuple[int, ...], amp: float = 1.73205) -> np.ndarray:
-        return recipe.tensor(f"in/{name}", shape, amp)
-
-    latents = given(f"latents/{tag}", (16, 1 + length, height, width))
-    condition = np.concatenate([mask, given(f"cond/{tag}", latents.shape)])
-    text = np.zeros((1, 512, recipe.facts("transformer")["config"]["text_dim"]), np.float32)
-    text[0, : case["text_tokens"]] = given(f"text/{case['text_tokens']}", (case["text_tokens"], text.shape[-1]), 3.4641)
-    face = -np.ones((3, count, 512, 512), np.float32)
-    if case["face"] != "null":
-        face = recipe.pixels(recipe.image(f"face/{case['face']}", count, 512, 512))
-    pose, image = given(f"pose/{tag}", (16, length, height, width)), given("clip", (1, 257, 1280))
-    crc = {"latents": latents, "pose": pose, "clip": image, "y": condition}
-    if case["face"] == "null":
-        crc["face"] = face
-    for name, each in crc.items():
-        assert f"{zlib.crc32(each.tobytes()):08x}" == case["input_crc32"][name], name
-    arrays = (latents, condition, pose, face, image, text)
+    arrays = recipe.transformer_inputs(case)
     return networks.denoise(*map(torch.from_numpy, arrays), torch.tensor(case["timestep"])).numpy()
 
 

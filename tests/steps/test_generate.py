@@ -84,6 +84,24 @@ def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: P
     assert np.abs(master.astype(int) - clip.read().astype(int)).mean() < 3
 
 
+def test_another_precision_keeps_the_networks_and_drops_what_they_encoded(outputs: Path, folder: Path) -> None:
+    loaded = denoise.LoadedNetworks()
+    first = generate.work(generate.prepare(settings(folder, max_frames=5)), loaded).read()
+    networks_, kept = loaded.get(checkpoints.NANO, None)
+    second = generate.work(generate.prepare(settings(folder, max_frames=5, precision="official")), loaded).read()
+    assert 0 < np.abs(first.astype(int) - second).mean() < 3  # pixels are rounded on a CPU too
+    assert (networks_.precision, loaded.get(checkpoints.NANO, None, "official")[0]) == ("official", networks_)
+    assert loaded.get(checkpoints.NANO, None, "official")[1] is not kept
+
+
+def test_noise_of_a_gpu_needs_one(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denoise.Denoiser, "num_gpus_here", lambda self: 0)
+    with pytest.raises(
+        config.SettingsError, match="noise_device must be cpu on a machine without a GPU, got cuda; use"
+    ):
+        generate.prepare(settings(folder, noise_device="cuda"))
+
+
 def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = generate.prepare(settings(folder))
     generate.work(whole)

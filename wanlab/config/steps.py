@@ -327,6 +327,13 @@ class _Generation(_Backed, frozen=True):
     sigma_schedule: Literal["linear", "simple", "normal"] = _later(
         "linear", "noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers"
     )
+    precision: Literal["fast", "official"] = _later(
+        "fast",
+        "official: float32 where the official code keeps it, slower; fast: rounded after each block, as diffusers",
+    )
+    noise_device: Literal["cpu", "cuda"] = _later(
+        "cpu", "where noise is drawn: cpu, the same on every machine; or cuda, as the official code"
+    )
     backend: Literal["wanlab", "wan22"] = _BACKEND
     use_relighting_lora: bool = _of_wan22(
         False, "adapt the character's lighting to the video's (replace) with relighting_lora.ckpt", "later"
@@ -352,7 +359,7 @@ class _Generation(_Backed, frozen=True):
         return n
 
     def _faults_of_wan22(self) -> list[str]:
-        ours = ("max_frames", "sigma_schedule", "device", "preview")
+        ours = ("max_frames", "sigma_schedule", "precision", "noise_device", "device", "preview")
         faults = self._without_upstream_argument(*(name for name in ours if name in type(self).model_fields))
         if self.solver not in OFFICIAL_SOLVERS:
             faults.append(

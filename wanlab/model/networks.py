@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import html
 import json
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wanlab.model import loading, parts
+from wanlab.model import loading, parts, precision
 
 REMEMBERED = 64  # batches of 8 face crops: more than two segments of 77 frames, and 0.4 GB on a GPU
 TEXT_LENGTH = 512  # tokens; the transformer cuts images and text apart at this place
@@ -28,6 +29,7 @@ class Networks:
 
     Attributes:
         device: where the tensors live.
+        precision: fast, or official: float32 where the official code has it (see `precision`), and pixels rounded as there.
         face_size: side in pixels of the face crops that the transformer takes.
         vae_stride: pixels per side of the latent grid's cell.
     """
@@ -39,6 +41,7 @@ class Networks:
         self._parts = parts.of(folder)
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self.precision = "fast"
 
     @property
     def face_size(self) -> int:
@@ -71,7 +74,7 @@ class Networks:
             [1, tokens, D].
         """
         side = self._image_encoder.config.image_size
-        small = F.interpolate(reference[None], size=(side, side), mode="bicubic", align_corners=False)
+        small = F.interpolate(self._rounded(reference)[None], size=(side, side), mode="bicubic", align_corners=False)
         settings = json.loads(self._preprocessor.read_text(encoding="utf-8"))
         mean, deviation = (
             torch.tensor(settings[name], device=small.device).view(1, 3, 1, 1) for name in ("image_mean", "image_std")
@@ -83,7 +86,7 @@ class Networks:
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the VAE's standardised latents, [16, (T + 3) // 4, H / 8, W / 8], of [3, T, H, W], -1 to 1, float32."""
-        latents = self._vae.encode(pixels[None]).latent_dist.mode()
+        latents = self._vae.encode(self._rounded(pixels)[None]).latent_dist.mode()
         mean, deviation = self._latent_statistics
         return ((latents - mean) / deviation)[0]
 
@@ -112,20 +115,27 @@ class Networks:
             pose: [16, t, h, w], latents of the drawing.
             face: [3, T, S, S], -1 to 1.
             image, text: from `encode_image` and `encode_text`.
-            timestep: whole number, 0 to 999.
+            timestep: 0 to 1000.
 
         Returns:
             [16, t + 1, h, w], float32.
         """
-        return self._transformer(
-            hidden_states=torch.cat([latents, condition])[None].to(self.dtype),
-            timestep=timestep.to(self.device)[None],
-            encoder_hidden_states=text,
-            encoder_hidden_states_image=image,
-            pose_hidden_states=pose[None].to(self.dtype),
-            face_pixel_values=face[None].to(self.dtype),
-            return_dict=False,
-        )[0][0].float()
+        transformer = self._transformer
+        is_official = self.precision == "official"
+        with precision.as_official(transformer, self.dtype) if is_official else contextlib.nullcontext():
+            return transformer(
+                hidden_states=torch.cat([latents, condition])[None].to(self.dtype),
+                timestep=timestep.to(self.device)[None],
+                encoder_hidden_states=text,
+                encoder_hidden_states_image=image,
+                pose_hidden_states=pose[None].to(self.dtype),
+                face_pixel_values=self._rounded(face)[None].to(self.dtype),
+                return_dict=False,
+            )[0][0].float()
+
+    def _rounded(self, pixels: Tensor) -> Tensor:
+        """Return pixels as the official code has them: it rounds them to bfloat16 before any network sees them."""
+        return pixels.bfloat16().to(pixels) if self.precision == "official" else pixels
 
     @functools.cached_property
     def _transformer(self) -> Any:
@@ -198,10 +208,11 @@ class _Remembering(torch.nn.Module):
         self._seen: collections.deque[tuple[Tensor, tuple[Any, ...], Tensor]] = collections.deque(maxlen=REMEMBERED)
 
     def forward(self, pixels: Tensor, *more: Any) -> Tensor:
+        more = (torch.is_autocast_enabled(pixels.device.type), *more)  # the same pixels give other results under it
         for known, with_more, result in self._seen:
             if with_more == more and known.shape == pixels.shape and torch.equal(known, pixels):
                 return result
-        result = self.network(pixels, *more)
+        result = self.network(pixels, *more[1:])
         self._seen.append((pixels, more, result))
         return result
 

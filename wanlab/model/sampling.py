@@ -89,6 +89,7 @@ class SamplerSettings(NamedTuple):
     seed: int
     solver: str = "unipc"
     sigma_schedule: str = "linear"
+    noise_device: str = "cpu"
 
 
 class EncodingCache:
@@ -144,8 +145,8 @@ def generate_segments(
 ) -> Iterator[Segment]:
     """Generate a clip segment by segment.
 
-    A clip continued after `num_done` segments is bit for bit the one made in one go: noise is drawn on the CPU, for all
-    segments in order, and a segment continues from the unrounded frames of the one before.
+    A clip continued after `num_done` segments is bit for bit the one made in one go: noise is drawn for all segments
+    in order, and a segment continues from the unrounded frames of the one before.
 
     Args:
         networks: the model.
@@ -238,9 +239,10 @@ class _Loop:
     def noise(self) -> Iterator[Tensor]:
         """Yield each segment's noise; all of it is drawn in order, whatever is done already."""
         shape = (LATENT_CHANNELS, (self.plan.segment_length - 1) // mask.TEMPORAL_STRIDE + 2, *self.grid)
-        random = torch.Generator("cpu").manual_seed(self.sampler.seed)
+        place = self.sampler.noise_device
+        random = torch.Generator(place).manual_seed(self.sampler.seed)
         for _ in self.plan.segments:
-            yield torch.randn(shape, generator=random).to(self.networks.device)
+            yield torch.randn(shape, generator=random, device=place).to(self.networks.device)
 
     def steps(self, number: int, latents: Tensor, tail: np.ndarray | None, known: list[np.ndarray]) -> Iterator[_Step]:
         """Denoise a segment step by step.
@@ -265,7 +267,7 @@ class _Loop:
                     raise _broken(number, f"values that are no numbers (NaN) after step {step + 1}")
             foreseen = latents - solver.sigmas[step].to(latents) * velocity
             draws = sampler.solver in solvers.DRAWN and step + 1 < len(solver.timesteps)
-            noise = solvers.drawn(sampler.seed, number, step, latents) if draws else None
+            noise = solvers.drawn(sampler.seed, number, step, latents, sampler.noise_device) if draws else None
             latents = solver.advance(step, velocity, latents, noise)
             yield _Step(latents, velocity, foreseen)
 

@@ -31,7 +31,9 @@ class LoadedNetworks:
         self._key: tuple[Any, ...] | None = None
         self._parts: Any = None
 
-    def get(self, checkpoint: Path, device: str | None) -> tuple[Networks, sampling.EncodingCache]:
+    def get(
+        self, checkpoint: Path, device: str | None, precision: str = "fast"
+    ) -> tuple[Networks, sampling.EncodingCache]:
         """Return networks and encodings; those of another checkpoint or device are dropped first: memory is short."""
         from wanlab.model import sampling
         from wanlab.model.networks import Networks, default_device
@@ -41,6 +43,10 @@ class LoadedNetworks:
             self._parts = None
             self._parts = Networks(checkpoint, key[-1]), sampling.EncodingCache()
             self._key = key
+        networks, _ = self._parts
+        if networks.precision != precision:
+            networks.precision = precision
+            self._parts = networks, sampling.EncodingCache()  # what is kept was encoded in the other
         return self._parts
 
 
@@ -61,7 +67,9 @@ class Denoiser:
         return cls(checkpoints.find(settings.checkpoint))
 
     def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
-        """Return nothing: what these networks cannot do are the checkpoint's limits."""
+        """Return a line where noise is to be drawn on a GPU that is not there; else the checkpoint's limits are all."""
+        if settings.noise_device == "cuda" and not self.num_gpus_here():
+            return ["noise_device must be cpu on a machine without a GPU, got cuda; use cpu"]
         return []
 
     def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
@@ -187,7 +195,9 @@ def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.Enc
         import torch
 
         run.progress.update("loading the model", 0, 0)
-        networks, encodings = loaded.get(config.absolute(run.settings.checkpoint), run.settings.device)
+        networks, encodings = loaded.get(
+            config.absolute(run.settings.checkpoint), run.settings.device, run.settings.precision
+        )
         if networks.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
     return networks, encodings
