@@ -41,9 +41,10 @@ solver = "unipc"  # sampling method: unipc, the official default; dpm++; euler o
 sigma_schedule = "linear"  # noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers
 precision = "fast"  # official: float32 where the official code keeps it, slower; fast: rounded after each block, as diffusers
 noise_device = "cpu"  # where noise is drawn: cpu, the same on every machine; or cuda, as the official code
+lora = []  # LoRAs, each a file or file:strength, several separated by commas, e.g. lightx2v.safetensors:0.8; empty: none
+use_relighting_lora = False  # adapt the character's lighting to the video's (replace) with the checkpoint's relighting LoRA
 # official scripts (backend wan22)
 backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
-use_relighting_lora = False  # wan22: adapt the character's lighting to the video's (replace) with relighting_lora.ckpt
 no_offload = False  # wan22: keep the text encoder on the GPU
 multi_gpu = False  # wan22: one video on several GPUs (FSDP and Ulysses)
 nproc_per_node = None  # wan22: how many GPUs with multi_gpu; None: all of this machine

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wanlab import config
-from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, SettingsError
+from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, SettingsError, SweepSettings
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,21 @@ def test_settings_of_the_official_scripts_leave_older_runs_their_hash() -> None:
     there = {"multi_gpu": True, "nproc_per_node": 2, "wan22_dir": "a", "wan22_python": "b", "no_offload": True}
     assert official.identity() == official.replaced(**there).identity()
     assert official.identity() != official.replaced(use_relighting_lora=True).identity()
+
+
+def test_loras_are_files_with_strengths(tmp_path: Path) -> None:
+    given = GenerateSettings.build({"lora": "loras/a b.safetensors:0.8, c:d.safetensors,e.safetensors:-.5"})
+    assert given.loras() == (
+        (Path("loras/a b.safetensors"), 0.8), (Path("c:d.safetensors"), 1.0), (Path("e.safetensors"), -0.5),
+    )  # fmt: skip
+    assert given == GenerateSettings.build({"lora": list(given.published()["lora"])})
+    assert given.identity() == GenerateSettings.build({"lora": None}).identity()  # contents and strengths: models
+    assert given.places() == {}
+    away = GenerateSettings.build({"lora": [f"{tmp_path}/x.safetensors:2"]})
+    assert str(tmp_path) not in str(away.published())
+    assert away.places() == {"lora": [f"{tmp_path}/x.safetensors:2"]}
+    swept = SweepSettings.build({"grid": {"lora": ["a:0.5,b", "", None]}})
+    assert swept.with_paths(lambda path: f"/{path}")["grid"] == {"lora": ["/a:0.5,/b", "", None]}
 
 
 def test_a_wrong_value_from_python_gets_our_sentence() -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from wanlab import config
-from wanlab.model import checkpoints, layouts, loading, parts
+from wanlab.model import checkpoints, layouts, loading, lora, parts
 from wanlab.model.networks import Networks
 from wanlab.model.quantised import hadamard
 
@@ -309,6 +309,31 @@ def test_an_int8_file_with_turned_columns(tmp_path: Path, asked: Callable[[nn.Mo
     expected = recipe.expected("transformer")["face_t500/out"]
     error = np.linalg.norm(asked(network) - expected) / np.linalg.norm(expected)
     assert 0.001 < error < 0.02
+
+
+@pytest.mark.parametrize("case", ["lora_alpha2", pytest.param("lora", marks=pytest.mark.slow)])
+def test_a_lora_in_two_spellings(
+    official: Path, tmp_path: Path, asked: Callable[[nn.Module], np.ndarray], case: str
+) -> None:
+    facts = recipe.facts("lora")
+    given = {name: torch.from_numpy(each) for name, each in recipe.weights("lora").items()}
+    if case == "lora_alpha2":  # as Kijai and lightx2v write them
+        spelled = {".lora_A.": ".lora_down.", ".lora_B.": ".lora_up."}
+        given = {
+            f"diffusion_model.{name.replace(old, new)}": each
+            for name, each in given.items()
+            for old, new in spelled.items()
+            if old in name
+        }
+        for name in [name for name in given if "lora_down" in name]:
+            given[name.replace(".lora_down.weight", ".alpha")] = torch.tensor(float(facts["config"]["alpha2"]))
+    save_file(given, tmp_path / "x.safetensors")
+    network = loading.load("transformer", parts.of(official)["transformer"], CPU, torch.float32)
+    matched = lora.of_checkpoint(official, [(tmp_path / "x.safetensors", 1.0)])
+    assert matched[0].describe().endswith("at 1: 120 of 120 layers match")
+    lora.apply(network, matched)
+    expected = recipe.expected("lora")[f"{case}/out"]
+    np.testing.assert_allclose(asked(network), expected, rtol=0, atol=TOLERANCE["out"])
 
 
 def test_names_of_transformers_in_8_bits(tmp_path: Path) -> None:

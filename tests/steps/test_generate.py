@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from wanlab import config, files, media, runs
-from wanlab.model import checkpoints, networks, parts
+from wanlab.model import checkpoints, loading, networks, parts
 from wanlab.steps import denoise, generate, report, segment_files
 
 FRAMES = 7
@@ -65,6 +68,57 @@ def test_parts_that_a_params_file_names_make_the_video_of_their_folder(
     np.testing.assert_array_equal(*frames)
     assert set(named.manifest["models"]) == {"mine"}
     assert "private" not in (named.folder / "manifest.json").read_text()
+
+
+def written_lora(file: Path, layer: str = "blocks.0.self_attn.q", number: float = 0.5) -> Path:
+    size = loading.shapes("transformer", (checkpoints.NANO / "transformer",))["blocks.0.attn1.to_q.weight"][0]
+    tensors = {"A": torch.full((2, size), number), "B": torch.full((size, 2), number)}
+    save_file({f"diffusion_model.{layer}.lora_{end}.weight": each for end, each in tensors.items()}, file)
+    return file
+
+
+def test_a_lora_counts_by_contents_and_strength_and_changes_the_video(
+    outputs: Path, folder: Path, tmp_path: Path
+) -> None:
+    one, other = written_lora(tmp_path / "one.safetensors"), written_lora(tmp_path / "other.safetensors", number=0.25)
+    again = tmp_path / "again.safetensors"
+    again.write_bytes(one.read_bytes())
+    chosen = settings(folder, max_frames=5)
+    given = ("", f"{one}:0.8", f"{again}:0.80", f"{one}:0.4", f"{other}:0.8", f"{other}:0.8,{one}:0.8", f"{one}:0")
+    made = [generate.prepare(chosen.replaced(lora=lora)) for lora in given]
+    codes = [run.manifest["hash"] for run in made]
+    assert codes[1] == codes[2]
+    assert len({*codes}) == 6
+    assert "LoRA one.safetensors at 0.8: 1 of 1 layers match" in made[1].manifest["notes"]
+    assert str(tmp_path) not in (made[1].folder / "manifest.json").read_text()
+    assert made[1].manifest["settings"]["lora"] == ["one.safetensors:0.8"]
+    loaded = denoise.LoadedNetworks()
+    videos = [generate.work(made[i], loaded).read().astype(int) for i in (0, 1, 6)]
+    assert np.abs(videos[1] - videos[0]).max() > 5
+    np.testing.assert_array_equal(videos[2], videos[0])
+
+
+def test_a_lora_of_another_model_is_refused_before_a_run_is_made(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    file = written_lora(tmp_path / "x.safetensors", "double_blocks.0.img_attn.qkv")
+    with pytest.raises(
+        config.SettingsError, match=r"^lora .*x.safetensors must fit the checkpoint, 0 of 1 layers match"
+    ):
+        generate.prepare(settings(folder, lora=str(file)))
+    with pytest.raises(FileNotFoundError, match="lora must be a file, got .*none.safetensors, which does not exist"):
+        generate.prepare(settings(folder, lora=f"{tmp_path}/none.safetensors:0.5"))
+    assert not list(outputs.glob("*_generate_*"))
+
+
+def test_the_relighting_lora_that_is_missing_is_said_once(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    run = generate.prepare(settings(folder, use_relighting_lora=True))
+    said = [note for note in run.manifest["notes"] if "relighting" in note]
+    assert said == ["use_relighting_lora has no effect: no relighting LoRA lies with nano; nano has none"]
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoints.NANO, copy)
+    (copy / "relighting_lora").mkdir()
+    written_lora(copy / "relighting_lora" / "adapter_model.safetensors")
+    run = generate.prepare(settings(folder, use_relighting_lora=True).replaced(checkpoint=copy))
+    assert "LoRA adapter_model.safetensors at 1: 1 of 1 layers match" in run.manifest["notes"]
 
 
 def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: Path, tmp_path: Path) -> None:

@@ -209,10 +209,11 @@ def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str
     if name in model.targets():
         return target_from_shell(config.peeled(name, text))
     parts = text.split(",") if model.takes_several(name) else [text]
+    pairs = [config.split_strength(part) if name == config.LORA else (part, "") for part in parts]
     addresses = [re.match(r"\w+://", part) and not part.lower().startswith("file:") for part in parts]
     return ",".join(
-        part if is_address else from_shell(part, name, model.words(name))
-        for part, is_address in zip(parts, addresses, strict=True)
+        part + end if is_address else from_shell(part, name, model.words(name)) + end
+        for (part, end), is_address in zip(pairs, addresses, strict=True)
     )
 
 

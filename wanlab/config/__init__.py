@@ -12,7 +12,7 @@ from wanlab.config.base import (
 )
 from wanlab.config.notebook import assigned_names, from_notebook, mended_paths
 from wanlab.config.params import read_mapping, read_params
-from wanlab.config.pasted import mended, peeled
+from wanlab.config.pasted import mended, peeled, split_strength
 from wanlab.config.paths import (
     ASSETS,
     CHECKPOINT_FOLDERS,
@@ -34,6 +34,7 @@ from wanlab.config.paths import (
     typed,
 )
 from wanlab.config.steps import (
+    LORA,
     NEGATIVE_PROMPT,
     NO_UPSTREAM_ARGUMENT,
     NOTEBOOKS,

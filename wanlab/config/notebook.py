@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wanlab.config.base import Settings
-from wanlab.config.pasted import mended, peeled
+from wanlab.config.pasted import mended, peeled, split_strength
 from wanlab.config.paths import project_root
-from wanlab.config.steps import NOTEBOOKS
+from wanlab.config.steps import LORA, NOTEBOOKS
 
 
 def from_notebook(model: type[Settings]) -> Settings:
@@ -59,7 +59,8 @@ def mended_paths(model: type[Settings], values: Mapping[str, Any]) -> dict[str, 
             found[name] = peeled(name, found[name])
         elif isinstance(found[name], str):
             parts = found[name].split(",") if model.takes_several(name) else [found[name]]
-            found[name] = ",".join(mended(name, part, root, model.words(name)) for part in parts)
+            pairs = [split_strength(part) if name == LORA else (part, "") for part in parts]
+            found[name] = ",".join(mended(name, part, root, model.words(name)) + end for part, end in pairs)
     return found
 
 

@@ -34,6 +34,12 @@ def mended(name: str, text: str, start: Path, words: Collection[str] = ()) -> st
     return found
 
 
+def split_strength(text: str) -> tuple[str, str]:
+    """Return the file and the strength, `:` in front, of a LoRA as settings have it; no strength means 1."""
+    found = re.fullmatch(r"(.+?)(:[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))?", text.strip(), re.DOTALL)
+    return (found[1], found[2] or "") if found else (text, "")
+
+
 def peeled(name: str, text: str) -> str:
     """Return a path to write to without the quotes, `file://` and blanks around it; print a note where there were some."""
     found = [text, *_peeled(text)][-1]

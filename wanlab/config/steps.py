@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from wanlab.config.base import Settings, brief
+from wanlab.config.pasted import split_strength
 from wanlab.config.paths import absolute, lies_outside, shown
 from wanlab.config.strict import TextError, parse_yaml
 
@@ -26,6 +27,8 @@ NEGATIVE_PROMPT = (  # the official one
 OFFICIAL_SOLVERS = ("unipc", "dpm++")  # what generate.py takes
 
 MAX_AREA = 3840 * 2160  # pixels of a result: nine times what the 14B model is made for
+LORA = "lora"  # the setting whose paths have a strength behind them
+MAX_STRENGTH = 10.0  # of a LoRA: nobody means more
 MAX_POINTS = 1000  # of a sweep, checked one by one before it starts
 MAX_WORKERS = 256  # processes
 _RATE = r"[0-9]{1,9}(\.[0-9]{1,9})?(e[-+]?[0-9]{1,2})?|[0-9]{1,9}/0*[1-9][0-9]{0,8}"
@@ -334,10 +337,14 @@ class _Generation(_Backed, frozen=True):
     noise_device: Literal["cpu", "cuda"] = _later(
         "cpu", "where noise is drawn: cpu, the same on every machine; or cuda, as the official code"
     )
-    backend: Literal["wanlab", "wan22"] = _BACKEND
-    use_relighting_lora: bool = _of_wan22(
-        False, "adapt the character's lighting to the video's (replace) with relighting_lora.ckpt", "later"
+    lora: tuple[Path, ...] = _later(
+        (),
+        "LoRAs, each a file or file:strength, several separated by commas, e.g. lightx2v.safetensors:0.8; empty: none",
     )
+    use_relighting_lora: bool = _later(
+        False, "adapt the character's lighting to the video's (replace) with the checkpoint's relighting LoRA"
+    )
+    backend: Literal["wanlab", "wan22"] = _BACKEND
     no_offload: bool = _of_wan22(False, "keep the text encoder on the GPU", "convenience")
     multi_gpu: bool = _of_wan22(False, "one video on several GPUs (FSDP and Ulysses)", "convenience")
     nproc_per_node: int | None = _of_wan22(
@@ -349,6 +356,45 @@ class _Generation(_Backed, frozen=True):
     device: Literal["cuda", "cpu"] | None = _convenience(None, "device the model runs on; None: a GPU if there is one")
     fresh: bool = _FRESH
 
+    @field_validator(LORA, mode="before")
+    @classmethod
+    def _with_strengths(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not all(isinstance(part, str | Path) for part in parts):
+            raise ValueError(
+                f"must be files, each with a strength where it is not 1, got {brief(value)}; use file.safetensors:0.8"
+            )
+        texts = [str(part).strip() for part in parts if str(part).strip()]
+        for text in texts:
+            file, strength = split_strength(text)
+            if abs(float(strength[1:] or 1)) > MAX_STRENGTH:
+                raise ValueError(f"must have strengths of -10 to 10, got {strength[1:]}; use {file}:1")
+        return tuple(texts)
+
+    def loras(self) -> tuple[tuple[Path, float], ...]:
+        """Return the LoRAs' files and strengths."""
+        pairs = (split_strength(str(path)) for path in self.lora)
+        return tuple((Path(file), float(strength[1:] or 1)) for file, strength in pairs)
+
+    def files(self, name: str) -> tuple[Path, ...]:
+        """Return the paths that the field `name` holds, without a LoRA's strength; none where it holds a word or None."""
+        return tuple(file for file, _ in self.loras()) if name == LORA else super().files(name)
+
+    def published(self) -> dict[str, Any]:
+        """Return all settings, ready for JSON and to be shared: paths as `shown` gives them."""
+        return {**super().published(), LORA: self._with_their_strengths(shown)}
+
+    def places(self) -> dict[str, Any]:
+        """Return what `published` leaves out, ready for JSON: the fields that hold paths outside the project, those in full."""
+        found = super().places()
+        return {**found, LORA: self._with_their_strengths(lambda path: str(absolute(path)))} if LORA in found else found
+
+    def _with_their_strengths(self, spelled: Callable[[Path], str]) -> list[str]:
+        pairs = (split_strength(str(path)) for path in self.lora)
+        return [spelled(Path(file)) + strength for file, strength in pairs]
+
     @field_validator("segment_frame_length")
     @classmethod
     def _is_4n_plus_1(cls, n: int | None) -> int | None:
@@ -359,7 +405,7 @@ class _Generation(_Backed, frozen=True):
         return n
 
     def _faults_of_wan22(self) -> list[str]:
-        ours = ("max_frames", "sigma_schedule", "precision", "noise_device", "device", "preview")
+        ours = (LORA, "max_frames", "sigma_schedule", "precision", "noise_device", "device", "preview")
         faults = self._without_upstream_argument(*(name for name in ours if name in type(self).model_fields))
         if self.solver not in OFFICIAL_SOLVERS:
             faults.append(
@@ -464,7 +510,11 @@ class SweepSettings(_Generation, _Points, frozen=True):
 
         def changed(name: str, value: Any) -> Any:
             takes_paths = name in GenerateSettings.paths() and value not in GenerateSettings.words(name)
-            return change(str(value)) if takes_paths and isinstance(value, str | Path) else value
+            if not takes_paths or not isinstance(value, str | Path):
+                return value
+            parts = str(value).split(",") if GenerateSettings.takes_several(name) else [str(value)]
+            pairs = [split_strength(part) if name == LORA else (part, "") for part in parts]
+            return ",".join(change(part) + end for part, end in pairs if part.strip())
 
         return {
             "grid": {name: [changed(name, value) for value in values] for name, values in self.grid.items()},

@@ -55,6 +55,13 @@ def of_files(folder: Path, paths: Iterable[Path]) -> str:
     return whole.hexdigest()[:16] + (" (sampled)" if sampled else "")
 
 
+def of_contents(path: Path) -> str:
+    """Return the fingerprint of one file's contents alone, whatever it is called: as `of_files`."""
+    is_sampled = path.stat().st_size > SAMPLED
+    found = _remembered(path, "samples", _samples) if is_sampled else of_file(path)
+    return found[:16] + (" (sampled)" if is_sampled else "")
+
+
 def of_file(path: Path) -> str:
     """Return the SHA-256 of a file; a large one that has not changed since the last time is not read again."""
     return _remembered(path, "sha256", sha256)

@@ -64,6 +64,18 @@ def check(component: str, files: Iterable[Path]) -> None:
     _read(component, files)
 
 
+def shapes(component: str, part: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's tensors by its own names, as headers tell them.
+
+    Args:
+        component: which network.
+        part: a folder as diffusers writes it, or files.
+    """
+    files = sorted(part[0].glob("*.safetensors")) if len(part) == 1 and part[0].is_dir() else part
+    tensors = Tensors(files)
+    return dict(pair for old in tensors for pair in _shapes(component, old, tensors.shapes[old]))
+
+
 def tokens_of(file: Path) -> Callable[[str], list[int]]:
     """Return the tokenizer that a file holds: SentencePiece's own, or the tensor `spiece_model` of ComfyUI's UMT5 files.
 

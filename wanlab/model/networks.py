@@ -8,7 +8,7 @@ import functools
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wanlab.model import loading, parts, precision
+from wanlab.model import loading, lora, parts, precision
 
 REMEMBERED = 64  # batches of 8 face crops: more than two segments of 77 frames, and 0.4 GB on a GPU
+Loras = Sequence[tuple[Path, float]]
 TEXT_LENGTH = 512  # tokens; the transformer cuts images and text apart at this place
 
 
@@ -34,14 +35,28 @@ class Networks:
         vae_stride: pixels per side of the latent grid's cell.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, loras: Loras = ()) -> None:
+        """Find the files; nothing is loaded yet.
+
+        Args:
+            folder: of the checkpoint, or the params file that names its parts.
+            device: cuda or cpu.
+            loras: files that change the transformer, each with its strength.
+        """
         import transformers
 
         transformers.utils.logging.disable_progress_bar()  # its bar per network is noise and turns pink in reports
         self._parts = parts.of(folder)
+        self._loras = tuple(loras)
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.precision = "fast"
+
+    def take(self, loras: Loras) -> None:
+        """Change the transformer by these LoRAs from now on; where they are others than before, it is loaded again."""
+        if tuple(loras) != self._loras:
+            self._loras = tuple(loras)
+            self.__dict__.pop("_transformer", None)
 
     @property
     def face_size(self) -> int:
@@ -142,6 +157,8 @@ class Networks:
         from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
 
         transformer = self._load(WanAnimateTransformer3DModel, "transformer", self.dtype)
+        if self._loras:
+            lora.changed(transformer, self._loras)
         transformer.motion_encoder = _Remembering(transformer.motion_encoder)
         return transformer
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +70,7 @@ class QuantisedLinear(nn.Module):
     Attributes:
         numbers, scale, rotation, blocks: as in `Stored`.
         bias: [out] or None.
+        added: products that are added to the weights, of LoRAs.
     """
 
     numbers: Tensor
@@ -82,11 +85,33 @@ class QuantisedLinear(nn.Module):
             self.scale = stored.scale
         self.rotation, self.blocks = stored.rotation, stored.blocks
         self.bias = bias
+        self.added: Any = nn.ModuleList()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the weights."""
+        rows, columns = self.numbers.shape
+        if self.blocks:
+            from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+            block, size = GGML_QUANT_SIZES[GGMLQuantizationType[self.blocks]]
+            columns = columns // size * block
+        return rows, columns
+
+    def add(self, products: Iterable[tuple[Tensor, ...]]) -> None:
+        """Add products of matrices to the weights, which stay as they are: each the first to meet the input first."""
+        self.added.extend(nn.ParameterList(nn.Parameter(each, False) for each in product) for product in products)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ weights.T + bias: [..., in] to [..., out], in the type of `x`."""
         stored = Stored(self.numbers, self.scale, self.rotation, self.blocks)
-        return F.linear(x, stored.weights(x.dtype), self.bias)
+        y = F.linear(x, stored.weights(x.dtype), self.bias)
+        for product in self.added:
+            z = x
+            for matrix in product:
+                z = F.linear(z, matrix.to(x.dtype))
+            y = y + z
+        return y
 
 
 @functools.cache

@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from wanlab import config, files, inputs, media, runs
+from wanlab.files import fingerprints
 from wanlab.model import checkpoints, parts, segments
 from wanlab.steps.segment_files import BEGUN, SEGMENTS, num_finished, partial_velocities, save_segment, saved_frames
 
 if TYPE_CHECKING:
     from wanlab.model import sampling
-    from wanlab.model.networks import Networks
+    from wanlab.model.networks import Loras, Networks
 
 MASTER = "result.mkv"  # lossless: metrics are computed from it
+NOTE_ON_NANO = (
+    "the bundled miniature (nano) makes this video, not Wan2.2-Animate-14B: it shows the line, not the quality"
+)
+DOWNLOAD_RELIGHTING = (
+    "hf download Wan-AI/Wan2.2-Animate-14B --include 'relighting_lora*' --local-dir Wan2.2-Animate-14B"
+)
 PREVIEW = "preview.mp4"  # the first segment after some of its steps
 
 
@@ -32,7 +39,7 @@ class LoadedNetworks:
         self._parts: Any = None
 
     def get(
-        self, checkpoint: Path, device: str | None, precision: str = "fast"
+        self, checkpoint: Path, device: str | None, precision: str = "fast", loras: Loras = ()
     ) -> tuple[Networks, sampling.EncodingCache]:
         """Return networks and encodings; those of another checkpoint or device are dropped first: memory is short."""
         from wanlab.model import sampling
@@ -44,6 +51,7 @@ class LoadedNetworks:
             self._parts = Networks(checkpoint, key[-1]), sampling.EncodingCache()
             self._key = key
         networks, _ = self._parts
+        networks.take(loras)
         if networks.precision != precision:
             networks.precision = precision
             self._parts = networks, sampling.EncodingCache()  # what is kept was encoded in the other
@@ -60,11 +68,29 @@ class Denoiser:
     can_pause: ClassVar[bool] = True
     fixed: ClassVar[Mapping[str, Any]] = {}
     checkpoint: checkpoints.Checkpoint
+    loras: Loras = ()
+    said_of_loras: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, settings: config.GenerateSettings, mode: str) -> Self:
-        """Find the checkpoint; both modes take the same one."""
-        return cls(checkpoints.find(settings.checkpoint))
+        """Find the checkpoint and match the LoRAs to it; both modes take the same ones.
+
+        Raises:
+            SettingsError: if a LoRA is none, or no layer of it matches.
+            FileNotFoundError: if checkpoint or LoRA are missing.
+        """
+        checkpoint = checkpoints.find(settings.checkpoint)
+        for name in settings.files(config.LORA):
+            config.existing_file(config.LORA, name)
+        if not (loras := _loras(settings, checkpoint.folder)):
+            return cls(checkpoint)
+        from wanlab.model import lora
+
+        try:
+            found = lora.of_checkpoint(checkpoint.folder, loras)
+        except ValueError as error:
+            raise config.SettingsError(f"lora {error}") from None
+        return cls(checkpoint, loras, tuple(each.describe() for each in found))
 
     def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
         """Return a line where noise is to be drawn on a GPU that is not there; else the checkpoint's limits are all."""
@@ -73,8 +99,12 @@ class Denoiser:
         return []
 
     def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
-        """Return the checkpoint's fingerprint by its name."""
-        return {self.checkpoint.name: self.checkpoint.fingerprint()}
+        """Return the checkpoint's fingerprint by its name, and those of LoRAs with their strengths."""
+        changes = sorted(f"{fingerprints.of_contents(file)} at {strength:g}" for file, strength in self.loras)
+        return {
+            self.checkpoint.name: self.checkpoint.fingerprint(),
+            **{f"LoRA {number}": change for number, change in enumerate(changes, 1)},
+        }
 
     def num_gpus_here(self) -> int:
         """Return how many GPUs this Python's torch sees."""
@@ -84,11 +114,20 @@ class Denoiser:
 
     def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
         """Return what a reader must know of results with this checkpoint."""
-        if self.checkpoint.folder != checkpoints.NANO:
-            return []
-        return [
-            "the bundled miniature (nano) makes this video, not Wan2.2-Animate-14B: it shows the line, not the quality"
-        ]
+        is_nano = self.checkpoint.folder == checkpoints.NANO
+        found = [NOTE_ON_NANO] if is_nano else []
+        found += self.said_of_loras
+        lacking = settings.use_relighting_lora and not _relighting(settings, self.checkpoint.folder)
+        if lacking:
+            get = "nano has none" if is_nano else f"get it: {DOWNLOAD_RELIGHTING}"
+            found.append(
+                f"use_relighting_lora has no effect: no relighting LoRA lies with {self.checkpoint.name}; {get}"
+            )
+        elif settings.mode == "replace" and not settings.use_relighting_lora and not is_nano:
+            found.append(
+                "the character keeps the light of its own image; use_relighting_lora true fits it to the video's"
+            )
+        return found
 
     def make_source(
         self,
@@ -195,12 +234,26 @@ def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.Enc
         import torch
 
         run.progress.update("loading the model", 0, 0)
-        networks, encodings = loaded.get(
-            config.absolute(run.settings.checkpoint), run.settings.device, run.settings.precision
-        )
+        settings, checkpoint = run.settings, config.absolute(run.settings.checkpoint)
+        networks, encodings = loaded.get(checkpoint, settings.device, settings.precision, _loras(settings, checkpoint))
         if networks.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
     return networks, encodings
+
+
+def _loras(settings: config.GenerateSettings, checkpoint: Path) -> Loras:
+    """Return the LoRAs that settings ask for, each with its strength; the relighting LoRA is the last."""
+    given = tuple((config.absolute(file), strength) for file, strength in settings.loras())
+    relighting = _relighting(settings, checkpoint)
+    return (*given, (relighting, 1.0)) if relighting else given
+
+
+def _relighting(settings: config.GenerateSettings, checkpoint: Path) -> Path | None:
+    if not settings.use_relighting_lora:
+        return None
+    from wanlab.model import lora
+
+    return lora.relighting(checkpoint)
 
 
 def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.SamplerSettings:

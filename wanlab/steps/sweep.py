@@ -34,7 +34,14 @@ SWEPT = tuple(
     for name in config.GenerateSettings.model_fields
     if name not in (PREVIEW, *config.GenerateSettings.conveniences()) or name in CLONE
 )
-NAMING = ("inputs", "checkpoint", "backend", "mode", "use_relighting_lora")  # with CLONE, what names inputs and models
+NAMING = (
+    "inputs",
+    "checkpoint",
+    "backend",
+    "mode",
+    "use_relighting_lora",
+    config.LORA,
+)  # with CLONE, what names inputs and models
 _resident = generate.LoadedNetworks()  # in a worker: of its last point
 
 
