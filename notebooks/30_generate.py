@@ -27,7 +27,7 @@ guidance_scale = None  # classifier-free guidance; usual 2 to 4.5, 1 is off; Non
 shift = None  # shift of the noise schedule; usual 3 to 5; None: the checkpoint's
 seed = 42  # seed of the noise
 max_frames = None  # generate at most this many frames; None: all of the inputs
-segment_frame_length = None  # frames per segment, 4n + 1; None: the checkpoint's
+segment_frame_length = None  # frames per segment, 4n + 1; auto: as few and as short as the clip needs, up to the checkpoint's, or auto:49; None: the checkpoint's
 prev_segment_conditioning_frames = None  # last frames of a segment that condition the next: 1 or 5; None: the checkpoint's
 # how it is sampled
 solver = "unipc"  # sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need

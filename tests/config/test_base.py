@@ -33,6 +33,22 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
         ),
         (
             GenerateSettings,
+            {"segment_frame_length": "auto:50"},
+            "segment_frame_length must be 4n + 1 and at least 5, got auto:50; use 49 or 53",
+        ),
+        (
+            GenerateSettings,
+            {"segment_frame_length": "long"},
+            "segment_frame_length must be 4n + 1, auto, or auto:N with at most N frames, got 'long'; use 77",
+        ),
+        (GenerateSettings, {"segment_frame_length": 77.5}, "segment_frame_length must be 4n + 1, auto, or auto:N"),
+        (
+            GenerateSettings,
+            {"segment_frame_length": "auto", "backend": "wan22"},
+            "segment_frame_length must be a number with backend wan22, got auto",
+        ),
+        (
+            GenerateSettings,
             {"prev_segment_conditioning_frames": 2},
             "prev_segment_conditioning_frames must be one of 1 or 5, got 2",
         ),

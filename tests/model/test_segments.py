@@ -51,3 +51,32 @@ def test_masks_are_sampled_at_the_first_pixel_of_a_cell() -> None:
     assert packed.shape == (4, 2, 2, 2)
     assert packed[:, 0].min() == 1
     assert packed[:, 1, 0, 1].max() == 0
+
+
+@pytest.mark.parametrize(("limit", "overlap"), [(77, 1), (77, 5), (81, 1), (17, 5), (9, 5), (5, 1)])
+def test_a_fitted_plan_wastes_three_frames_at_most(limit: int, overlap: int) -> None:
+    for num_frames in range(5, 1001):
+        plan = segments.fit_plan(num_frames, limit, overlap)
+        lengths = [end - start for start, end in plan.segments]
+        assert 0 <= plan.num_wasted <= 3
+        assert all(length % 4 == 1 and 5 <= length <= limit for length in lengths)
+        assert len(lengths) == 1 or min(lengths) > overlap
+        assert max(lengths) - min(lengths) <= 4
+        assert max(lengths) == plan.segment_length
+        assert len(lengths) == len(segments.make_plan(num_frames, limit, overlap).segments)  # never more than needed
+        made = [t for n, (start, end) in enumerate(plan.segments) for t in range(start + (overlap if n else 0), end)]
+        assert made == list(range(len(plan.indices)))
+        assert plan.indices[:num_frames].tolist() == list(range(num_frames))
+        assert plan.seams == tuple(start + overlap for start, _ in plan.segments[1:])
+
+
+def test_a_fitted_plan_in_words() -> None:
+    plan = segments.fit_plan(155, 81, 1)
+    assert [end - start for start, end in plan.segments] == [81, 77]
+    assert plan.describe().startswith("155 frames in 2 segments of 81 or 77 frames")
+    assert plan.describe().endswith("2 frames are computed only because a segment has 4n + 1, and cut off")
+    assert [end - start for start, end in segments.fit_plan(155, 77, 1).segments] == [53, 53, 53]
+    assert segments.make_plan(155, 77, 1).num_wasted == 229 - 155
+    assert [end - start for start, end in segments.fit_plan(2, 77, 5).segments] == [5]
+    with pytest.raises(ValueError, match="more than the 5 frames taken over, got 5; use 9"):
+        segments.fit_plan(100, 5, 5)

@@ -148,6 +148,21 @@ def test_another_precision_keeps_the_networks_and_drops_what_they_encoded(output
     assert loaded.get(checkpoints.NANO, None, "official")[1] is not kept
 
 
+def test_auto_segments_are_as_few_and_as_short_as_the_clip_needs(outputs: Path, folder: Path) -> None:
+    """Seven frames at most nine long are one segment of nine; up to five, the last of two segments ends with padding alone."""
+    run = generate.prepare(settings(folder, segment_frame_length="auto:9"))
+    assert [end - start for start, end in generate.plan(run).segments] == [9]
+    assert generate.prepare(settings(folder, segment_frame_length="auto")).settings.segment_frame_length == "auto:17"
+    run = generate.prepare(settings(folder, segment_frame_length="auto:5", prev_segment_conditioning_frames=1))
+    assert len(generate.work(run)) == FRAMES
+    assert run.manifest["artefacts"]["video"]["seams"] == [5]
+    files.remove(run.path("result.mp4"))
+    generate.restore(runs.Run(run.folder))
+    assert len(media.open_clip(run.path("result.mp4"))) == FRAMES
+    with pytest.raises(config.SettingsError, match="segment_frame_length must be 5 to 33 with nano, got 37; use 33"):
+        generate.prepare(settings(folder, segment_frame_length="auto:37"))
+
+
 def test_noise_of_a_gpu_needs_one(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denoise.Denoiser, "num_gpus_here", lambda self: 0)
     with pytest.raises(

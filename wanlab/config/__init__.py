@@ -34,6 +34,7 @@ from wanlab.config.paths import (
     typed,
 )
 from wanlab.config.steps import (
+    AUTO,
     LORA,
     NEGATIVE_PROMPT,
     NO_UPSTREAM_ARGUMENT,
@@ -45,4 +46,5 @@ from wanlab.config.steps import (
     ReportSettings,
     ResolvedGenerateSettings,
     SweepSettings,
+    longest_segment,
 )

@@ -24,6 +24,7 @@ NEGATIVE_PROMPT = (  # the official one
     "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
 
+AUTO = "auto"  # of segment_frame_length; auto:N once it is resolved
 OFFICIAL_SOLVERS = ("unipc", "dpm++")  # what generate.py takes
 
 MAX_AREA = 3840 * 2160  # pixels of a result: nine times what the 14B model is made for
@@ -316,9 +317,9 @@ class _Generation(_Backed, frozen=True):
     )
     seed: int = Field(42, ge=0, lt=2**63, description="seed of the noise")
     max_frames: int | None = Field(None, ge=1, description="generate at most this many frames; None: all of the inputs")
-    segment_frame_length: int | None = Field(
+    segment_frame_length: int | str | None = Field(
         None,
-        description="frames per segment, 4n + 1; None: the checkpoint's",  # the VAE packs 4 frames after the first
+        description="frames per segment, 4n + 1; auto: as few and as short as the clip needs, up to the checkpoint's, or auto:49; None: the checkpoint's",
     )
     prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
         None, description="last frames of a segment that condition the next: 1 or 5; None: the checkpoint's"
@@ -395,14 +396,21 @@ class _Generation(_Backed, frozen=True):
         pairs = (split_strength(str(path)) for path in self.lora)
         return [spelled(Path(file)) + strength for file, strength in pairs]
 
-    @field_validator("segment_frame_length")
+    @field_validator("segment_frame_length", mode="before")
     @classmethod
-    def _is_4n_plus_1(cls, n: int | None) -> int | None:
-        if n is not None and (n < 5 or n % 4 != 1):
+    def _is_4n_plus_1(cls, given: Any) -> Any:
+        if given in (None, AUTO):
+            return given
+        number = int(given) if isinstance(given, float) and given.is_integer() else given
+        text = str(number).removeprefix(f"{AUTO}:").strip()
+        if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > 6:
+            raise ValueError(f"must be 4n + 1, {AUTO}, or {AUTO}:N with at most N frames, got {brief(given)}; use 77")
+        n = int(text)
+        if n < 5 or n % 4 != 1:  # the VAE packs 4 frames after the first
             low = max(5, (n - 1) // 4 * 4 + 1)
             use = f"{low} or {low + 4}" if n > 5 else "5"
-            raise ValueError(f"must be 4n + 1 and at least 5, got {n}; use {use}")
-        return n
+            raise ValueError(f"must be 4n + 1 and at least 5, got {number}; use {use}")
+        return f"{AUTO}:{n}" if str(number).startswith(AUTO) else n
 
     def _faults_of_wan22(self) -> list[str]:
         ours = (LORA, "max_frames", "sigma_schedule", "precision", "noise_device", "device", "preview")
@@ -411,6 +419,11 @@ class _Generation(_Backed, frozen=True):
             faults.append(
                 f"solver must be {' or '.join(OFFICIAL_SOLVERS)} with backend wan22, got {self.solver}: "
                 "the official script has no other; use unipc, or backend wanlab"
+            )
+        if isinstance(self.segment_frame_length, str):
+            faults.append(
+                f"segment_frame_length must be a number with backend wan22, got {self.segment_frame_length}: the official script "
+                "makes all segments equally long; use 77"
             )
         if self.nproc_per_node is not None and not self.multi_gpu:
             faults.append(
@@ -439,7 +452,7 @@ class ResolvedGenerateSettings(GenerateSettings, frozen=True):
         num_inference_steps: int
         guidance_scale: float
         shift: float
-        segment_frame_length: int
+        segment_frame_length: int | str
         prev_segment_conditioning_frames: Literal[1, 5]
 
     @model_validator(mode="after")
@@ -559,6 +572,11 @@ class SweepSettings(_Generation, _Points, frozen=True):
         if len(value) > MAX_POINTS:
             raise ValueError(f"must have at most {MAX_POINTS} points, got {len(value)}; use fewer")
         return value
+
+
+def longest_segment(segment_frame_length: int | str) -> int:
+    """Return the most frames that a segment may have, of a resolved setting."""
+    return int(str(segment_frame_length).removeprefix(f"{AUTO}:"))
 
 
 def _from_text(value: Any) -> Any:

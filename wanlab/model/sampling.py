@@ -238,10 +238,10 @@ class _Loop:
 
     def noise(self) -> Iterator[Tensor]:
         """Yield each segment's noise; all of it is drawn in order, whatever is done already."""
-        shape = (LATENT_CHANNELS, (self.plan.segment_length - 1) // mask.TEMPORAL_STRIDE + 2, *self.grid)
         place = self.sampler.noise_device
         random = torch.Generator(place).manual_seed(self.sampler.seed)
-        for _ in self.plan.segments:
+        for start, end in self.plan.segments:
+            shape = (LATENT_CHANNELS, (end - start - 1) // mask.TEMPORAL_STRIDE + 2, *self.grid)
             yield torch.randn(shape, generator=random, device=place).to(self.networks.device)
 
     def steps(self, number: int, latents: Tensor, tail: np.ndarray | None, known: list[np.ndarray]) -> Iterator[_Step]:

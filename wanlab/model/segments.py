@@ -14,7 +14,7 @@ class SegmentPlan(NamedTuple):
 
     Attributes:
         num_frames: of the clip, and of the result.
-        segment_length: frames of each segment, 4n + 1.
+        segment_length: frames of each segment, 4n + 1; of a fitted plan those of the longest.
         overlap: frames that a segment takes over from the one before.
         segments: (start, end) of each segment in the padded clip, end-exclusive.
         indices: [padded length], int; the clip's frame that each padded frame shows.
@@ -40,11 +40,14 @@ class SegmentPlan(NamedTuple):
         """Say the plan in words, with the clip lengths nearby that waste nothing."""
         step = self.segment_length - self.overlap
         count = len(self.segments)
+        sizes = list(dict.fromkeys(end - start for start, end in self.segments))
         text = (
-            f"{self.num_frames} frames in {count} segment{'s' * (count > 1)} of {self.segment_length} frames, "
+            f"{self.num_frames} frames in {count} segment{'s' * (count > 1)} of {' or '.join(map(str, sizes))} frames, "
             f"{self.overlap} frame{'s' * (self.overlap > 1)} taken over at each seam"
         )
-        if self.num_wasted:
+        if self.num_wasted and len(sizes) > 1:
+            text += f"; {self.num_wasted} frames are computed only because a segment has 4n + 1, and cut off"
+        elif self.num_wasted:
             lengths = [self.segment_length + n * step for n in range(count)]
             near = sorted({length for length in lengths[-2:] if length != self.num_frames})
             text += (
@@ -80,6 +83,32 @@ def make_plan(num_frames: int, segment_length: int, overlap: int) -> SegmentPlan
     length = padded_length(num_frames, segment_length, overlap)
     spans = tuple((start, start + segment_length) for start in range(0, length - overlap, step))
     return SegmentPlan(num_frames, segment_length, overlap, spans, padding_indices(num_frames, length))
+
+
+def fit_plan(num_frames: int, limit: int, overlap: int) -> SegmentPlan:
+    """Cut a clip into as few segments as `limit` allows, of lengths as equal as can be: at most 3 frames fill the last one.
+
+    A segment of 4n + 1 frames brings a multiple of 4 new ones, so these are shared out in fours; the longer come first.
+
+    Args:
+        num_frames: frames of the clip.
+        limit: most frames of a segment, 4n + 1: memory and time of a step grow with it.
+        overlap: frames that a segment takes over from the one before, 1 or 5.
+
+    Raises:
+        ValueError: as `make_plan`.
+    """
+    make_plan(num_frames, limit, overlap)
+    length = max(5, num_frames + (1 - num_frames) % TEMPORAL_STRIDE)
+    if length <= limit:
+        return SegmentPlan(num_frames, length, overlap, ((0, length),), padding_indices(num_frames, length))
+    fours = (length - overlap) // TEMPORAL_STRIDE
+    count = -(-fours // ((limit - overlap) // TEMPORAL_STRIDE))
+    each, more = divmod(fours, count)
+    new = [TEMPORAL_STRIDE * (each + (n < more)) for n in range(count)]
+    starts = [sum(new[:n]) for n in range(count)]
+    spans = tuple((start, start + frames + overlap) for start, frames in zip(starts, new, strict=True))
+    return SegmentPlan(num_frames, new[0] + overlap, overlap, spans, padding_indices(num_frames, length))
 
 
 def padded_length(num_frames: int, segment_length: int, overlap: int) -> int:

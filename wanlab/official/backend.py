@@ -228,7 +228,7 @@ def faults_of_generation(
     settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs, clone: Clone
 ) -> list[str]:
     """Return a line for each thing that `generate.py` would fail on after minutes of loading."""
-    overlap, length = settings.prev_segment_conditioning_frames, settings.segment_frame_length
+    overlap, length = settings.prev_segment_conditioning_frames, config.longest_segment(settings.segment_frame_length)
     count = num_gpus(settings, clone)
     height, width = animate_inputs.height, animate_inputs.width
     faults = faults_of_machine(settings, clone)

@@ -167,9 +167,13 @@ def resolve(settings: config.GenerateSettings, opened: inputs.AnimateInputs | No
     checkpoint = backend.checkpoint
     chosen = {name: getattr(settings, name) for name in FROM_CHECKPOINT}
     chosen = {name: checkpoint.recommended[name] if value is None else value for name, value in chosen.items()}
+    if chosen["segment_frame_length"] == config.AUTO:
+        chosen["segment_frame_length"] = f"{config.AUTO}:{checkpoint.recommended['segment_frame_length']}"
     found = {"inputs": given.folder, "checkpoint": checkpoint.folder, "mode": mode}
     resolved = config.ResolvedGenerateSettings.build({**settings.model_dump(), **found, **chosen, **backend.fixed})
-    faults = checkpoint.faults(chosen)
+    faults = checkpoint.faults(
+        {**chosen, "segment_frame_length": config.longest_segment(chosen["segment_frame_length"])}
+    )
     height, width, left_out = given.height, given.width, given.preview
     if settings.preview and not faults:
         look = at_generation(resolved, given, checkpoint)
@@ -334,9 +338,10 @@ def _resolved(run: runs.Run) -> Resolved:
 
 
 def _plan(settings: config.ResolvedGenerateSettings, num_frames: int) -> segments.SegmentPlan:
-    return segments.make_plan(
+    is_fitted = isinstance(settings.segment_frame_length, str)
+    return (segments.fit_plan if is_fitted else segments.make_plan)(
         min(num_frames, settings.max_frames or num_frames),
-        settings.segment_frame_length,
+        config.longest_segment(settings.segment_frame_length),
         settings.prev_segment_conditioning_frames,
     )
 

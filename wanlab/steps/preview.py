@@ -47,7 +47,8 @@ def at_generation(
     Neither steps nor area exceed what the checkpoint recommends: a miniature stays as small as it is.
     """
     whole = min(animate_inputs.num_frames, settings.max_frames or animate_inputs.num_frames)
-    length, overlap = settings.segment_frame_length, settings.prev_segment_conditioning_frames
+    length = config.longest_segment(settings.segment_frame_length)
+    overlap = settings.prev_segment_conditioning_frames
     frames = min(whole, length)
     shortest = max(frames + (1 - frames) % 4, overlap + 4)  # 4n + 1, and more than what a segment takes over
     caps = {
@@ -56,7 +57,7 @@ def at_generation(
         "segment_frame_length": shortest,
     }
     reasons = {"max_frames": " (the first segment)", "segment_frame_length": " (as short as these frames)"}
-    now = {**settings.model_dump(include=set(caps)), "max_frames": whole}
+    now = {**settings.model_dump(include=set(caps)), "max_frames": whole, "segment_frame_length": length}
     lower = {name: cap for name, cap in caps.items() if cap < now[name]}
     left_out = [f"{name} {cap} instead of {now[name]}{reasons.get(name, '')}" for name, cap in lower.items()]
     area = min(map(resize.area_of, (RESOLUTION, checkpoint.recommended["resolution"])))
