@@ -84,6 +84,13 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
             ["preprocess", "--replace", "--k", "5", "--mask_chain", "fill"],
             "mask_chain must not be given beside --iterations",
         ),
+        (["preprocess", "--replace", "--mask_chain", "gorw:3"], "mask_chain must be made of grow:10, "),
+        (["inspect", "--compare", "fill gorw:3"], "mask_chain must be made of grow:10, "),
+        (
+            ["sweep", "--grid", "mask_chain: ['snap:16', 'snap:1']"],
+            "mask_chain must have snap in the form snap:16 with",
+        ),
+        (["sweep", "--cases", "[{mask_chain: 'median:4'}]"], "with an odd number of frames, got 'median:4'"),
         (["pipeline", "--retarget"], "wanlab cannot retarget yet"),
         (["sweep", "--grid", "shift: 3"], "grid must have a list of values for shift, got 3; use"),
         (["inspect", "--mask_chian", "fill"], "unknown parameter mask_chian; did you mean mask_chain?"),
@@ -123,6 +130,16 @@ def test_paths_of_the_command_line_start_at_the_shell_s_folder(tmp_path: Path, m
     monkeypatch.chdir(config.project_root() / "notebooks")
     assert values("preprocess", "--driving_video", "../README.md")["driving_video"] == "README.md"
     assert values("generate", "--inputs", "latest")["inputs"] == "latest"
+
+
+def test_a_missing_file_is_named_as_it_can_be_pasted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = config.project_root() / "notebooks"
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv(config.SHELL_FOLDER, str(folder))
+    assert main.main(["preprocess", "--driving_video", "../nowhere.mp4"]) == 2
+    assert f"driving_video must exist, got {config.project_root()}/nowhere.mp4 (" in capsys.readouterr().err
 
 
 def test_a_python_of_a_virtual_environment_stays_the_link_that_it_is(
@@ -284,7 +301,7 @@ def test_a_locale_without_utf8_changes_nothing(tmp_path: Path) -> None:
     ]
     done = subprocess.run([command, *given], capture_output=True, env=env, cwd=tmp_path, check=False)
     assert done.returncode == 2
-    assert f"driving_video must exist, got {tmp_path}/café.mp4" in done.stderr.decode()
+    assert f"driving_video must exist, got '{tmp_path}/café.mp4'" in done.stderr.decode()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,31 @@ def test_a_stroke_covers_what_lies_within_its_radius() -> None:
     dot = strokes_module.covered(Stroke(0, True, 2.0, ((63.5, 0.5),)), HEIGHT, WIDTH)  # half of it outside
     assert dot.sum() == 6
     assert dot[0, 63]
+
+
+def test_more_decisions_than_anybody_makes_are_refused() -> None:
+    hidden = {"do": "hide", "part": "face", "first": 0, "last": 1}
+    for section, value in (("strokes", STROKE), ("pose", hidden)):
+        with pytest.raises(ValueError, match=f"edits.json must hold at most 10,000 decisions as {section}, got 10,001"):
+            parse(**{section: [value] * 10_001})
+    long = {**STROKE, "path": [[1.0, 2.0]] * 100_001}
+    with pytest.raises(ValueError, match="strokes of at most 200,000 places in all, got 200,002"):
+        parse(strokes=[long, long])
+
+
+def test_what_is_left_of_many_decisions_is_found_in_one_pass() -> None:
+    strokes = parse(strokes=[{**STROKE, "radius": float(n)} for n in range(1, 6001)]).strokes
+    begin = time.process_time()
+    left = edits.Edits(strokes=(*strokes, strokes[0])).without(edits.Edits(strokes=strokes[1:] + strokes[:1]))
+    assert left.strokes == (strokes[0],)
+    assert time.process_time() - begin < 1  # comparing each with each took 4 s
+
+
+def test_a_stroke_as_wide_as_the_image_costs_no_more_than_one_place() -> None:
+    wide = parse(strokes=[{**STROKE, "radius": 1e4, "path": [[float(n % 7), 3.0] for n in range(20_000)]}]).strokes[0]
+    begin = time.process_time()
+    assert strokes_module.covered(wide, 720, 1280).all()
+    assert time.process_time() - begin < 5
 
 
 def test_a_stretch_keeps_the_other_frames_and_strokes_hold_on_their_own() -> None:

@@ -163,3 +163,11 @@ def test_a_damaged_inputs_json_is_named_with_the_remedy(folder: Path, text: str)
     (folder / "inputs.json").write_text(text)
     with pytest.raises(ValueError, match=r"inputs\.json must be as wanlab wrote it.*preprocess again, or remove it"):
         inputs.read(folder)
+
+
+def test_terminal_codes_in_inputs_json_are_not_said(made: Path) -> None:
+    facts = json.loads((made / inputs.FACTS).read_text())
+    facts["by_hand"], facts["mask_chain"] = ["\x1b[2J"], "grow:4\x9b31m"
+    (made / inputs.FACTS).write_text(json.dumps(facts))
+    assert "\x1b" not in str(inputs.read(made).facts)
+    assert "\x9b" not in str(inputs.read(made).facts)

@@ -142,11 +142,29 @@ def test_a_chain_of_packed_masks_is_the_chain(chain: str, monkeypatch: pytest.Mo
         ("cells:0x1", "with whole numbers from 1, got 'cells:0x1'"),
         ("median:4", "with an odd number of frames, got 'median:4'"),
         ("fill:3", "in the form fill"),
+        (",".join(["grow:1"] * 33), "must have at most 32 steps, got 33"),
+        ("median:257,median:259", "must look at most 256 frames back and ahead, got 257"),
     ],
 )
 def test_a_wrong_chain_is_explained(chain: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mask.parse_chain(chain)
+
+
+def test_steps_that_reach_beyond_the_frame_cost_no_more() -> None:
+    for chain in ("dilate:4096x4096", "dilate:4x4096", "snap:4096", "hold:4096", "square:4096"):
+        assert mask.apply_chain(dot(5), chain).all(), chain
+    np.testing.assert_array_equal(mask.dilate(dot(), 2, 4096), mask.dilate(dot(), 2, 100))  # up and left alone
+    assert not mask.dilate(dot(), 2, 4096).all()
+
+
+def test_a_median_counts_frames() -> None:
+    source = np.random.default_rng(1).random((9, 6, 5)) > 0.5
+    for frames in (1, 3, 7, 31):
+        half = frames // 2
+        padded = source[np.arange(-half, 9 + half).clip(0, 8)]
+        windows = np.stack([padded[t : t + frames].sum(axis=0) > half for t in range(9)])
+        np.testing.assert_array_equal(mask.median(source, frames), windows)
 
 
 def test_every_verb_s_own_example_works() -> None:

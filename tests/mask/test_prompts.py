@@ -134,6 +134,12 @@ def test_kijai_s_nodes_know_one_frame_one_object_one_box_and_whole_pixels(file: 
         ("[" * 5000, "points.json must be JSON"),
         ('{"positive": 5}', "must hold a list as positive, got 5"),
         ('{"positive": [{"x": 8, "y": 9}], "negative": {"x": 1}}', "must hold a list as negative"),
+        (json.dumps([{"x": 8, "y": 9}] * 1001), "must hold at most 1,000 points, got 1,001; leave some out"),
+        (
+            json.dumps({"bboxes": [{"startX": 1, "startY": 1, "endX": 2, "endY": 9}] * 4001}),
+            "must hold at most 4,000 boxes, got 4,001",
+        ),
+        (json.dumps([{"x": 8, "y": 9, "object": n} for n in range(65)]), "must hold at most 64 objects, got 65"),
     ],
 )
 def test_refusals_name_the_fault(file: Path, text: str, message: str) -> None:

@@ -205,6 +205,27 @@ def test_terminal_codes_in_manifests_are_not_printed(outputs: Path, capsys: pyte
         assert not config.base.CONTROLS.search(printed)
 
 
+def test_terminal_codes_in_a_question_are_not_printed(outputs: Path) -> None:
+    run = make()
+    named = outputs / f"{run.id}\x1b[2J"
+    run.folder.rename(named)
+    asked: list[str] = []
+    manage.remove([runs.Run(named)], lambda question: bool(asked.append(question)), lambda _: "your \x9b31m decisions")
+    assert "decisions go with it" in asked[0]
+    assert not config.base.CONTROLS.search(asked[0])
+
+
+@pytest.mark.parametrize("form", ['"{}"', " {}\n", "'{}'", "file://{}/", "{}/"])
+def test_a_pasted_run_is_compared_and_removed(outputs: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    first, second = make(), make(seed=3)
+    assert main.main(["runs", "compare", form.format(first.folder), form.format(second.folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "seed" in printed
+    assert ("note: RUN" in printed) == (form != "{}/")
+    assert main.main(["runs", "remove", "--yes", form.format(second.folder), f"`{first.id}`"]) == 0
+    assert "removed 2 of 2 runs" in capsys.readouterr().out
+
+
 def test_a_damaged_word_of_progress_is_left_out(outputs: Path, working) -> None:
     _, run_id = working
     run = runs.Run(outputs / run_id)

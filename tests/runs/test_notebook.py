@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -222,3 +223,11 @@ def test_a_notebook_that_cannot_be_written_is_said_in_a_line(
     assert line.startswith("wanlab: ")
     assert said in line
     assert [path.name for path in outputs.iterdir()] == []
+
+
+def test_terminal_codes_of_a_notebook_are_not_printed() -> None:
+    heard = io.StringIO()
+    plain = notebook._Plain(heard)
+    plain.write("note: \x1b[31mred\x1b[0m \x1b]0;title\x07 caf\u00e9\r100 %\n")
+    plain.flush()
+    assert heard.getvalue() == "note: red \ufffd]0;title\ufffd caf\u00e9\r100 %\n"

@@ -331,6 +331,16 @@ def test_one_s_own_videos_replace_the_computed_ones(outputs: Path, sample: Path,
     assert any("mask_video is your own, mask.mp4" in note for note in run.manifest["notes"])
 
 
+def test_all_that_does_not_fit_is_said_at_once(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    drawn = np.zeros((2, 832, 480, 3), np.uint8)
+    drawn[:, 100:400, 100:300] = 0, 255, 0
+    media.write_video(tmp_path / "mask.mp4", drawn, Fraction(16))
+    chosen = {"driving_video": sample / "driving.mp4", "max_frames": 2, "resolution": "480 832", "mode": "replace"}
+    with pytest.raises(config.SettingsError, match="got green") as raised:
+        preprocess.prepare(settings(sample, mask_video=tmp_path / "mask.mp4", **chosen))
+    assert str(raised.value).startswith("resolution must have 4096 to 147456 pixels with nano, got 832x480")
+
+
 def test_a_mask_of_one_s_own_is_worked_on_as_a_source(outputs: Path, sample: Path, tmp_path: Path) -> None:
     drawn = np.zeros((2, 256, 192, 3), np.uint8)
     drawn[:, 64:256, 48:144] = 255

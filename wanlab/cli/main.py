@@ -54,7 +54,7 @@ def _speak_utf8() -> None:
 
 def _say(error: Exception) -> None:
     for line in str(error).splitlines():
-        print(f"wanlab: {line}", file=sys.stderr)
+        print(f"wanlab: {config.printable(line)}", file=sys.stderr)
 
 
 def _run(args: argparse.Namespace, steps: Sequence[str]) -> int:
@@ -107,12 +107,13 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
     """Return the settings of a step, whose files are there."""
     model = NOTEBOOKS[step][1]
     settings = model.build(values)
+    _check_chains(settings)
     for field in set(model.paths()) - set(model.conveniences()) - {"checkpoint"}:  # whose absence its finder explains
         for path in settings.files(field):
             if not config.absolute(path).exists() and not (config.outputs_root() / path.name).exists():
                 words = "".join(f"{word}, " for word in model.words(field))
                 raise FileNotFoundError(
-                    f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {path} (paths on the command line "
+                    f"{field} must {'be ' + words + 'or ' if words else ''}exist, got {config.typed(path)} (paths on the command line "
                     f"start at the shell's folder){config.nearest(config.absolute(path))}"
                 )
     if getattr(settings, "is_official", False):
@@ -124,6 +125,19 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
 
         checkpoints.find(settings.checkpoint)  # type: ignore[attr-defined]
     return settings
+
+
+def _check_chains(settings: config.Settings) -> None:
+    """Refuse mask chains that cannot be read: in the settings, to compare, and of a sweep's points."""
+    from wanlab.mask import parse_chain
+
+    swept = [*getattr(settings, "grid", {}).get("mask_chain", ())]
+    swept += [case.get("mask_chain") for case in getattr(settings, "cases", ())]
+    for chain in (getattr(settings, "mask_chain", None), *getattr(settings, "compare", ()), *swept):
+        try:
+            parse_chain(chain if isinstance(chain, str) else "")
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
 
 def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[int, dict[str, Path]]:

@@ -12,6 +12,8 @@ from wanlab import config
 from wanlab.cli.flags import target_from_shell
 from wanlab.config import SettingsError
 
+FOUND = ("comfyui_dir", "driving_video", "reference_image")  # places that are given in a workflow's stead
+
 
 def add_models(commands: Any) -> None:
     """Add `wanlab models` and its download; without a further word it lists them."""
@@ -36,7 +38,7 @@ def add_models(commands: Any) -> None:
         what = "which file, where there are several: its name, or the end of its path"
         action.add_argument(f"--{name}", metavar="FILE", help=what)
     what = f"ComfyUI's folder [what {config.COMFYUI} names, else ComfyUI/ of the project]"
-    action.add_argument("--comfyui_dir", "--comfyui-dir", type=Path, metavar="DIR", help=what)
+    action.add_argument("--comfyui_dir", "--comfyui-dir", metavar="DIR", help=what)
     action.set_defaults(run=_link)
 
 
@@ -50,7 +52,6 @@ def add_params(commands: Any) -> None:
     action.set_defaults(run=_from_comfyui)
     action.add_argument(
         "workflow",
-        type=Path,
         metavar="WORKFLOW",
         help="JSON (saved or exported as API), or a PNG or video that ComfyUI made",
     )
@@ -66,7 +67,7 @@ def add_params(commands: Any) -> None:
         ("reference_image", "the character's image, in place of the one that the workflow names"),
     ):
         flags = [f"--{spelled}" for spelled in (name, name.replace("_", "-"))]
-        action.add_argument(*flags, dest=name, type=Path, metavar="PATH", help=text)
+        action.add_argument(*flags, dest=name, metavar="PATH", help=text)
     action.add_argument("--overwrite", action="store_true", help="replace files of an earlier import, as it left them")
 
 
@@ -107,14 +108,16 @@ def _models(_: argparse.Namespace) -> int:
 def _link(args: argparse.Namespace) -> int:
     from wanlab.model import checkpoints, single_files
 
-    folder = config.comfyui_folder() if args.comfyui_dir is None else Path.cwd() / config.expanded(args.comfyui_dir)
+    folder = config.comfyui_folder()
+    if args.comfyui_dir is not None:
+        folder = Path.cwd() / config.expanded(_pasted(args.comfyui_dir, "comfyui_dir"))
     if not single_files.is_comfyui(folder):
         raise FileNotFoundError(
             f"comfyui_dir must be ComfyUI's folder, or its models folder, got {config.typed(folder)}; "
             f"use --comfyui_dir DIR, or set {config.COMFYUI}"
         )
     wanted = {name: getattr(args, name) for name in single_files.FOLDERS if getattr(args, name) is not None}
-    print(checkpoints.link(folder, wanted))
+    print(config.printable(checkpoints.link(folder, wanted)))
     return 0
 
 
@@ -144,8 +147,9 @@ def _compare(args: argparse.Namespace) -> int:
     from wanlab import runs
     from wanlab.runs import manage
 
-    table = manage.compare(*(runs.find_run(run, "generate", previews=True) for run in (args.first, args.second)))
-    print(table.to_string() if len(table) else "nothing differs")
+    pasted = (manage.pasted(text) for text in (args.first, args.second))
+    table = manage.compare(*(runs.find_run(run, "generate", previews=True) for run in pasted))
+    print(config.printable(table.to_string()) if len(table) else "nothing differs")
     return 0
 
 
@@ -168,7 +172,7 @@ def _cancel(args: argparse.Namespace) -> int:
     from wanlab import runs
     from wanlab.runs import manage
 
-    run = runs.find_run(args.run_id, previews=True) if args.run_id else manage.working()
+    run = runs.find_run(manage.pasted(args.run_id), previews=True) if args.run_id else manage.working()
     stopped = manage.cancel(run)
     print(f"{run.id} {'has stopped' if stopped else 'stops after its current step'}; finished work is kept")
     return 0
@@ -177,15 +181,12 @@ def _cancel(args: argparse.Namespace) -> int:
 def _from_comfyui(args: argparse.Namespace) -> int:
     from wanlab import comfyui
 
-    found = comfyui.read(
-        args.workflow,
-        comfyui_dir=args.comfyui_dir,
-        driving_video=args.driving_video,
-        reference_image=args.reference_image,
-    )
-    given = [path for path in (args.workflow, args.driving_video, args.reference_image) if path is not None]
-    out = str(comfyui.default_out(args.workflow)) if args.out is None else target_from_shell(args.out)
-    made = comfyui.write(found, out, args.workflow, overwrite=args.overwrite, given=given)
+    places = {name: _pasted(text, name) for name in FOUND if (text := getattr(args, name)) is not None}
+    workflow = _pasted(args.workflow, "WORKFLOW")
+    found = comfyui.read(workflow, **places)
+    given = [workflow, *(path for name, path in places.items() if name != "comfyui_dir")]
+    out = str(comfyui.default_out(workflow)) if args.out is None else target_from_shell(config.peeled("out", args.out))
+    made = comfyui.write(found, out, workflow, overwrite=args.overwrite, given=given)
     for title, lines in (
         ("mapped", found.mapped()),
         ("not mapped", found.missing()),
@@ -198,6 +199,10 @@ def _from_comfyui(args: argparse.Namespace) -> int:
     names = [str(path.relative_to(here)) if path.is_relative_to(here) else str(path) for path in made]
     print(f"written: {', '.join(names)}", f"next: wanlab pipeline -f {names[0]}", sep="\n")
     return 0
+
+
+def _pasted(text: str, name: str) -> Path:
+    return Path(config.mended(name, text, Path.cwd()))
 
 
 def print_table(rows: Iterable[tuple[str, str]]) -> None:

@@ -220,7 +220,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
         content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return config.printable(content) if isinstance(content, dict) else {}
 
 
 def _on_top(base: AnimateInputs) -> str:

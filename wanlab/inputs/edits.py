@@ -19,6 +19,7 @@ import dataclasses
 import difflib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,8 @@ from wanlab.pose import corrections
 EDITS = "edits.json"
 SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
 NO_POINTS = prompts.Prompts(())
+MOST = 10_000  # strokes, and corrections of the pose
+MOST_PLACES = 200_000  # of all strokes' paths: an hour of painting
 T = TypeVar("T")
 
 
@@ -135,10 +138,16 @@ def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, w
     clicked = NO_POINTS
     if value["points"] is not None:
         clicked = prompts.parse_prompts(value["points"], name, num_frames, height, width, unfinished=True)
+    strokes = tuple(_stroke(stroke, num_frames, name) for stroke in _list(value["strokes"], "strokes", name))
+    places = sum(len(stroke.path) for stroke in strokes)
+    if places > MOST_PLACES:
+        raise ValueError(
+            f"{name} must hold strokes of at most {MOST_PLACES:,} places in all, got {places:,}; paint with fewer and wider strokes"
+        )
     return Edits(
         _stretch(value["stretch"], num_frames, name),
         clicked,
-        tuple(_stroke(stroke, num_frames, name) for stroke in _list(value["strokes"], "strokes", name)),
+        strokes,
         corrections.parse(_list(value["pose"], "pose", name), f"pose of {name}", num_frames, height, width),
         value["mask_chain"],
     )
@@ -274,11 +283,10 @@ def _last(items: Sequence[T], item: T) -> int:
 
 def _left(items: Sequence[T], others: Sequence[T]) -> tuple[T, ...]:
     """Return `items` without those of `others`, each as often as it is there."""
-    rest, left = list(others), []
+    taken, left = Counter(others), []
     for item in items:
-        if item in rest:
-            del rest[rest.index(item)]
-        else:
+        taken[item] -= 1
+        if taken[item] < 0:
             left.append(item)
     return tuple(left)
 
@@ -296,6 +304,10 @@ def _load(path: Path) -> dict[str, Any]:
 def _list(value: Any, section: str, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"{name} must have a list as {section}, got {type(value).__name__}")
+    if len(value) > MOST:
+        raise ValueError(
+            f"{name} must hold at most {MOST:,} decisions as {section}, got {len(value):,}; take out those that others undo"
+        )
     return value
 
 

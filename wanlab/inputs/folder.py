@@ -362,7 +362,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         exports = facts.get("exports", {})
         if all(isinstance(export["sha256"], str) for export in exports.values()):
-            return facts
+            return config.printable(facts)  # they are said in notes
     except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
         pass
     raise ValueError(

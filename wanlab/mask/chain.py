@@ -6,7 +6,7 @@ A mask is [T, H, W], bool; True is generated, False is kept. Every function take
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import cv2
@@ -17,6 +17,8 @@ from wanlab.mask.packed import Masks, PackedMasks
 
 DEFAULT_CHAIN = "grow:10,blockify:32"  # ComfyUI's
 UPSTREAM_CHAIN = "dilate:7x3,cells:1x1"  # the official command line's
+MOST_STEPS = 32  # of a chain: its time is theirs together
+MOST_REACH = 256  # frames: with them a stretch takes up to 0.5 GB of 1280x720
 STRETCH = 32  # frames of a chain that are unpacked at a time: 30 MB of 1280x720
 
 
@@ -60,6 +62,8 @@ def dilate(mask: np.ndarray, side: int, iterations: int) -> np.ndarray:
     """
     if not iterations:
         return mask.copy()
+    # further ones reach beyond the frame, and OpenCV makes one kernel of all of them
+    iterations = min(iterations, math.ceil(max(mask.shape[1:]) / max(1, (side - 1) // 2)))
     kernel = np.ones((side, side), np.uint8)
     return np.stack([cv2.dilate(frame.view(np.uint8), kernel, iterations=iterations) for frame in mask]).astype(bool)
 
@@ -162,10 +166,15 @@ def median(mask: np.ndarray, frames: int) -> np.ndarray:
     Returns:
         [T, H, W], bool.
     """
-    half = frames // 2
-    padded = np.concatenate([mask[:1].repeat(half, axis=0), mask, mask[-1:].repeat(half, axis=0)])
-    count = np.cumsum(np.concatenate([np.zeros_like(padded[:1], np.int16), padded]), axis=0, dtype=np.int16)
-    return count[frames:] - count[:-frames] > half
+    half, last = frames // 2, len(mask) - 1
+    out, count = np.empty_like(mask), np.zeros(mask.shape[1:], np.int32)
+    for t, times in enumerate(np.bincount(np.arange(-half, half + 1).clip(0, last))):
+        count += times * mask[t].astype(np.int32)
+    for t in range(len(mask)):
+        out[t] = count > half
+        count += mask[min(t + half + 1, last)]
+        count -= mask[max(t - half, 0)]
+    return out
 
 
 def blur(mask: np.ndarray, radius: float) -> np.ndarray:
@@ -224,7 +233,12 @@ def parse_chain(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
         ValueError: an unknown word or wrong numbers; the message names the form that would do.
     """
     steps = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
+    parts = [piece.strip() for piece in text.split(",") if piece.strip()]
+    if len(parts) > MOST_STEPS:
+        raise ValueError(
+            f"mask_chain must have at most {MOST_STEPS} steps, got {len(parts)}; use one step with a larger number for several"
+        )
+    for part in parts:
         word, _, numbers = part.partition(":")
         if word not in VERBS:
             raise ValueError(
@@ -248,6 +262,11 @@ def parse_chain(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
                 f"mask_chain must have {word} in the form {verb.usage}{rule}, got {part!r}; use {verb.usage!r}"
             )
         steps.append((word, tuple(int(value) for value in values)))
+    reach = _reach(steps)
+    if reach > MOST_REACH:
+        raise ValueError(
+            f"mask_chain must look at most {MOST_REACH} frames back and ahead, got {reach} in {text[:60]!r}; use a shorter median"
+        )
     return tuple(steps)
 
 
@@ -279,7 +298,7 @@ def apply_chain_between(mask: Masks, chain: str, first: int, last: int) -> np.nd
     Returns:
         [last - first + 1, H, W], bool.
     """
-    reach = sum(VERBS[word].reach(*numbers) for word, numbers in parse_chain(chain))
+    reach = _reach(parse_chain(chain))
     start = max(0, first - reach) // TEMPORAL_STRIDE * TEMPORAL_STRIDE  # frames that share a latent: 0, then 1 to 4, …
     done = apply_chain(mask[start : last + 1 + reach], chain)
     return done[first - start : last + 1 - start]
@@ -288,6 +307,11 @@ def apply_chain_between(mask: Masks, chain: str, first: int, last: int) -> np.nd
 def upstream_chain(k: int = 7, iterations: int = 3, w_len: int = 1, h_len: int = 1) -> str:
     """Return the chain that the official options k, iterations, w_len, h_len mean; without iterations it is empty."""
     return f"dilate:{k}x{iterations},cells:{w_len}x{h_len}" if iterations else ""
+
+
+def _reach(steps: Iterable[tuple[str, tuple[int, ...]]]) -> int:
+    """Return how many frames before and after decide a frame."""
+    return sum(VERBS[word].reach(*numbers) for word, numbers in steps)
 
 
 def _grow(frame: np.ndarray, radius: int, outward: bool, tapered: bool) -> np.ndarray:

@@ -20,6 +20,7 @@ def snap(mask: np.ndarray, size: int = 16, *, hold: bool = False) -> np.ndarray:
         hold: one mask for all frames that share a latent: the first alone, then groups of 4.
     """
     frames, height, width = mask.shape
+    size = min(size, max(height, width))  # a larger cell is the whole frame too
     padded = np.zeros((frames, -(-height // size) * size, -(-width // size) * size), bool)
     padded[:, :height, :width] = mask
     coarse: Any = padded.reshape(frames, padded.shape[1] // size, size, -1, size).any(axis=(2, 4))

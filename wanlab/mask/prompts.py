@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 
 from wanlab import files, media
 
+MOST_POINTS = 1000  # each is looked for in every frame
+MOST_BOXES = 4000  # SAM2 remembers each frame that has one: 0.6 MB
+MOST_OBJECTS = 64  # each is followed by itself
 FORM = '{"positive": [{"x": 400, "y": 200}], "negative": []}'
 
 
@@ -311,7 +314,16 @@ def _shown(value: Any) -> str:
 
 
 def _check(prompts: Prompts, num_frames: int, height: int, width: int, name: str) -> None:
-    """Refuse prompts outside the clip, and empty and doubled boxes."""
+    """Refuse prompts outside the clip, empty and doubled boxes, and more than anybody makes."""
+    objects = len({each.object for each in (*prompts.clicks, *prompts.boxes)})
+    for count, most, what in (
+        (len(prompts.clicks), MOST_POINTS, "points"), (len(prompts.boxes), MOST_BOXES, "boxes"), (objects, MOST_OBJECTS, "objects"),
+    ):  # fmt: skip
+        if count > most:
+            raise ValueError(
+                f"{name} must hold at most {most:,} {what}, got {count:,}; leave some out: the frames between follow by themselves, "
+                "and all objects together are the person"
+            )
     counts = {True: 0, False: 0}
     for click in prompts.clicks:
         counts[click.positive] += 1

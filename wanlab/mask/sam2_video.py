@@ -300,15 +300,11 @@ def _add(network: Predictor, state: dict[str, Any], prompt: _Prompt) -> torch.Te
 
 def _by_place(prompts: Prompts) -> list[_Prompt]:
     """Return the prompts put together by frame and object, in that order."""
-    places = sorted({(prompt.frame, prompt.object) for prompt in (*prompts.clicks, *prompts.boxes)})
-    return [
-        _Prompt(
-            *place,
-            tuple(click for click in prompts.clicks if (click.frame, click.object) == place),
-            next((box for box in prompts.boxes if (box.frame, box.object) == place), None),
-        )
-        for place in places
-    ]
+    clicks: dict[tuple[int, int], list[Click]] = {}
+    for click in prompts.clicks:
+        clicks.setdefault((click.frame, click.object), []).append(click)
+    boxes = {(box.frame, box.object): box for box in reversed(prompts.boxes)}
+    return [_Prompt(*place, tuple(clicks.get(place, ())), boxes.get(place)) for place in sorted({*clicks, *boxes})]
 
 
 def _groups(prompts: Prompts) -> dict[int, Prompts]:

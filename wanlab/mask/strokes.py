@@ -140,11 +140,14 @@ def covered(stroke: Stroke, height: int, width: int) -> np.ndarray:
         high = np.minimum(np.ceil(np.maximum(a, b) + stroke.radius), (width, height)).astype(int)
         if (low >= high).any():
             continue
+        window = slice(low[1], high[1]), slice(low[0], high[0])
+        if inside[window].all():
+            continue
         middles = np.stack(np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1])), -1) + 0.5
         way = b - a
         share = np.clip((middles - a) @ way / max(float(way @ way), 1e-12), 0, 1)
         near = np.linalg.norm(middles - a - share[..., None] * way, axis=-1) <= stroke.radius
-        inside[low[1] : high[1], low[0] : high[0]] |= near
+        inside[window] |= near
     return inside
 
 

@@ -58,6 +58,7 @@ def named(text: str) -> runs.Run:
         FileNotFoundError: if there is none.
         SettingsError: for a link, whatever it leads to, and a folder elsewhere.
     """
+    text = pasted(text)
     if text == "latest":
         return runs.find_run(text, previews=True)
     typed, outputs = Path(text).expanduser(), config.outputs_root()
@@ -69,6 +70,14 @@ def named(text: str) -> runs.Run:
         return runs.Run(files.check_run(found))
     except ValueError as error:
         raise config.SettingsError(str(error)) from None
+
+
+def pasted(text: str) -> str:
+    """Return a run's id, `latest`, or the path of a folder from the shell's, without what was pasted around it; a note says so."""
+    start = Path.cwd() if os.sep in text else config.outputs_root()
+    text = config.mended("RUN", text, start, ("latest",))
+    here = Path.cwd() / config.expanded(text)
+    return str(here) if os.sep in text and here.exists() else text
 
 
 def remove(
@@ -102,7 +111,8 @@ def remove(
         users = [other.id for other in _users(run) if other.id not in {gone.id for gone in chosen}]
         used = f"; {', '.join(users)} {'was' if len(users) == 1 else 'were'} made from it" if users else ""
         lost = f"; {made} go with it" if (made := by_hand(run.folder)) else ""
-        if confirm(f"remove {run.id} ({_state(run)}, {in_bytes(size(run.folder))}{used}{lost})?"):
+        question = f"remove {run.id} ({_state(run)}, {in_bytes(size(run.folder))}{used}{lost})?"
+        if confirm(config.printable(question)):
             with run.alone():
                 files.remove_run(run.folder)
             removed.append(run)

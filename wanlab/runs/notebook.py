@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from wanlab import config, files, runs
 from wanlab.files import locks, targets
@@ -21,6 +22,7 @@ from wanlab.runs.page import REPORT, render
 NOTEBOOK = "notebook.ipynb"
 BUSY = 3  # what `_run` returns where another process works on the run
 METADATA = "wanlab"  # in a notebook: the status of its run when it was executed
+COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # and movements of the cursor, of progress bars
 LOGS = ".logs"  # folder below outputs/ for the output of detached commands
 
 
@@ -106,6 +108,19 @@ def execute(step: str, name: str, values: Mapping[str, Any]) -> tuple[int, Path 
     return status, folder
 
 
+class _Plain:
+    """A stream without what a terminal takes for orders: file names, tags and notes of others may hold them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        self._stream.write(config.printable(COLOURS.sub("", text)))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 @contextlib.contextmanager
 def _naming_a_full_disk(path: Path) -> Iterator[None]:
     """Explain a full disk and the remedy also where papermill wrote, which does neither."""
@@ -158,15 +173,15 @@ def _run(source: Path, executed: Path, values: Mapping[str, Any], stop: _Interru
             kernel_name=kernels.NAME,
             cwd=str(config.project_root()),
             progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
+            stdout_file=_Plain(sys.stdout),
+            stderr_file=_Plain(sys.stderr),
             extra_arguments=["--IPKernelApp.log_level=50"],  # ipykernel calls its usual sockets and shutdown an error
             kernel_manager_class=kernels.manager(stop.began),
             on_cell_start=stop.before_cell,
         )
     except PapermillExecutionError as error:
         for line in str(error.evalue).splitlines():
-            print(f"wanlab: {line}", file=sys.stderr)
+            print(f"wanlab: {config.printable(line)}", file=sys.stderr)
         if error.ename == locks.BusyError.__name__:
             return BUSY
         return 2 if error.ename in (config.SettingsError.__name__, FileNotFoundError.__name__) else 1

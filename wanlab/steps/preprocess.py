@@ -76,8 +76,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
         mask.parse_chain(resolved.mask_chain or "")
         image = media.open_image(given["reference_image"]).pixels
         height, width = output_size(resolved, clip, image)
-        _check_size(resolved, height, width)
-        _check_own(given, clip, len(whole), height, width)
+        _check_fit(resolved, given, clip, len(whole), height, width)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     run = runs.open_run(
@@ -395,28 +394,33 @@ def _refuse_contradictions(settings: config.PreprocessSettings) -> None:
         )
 
 
-def _check_size(settings: config.PreprocessSettings, height: int, width: int) -> None:
-    """Refuse a size of result that the checkpoint cannot generate; a preview is made smaller for it anyway."""
-    if not settings.is_official:
+def _check_fit(
+    settings: config.PreprocessSettings, given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int
+) -> None:
+    """Refuse a size that the checkpoint cannot generate, and the user's files that do not fit; all in one message."""
+    faults = []
+    if not settings.is_official:  # a preview is made smaller for it anyway
         faults = checkpoints.find(settings.checkpoint).faults_of_size(height, width, asked=True)
-        if faults:
-            raise ValueError(faults[0])
-
-
-def _check_own(given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int) -> None:
-    """Refuse files of the user's that do not fit the working clip or the result; videos have the `whole` clip's frames."""
     for name in ("mask_source", *OWN_VIDEOS):
-        path = given.get(name)
-        if path is None:
-            continue
-        if path.suffix == ".json":
-            read_prompts(path, len(clip), height, width)
-            continue
-        side = face.CROP_SIZE
-        size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}
-        inputs.check_video(name, media.probe_video(path), num_frames=whole, fps=clip.fps, **size)
-        if name in ("mask_source", "mask_video"):
-            mask.read_mask(path, name, len(clip))
+        if name in given:
+            try:
+                _check_own(name, given[name], clip, whole, height, width)
+            except ValueError as error:
+                faults.append(str(error))
+    if faults:
+        raise ValueError("\n".join(faults))
+
+
+def _check_own(name: str, path: Path, clip: media.Clip, whole: int, height: int, width: int) -> None:
+    """Refuse a file of the user's that does not fit working clip and result; videos have the `whole` clip's frames."""
+    if path.suffix == ".json":
+        read_prompts(path, len(clip), height, width)
+        return
+    side = face.CROP_SIZE
+    size = {"height": side, "width": side} if name == "face_video" else {"height": height, "width": width}
+    inputs.check_video(name, media.probe_video(path), num_frames=whole, fps=clip.fps, **size)
+    if name in ("mask_source", "mask_video"):
+        mask.read_mask(path, name, len(clip))
 
 
 def _at_result_size(clip: media.Clip, settings: config.PreprocessSettings) -> Iterator[np.ndarray]:
