@@ -235,14 +235,13 @@ def test_kijai_s_nodes_become_settings(tmp_path: Path) -> None:
         "mode": "replace", "reference_image": "hero.png", "driving_video": "dance.mp4", "fps": 8, "start_s": 0.5, "max_frames": 120,
         "resolution": "832 480", "prev_segment_conditioning_frames": 1, "segment_frame_length": 77, "mask_chain": "square:6,fill",
         "mask_source": "keypoints", "num_inference_steps": 4, "guidance_scale": 1, "shift": 5, "seed": 42, "solver": "unipc",
-        "prompt": "she\nwalks: #slowly",
+        "prompt": "she\nwalks: #slowly", "face_strength": 0.8,
     }  # fmt: skip
     missing = found.missing()
     for parts in (
         ("relight.safetensors at 0.8", "LoRAs"),
         ("blur_radius = 2.5", "masks are hard"),
         ("colormatch = mkl", "does not match colours"),
-        ("face_strength = 0.8", "strength 1"),
         ("attention_mode = sageattn", "PyTorch"),
         ("ImageResizeKJv2", "the reference's size"),
         ("OnnxDetectionModelLoader", "own networks"),
@@ -250,7 +249,7 @@ def test_kijai_s_nodes_become_settings(tmp_path: Path) -> None:
         ("VHS_VideoCombine", "plays 16 frames per second", "keeps 8"),
     ):
         assert has(missing, *parts), parts
-    assert len(missing) == 9  # the official negative prompt is wanlab's own: nothing is lost
+    assert len(missing) == 8  # the official negative prompt is wanlab's own: nothing is lost
     assert has(found.notes, "points of the last key frame")
 
 

@@ -179,3 +179,24 @@ def test_decode_undoes_encode(networks: Networks, sample: Path) -> None:
     back = networks.decode(networks.encode(pixels))
     assert back.shape == pixels.shape
     assert float((back - pixels).abs().mean()) < 0.06
+
+
+def test_the_sampler_s_fields_are_settings_with_the_same_defaults() -> None:
+    fields = config.GenerateSettings.model_fields
+    assert set(sampling.SamplerSettings._fields) <= set(fields)
+    for name, default in sampling.SamplerSettings._field_defaults.items():
+        assert fields[name].default == default, name
+
+
+def test_strengths_reach_the_model_guided_and_not(sample: Path) -> None:
+    told = []
+
+    class Listening(Networks):
+        def denoise(self, latents: torch.Tensor, *given: torch.Tensor, **more: float) -> torch.Tensor:
+            told.append(more)
+            return latents * 0
+
+    sampler = sampling.SamplerSettings("", 1, 2.0, 5.0, 1, pose_strength=0.5)
+    conditions, plan = SampleConditions(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
+    next(iter(sampling.generate_segments(Listening(checkpoints.NANO, "cpu"), conditions, plan, sampler)))
+    assert told == [{"pose_strength": 0.5}] * 2

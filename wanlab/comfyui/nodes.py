@@ -58,6 +58,7 @@ SAMPLERS: dict[str, dict[str, str]] = {  # setting: widget, with the links that 
 }  # fmt: skip
 SOLVERS = {"uni_pc": "unipc", "uni_pc_bh2": "unipc", "dpmpp_2m": "dpm++"}  # ComfyUI's name: wanlab's, where they differ
 SCHEDULES = ("simple", "normal")  # of ComfyUI's schedulers those that wanlab has, under the same name
+STRENGTHS = ("pose_strength", "face_strength")  # widgets of Kijai's embeds that are settings too
 CORE_SHIFT = 8.0  # ComfyUI's own for Wan, where no ModelSamplingSD3 is between the model and the sampler
 KIJAI_OVERLAP = 1  # frames that WanVideoAnimateEmbeds' windows always take over
 VIDEOS = {
@@ -103,8 +104,6 @@ _SPEED = "an approximation that wanlab does not have; leave it out"
 NEUTRAL: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {  # node: widget: values without effect, else the reason
     "WanVideoAnimateEmbeds": {
         "colormatch": (("disabled",), "wanlab does not match colours between segments; leave it out"),
-        "pose_strength": ((1,), "wanlab takes the pose at strength 1"),
-        "face_strength": ((1,), "wanlab takes the face at strength 1"),
     },
     "WanVideoSampler": {
         "riflex_freq_index": ((0,), "RIFLEx is not in wanlab; leave it out"),

@@ -28,6 +28,7 @@ from wanlab.comfyui.nodes import (
     SAVING,
     SCHEDULES,
     SOLVERS,
+    STRENGTHS,
     TEXTS,
     UNKNOWN,
     WEIGHTS,
@@ -73,6 +74,9 @@ def read(
     take_mode(graph, first, found)
     video = take_files(graph, first, folders, driving_video, reference_image, found)
     take_size_and_length(graph, chain, video, found)
+    for strength in STRENGTHS:
+        if first.values.get(strength, 1) != 1 or strength in first.links:
+            take(graph, first, strength, strength, found)
     if found.values["mode"] == "replace":
         take_mask(graph, first, video, comfyui_dir, folders, found)
     sampler = _sampler(graph, chain, found)

@@ -338,6 +338,12 @@ class _Generation(_Backed, frozen=True):
     noise_device: Literal["cpu", "cuda"] = _later(
         "cpu", "where noise is drawn: cpu, the same on every machine; or cuda, as the official code"
     )
+    pose_strength: float = _later(
+        1.0, "how strongly the skeleton acts; 1 as the model was trained, 0: not at all", ge=0, le=10
+    )
+    face_strength: float = _later(
+        1.0, "how strongly the face crops act; 1 as the model was trained, 0: not at all", ge=0, le=10
+    )
     lora: tuple[Path, ...] = _later(
         (),
         "LoRAs, each a file or file:strength, several separated by commas, e.g. lightx2v.safetensors:0.8; empty: none",
@@ -413,7 +419,17 @@ class _Generation(_Backed, frozen=True):
         return f"{AUTO}:{n}" if str(number).startswith(AUTO) else n
 
     def _faults_of_wan22(self) -> list[str]:
-        ours = (LORA, "max_frames", "sigma_schedule", "precision", "noise_device", "device", "preview")
+        ours = (
+            LORA,
+            "max_frames",
+            "sigma_schedule",
+            "precision",
+            "noise_device",
+            "pose_strength",
+            "face_strength",
+            "device",
+            "preview",
+        )
         faults = self._without_upstream_argument(*(name for name in ours if name in type(self).model_fields))
         if self.solver not in OFFICIAL_SOLVERS:
             faults.append(

@@ -121,6 +121,9 @@ class Networks:
         image: Tensor,
         text: Tensor,
         timestep: Tensor,
+        *,
+        pose_strength: float = 1.0,
+        face_strength: float = 1.0,
     ) -> Tensor:
         """Return the velocity of one denoising step.
 
@@ -131,13 +134,23 @@ class Networks:
             face: [3, T, S, S], -1 to 1.
             image, text: from `encode_image` and `encode_text`.
             timestep: 0 to 1000.
+            pose_strength, face_strength: factors of what the drawing adds to the tokens, and the face crops after each
+                fifth block; 1 changes nothing, 0 leaves it out.
 
         Returns:
             [16, t + 1, h, w], float32.
         """
         transformer = self._transformer
-        is_official = self.precision == "official"
-        with precision.as_official(transformer, self.dtype) if is_official else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if self.precision == "official":
+                stack.enter_context(precision.as_official(transformer, self.dtype))
+            adding = (
+                (pose_strength, transformer.pose_patch_embedding),
+                *((face_strength, each) for each in transformer.face_adapter),
+            )
+            for strength, layer in adding:
+                if strength != 1:
+                    stack.callback(layer.register_forward_hook(_times(strength)).remove)
             return transformer(
                 hidden_states=torch.cat([latents, condition])[None].to(self.dtype),
                 timestep=timestep.to(self.device)[None],
@@ -232,6 +245,10 @@ class _Remembering(torch.nn.Module):
         result = self.network(pixels, *more[1:])
         self._seen.append((pixels, more, result))
         return result
+
+
+def _times(strength: float) -> Callable[[Any, Any, Tensor], Tensor]:
+    return lambda layer, given, result: result * strength
 
 
 def default_device() -> str:

@@ -7,6 +7,7 @@ the loop can be run with others: a test's counting ones, a faster backend.
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -43,6 +44,9 @@ class Networks(Protocol):
         image: Tensor,
         text: Tensor,
         timestep: Tensor,
+        *,
+        pose_strength: float = 1.0,
+        face_strength: float = 1.0,
     ) -> Tensor: ...
 
 
@@ -90,6 +94,8 @@ class SamplerSettings(NamedTuple):
     solver: str = "unipc"
     sigma_schedule: str = "linear"
     noise_device: str = "cpu"
+    pose_strength: float = 1.0
+    face_strength: float = 1.0
 
 
 class EncodingCache:
@@ -278,11 +284,13 @@ class _Loop:
         return made
 
     def _velocity(self, latents: Tensor, condition: Tensor, pose: Tensor, face: Tensor, timestep: Tensor) -> Tensor:
-        networks = self.networks
-        velocity = networks.denoise(latents, condition, pose, face, self.image, self.text[0], timestep)
+        chosen = {"pose_strength": self.sampler.pose_strength, "face_strength": self.sampler.face_strength}
+        changed = {name: strength for name, strength in chosen.items() if strength != 1}
+        denoise = functools.partial(self.networks.denoise, **changed)
+        velocity = denoise(latents, condition, pose, face, self.image, self.text[0], timestep)
         if self.guided:  # the unguided pass sees no expression, as upstream
             blank = torch.full_like(face, -1)
-            unguided = networks.denoise(latents, condition, pose, blank, self.image, self.text[1], timestep)
+            unguided = denoise(latents, condition, pose, blank, self.image, self.text[1], timestep)
             velocity = unguided + self.sampler.guidance_scale * (velocity - unguided)
         return velocity
 
