@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import json
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,6 +185,44 @@ def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(tmp_path:
 def test_another_network_is_refused(official: Path) -> None:
     with pytest.raises(ValueError, match="must be Wan-Animate's transformer, it has no tensor patch_embedding.weight"):
         loading.load("transformer", [official / parts.TEXT_ENCODER], CPU, torch.float32)
+
+
+MEASURE = """
+import json, sys, time
+sys.path[:0] = sys.argv[1:2]
+import full_size, torch
+from pathlib import Path
+from wanlab.model import checkpoints, loading, parts
+
+place = Path(sys.argv[2])
+full_size.TOY["transformer"] |= {"num_attention_heads": 16, "attention_head_dim": 128, "ffn_dim": 8192, "added_kv_proj_dim": 2048}
+full_size.TOY["text_encoder"] |= {"vocab_size": 32768, "d_model": 1024, "d_kv": 64, "num_heads": 16, "d_ff": 4096, "num_layers": 12}
+if sys.argv[3] == "write":
+    full_size.write(place, sys.argv[4], True)
+    sys.exit()
+here = parts.of(place / "models.yaml" if sys.argv[4] == "fp8" else place)
+watch = full_size.Watch()
+loading.load("vae", here["vae"], torch.device("meta"), torch.float32)  # what is imported on the way is not counted
+start = watch.look()["RssAnon"]
+watch.start()
+for part in ("transformer", "text_encoder"):
+    loading.load(part, here[part], torch.device("meta"), torch.bfloat16)  # as on a GPU: nothing of the result is here
+largest = sum(path.stat().st_size for path in here["transformer"])
+print(json.dumps({"extra": watch.peak["RssAnon"] - start, "largest": largest}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["official", "fp8"])
+def test_loading_holds_little_beside_what_it_loads(layout: str, tmp_path: Path) -> None:
+    """The aim is the largest part and 4 GB; files are mapped, so that it is a few of its tensors."""
+    own = [sys.executable, "-c", MEASURE, str(config.project_root() / "benchmarks"), str(tmp_path)]
+    subprocess.run([*own, "write", layout], check=True)
+    done = subprocess.run([*own, "load", layout], check=True, stdout=subprocess.PIPE)
+    found = json.loads(done.stdout)
+    print(found)
+    assert found["largest"] > (0.9e9 if layout == "official" else 0.5e9)
+    assert found["extra"] < 0.25 * found["largest"]
 
 
 SINGLE = ("scale_weight", "weight_scale + comfy_quant", "weight_scale + header", "plain")

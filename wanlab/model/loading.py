@@ -43,9 +43,8 @@ def load(component: str, files: Iterable[Path], device: torch.device, dtype: tor
         ValueError: if the files hold something else, less or more; the message names tensors.
     """
     tensors, shapes, told = _read(component, files)
-    given = {**_settings(component), **told, **settings}
     place = _place(files)
-    network = _empty(component, given)
+    network = empty(component, **{**told, **settings})
     wanted = dict(network.named_parameters())
     _check(component, place, wanted, shapes)
     kept = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if component == "transformer" else set()
@@ -57,6 +56,33 @@ def load(component: str, files: Iterable[Path], device: torch.device, dtype: tor
     if component == "text_encoder":
         network.tie_weights()
     return network.to(device).eval()  # constants that no file holds go along
+
+
+def empty(component: str, **settings: Any) -> Any:
+    """Return a network without weights, its constants in place.
+
+    Args:
+        component: which network.
+        settings: of it, in place of those of the real checkpoint.
+    """
+    from accelerate import init_empty_weights
+
+    known = json.loads((CONFIGS / f"{component}.json").read_text(encoding="utf-8"))
+    given = {**known, **settings}
+    with init_empty_weights(include_buffers=False):
+        if component == "transformer":
+            from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
+
+            return WanAnimateTransformer3DModel(**given)
+        if component == "vae":
+            from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
+
+            return AutoencoderKLWan(**given)
+        import transformers
+
+        if component == "text_encoder":
+            return transformers.UMT5EncoderModel(transformers.UMT5Config(**given))
+        return transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**given))
 
 
 def check(component: str, files: Iterable[Path]) -> None:
@@ -120,30 +146,6 @@ def _place(files: Iterable[Path]) -> str:
 def _shapes(component: str, name: str, shape: tuple[int, ...]) -> Iterable[tuple[str, tuple[int, ...]]]:
     names = layouts.renamed(component, name)
     return [(new, (shape[0] // len(names), *shape[1:]) if len(names) > 1 else shape) for new in names]
-
-
-def _settings(component: str) -> dict[str, Any]:
-    return json.loads((CONFIGS / f"{component}.json").read_text(encoding="utf-8"))
-
-
-def _empty(component: str, settings: Mapping[str, Any]) -> Any:
-    """Return a network without weights, its constants in place."""
-    from accelerate import init_empty_weights
-
-    with init_empty_weights(include_buffers=False):
-        if component == "transformer":
-            from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
-
-            return WanAnimateTransformer3DModel(**settings)
-        if component == "vae":
-            from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
-
-            return AutoencoderKLWan(**settings)
-        import transformers
-
-        if component == "text_encoder":
-            return transformers.UMT5EncoderModel(transformers.UMT5Config(**settings))
-        return transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**settings))
 
 
 def _check(component: str, place: str, wanted: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
