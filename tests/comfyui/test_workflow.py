@@ -125,7 +125,7 @@ def native(
 NATIVE = {
     "mode": "replace", "reference_image": "hero.png", "driving_video": "dance.mp4", "resolution": "640 640", "segment_frame_length": 77,
     "max_frames": 77, "mask_chain": "grow:10,blockify:32", "mask_source": "points", "num_inference_steps": 6, "guidance_scale": 1.0, "seed": 7,
-    "solver": "unipc", "sigma_schedule": "simple", "shift": 8.0, "prompt": "she dances",
+    "solver": "unipc", "sigma_schedule": "simple", "shift": 8.0, "prompt": "she dances", "lora": "lightx2v_distill.safetensors:1.2",
 }  # fmt: skip
 
 
@@ -208,19 +208,19 @@ def test_comfyui_s_own_nodes_become_settings(tmp_path: Path) -> None:
     assert found.values == NATIVE
     assert found.sources["num_inference_steps"] == "KSampler (#24).steps = 6"
     assert found.sources["mask_chain"] == "GrowMask (#11).expand = 10, BlockifyMask (#12).block_size = 32"
-    assert set(found.to_fill) == {"driving_video", "reference_image"}
+    assert set(found.to_fill) == {"driving_video", "reference_image", "lora"}
+    assert found.sources["lora"] == "LoraLoaderModelOnly (#15) lightx2v_distill.safetensors at 1.2"
     assert found.prompts == prompts.Prompts(
         (prompts.Click(0, 320, 320, True),)
     )  # whole pixels; the unconnected (0, 0) is left out
     assert found.canvas == (640, 640)
     missing = found.missing()
-    assert has(missing, "lightx2v_distill.safetensors at 1.2", "LoRAs are not built into wanlab yet")
-    assert has(missing, "Wan2_2-Animate-14B_fp8_scaled", "does not read ComfyUI's files of the model")
+    assert has(missing, "Wan2_2-Animate-14B_fp8_scaled", "wanlab models link names ComfyUI's files")
     assert has(missing, "DWPreprocessor (#6), DWPreprocessor (#7)", "pose_video")
     assert has(missing, "sam2_hiera_base_plus.safetensors", "--comfyui_dir")
     assert has(missing, "CLIPTextEncode (#20)", "blurry", "no effect at guidance_scale 1")
     assert has(missing, "CreateVideo", "plays 16 frames per second", "the rate of the video")
-    assert len(missing) == 6
+    assert len(missing) == 5
     assert has(found.notes, "neg_coordinates are not connected")
     assert has(found.notes, "so few steps are enough with a distillation LoRA alone")
     assert has(found.notes, "seed is set to randomize")
@@ -235,21 +235,20 @@ def test_kijai_s_nodes_become_settings(tmp_path: Path) -> None:
         "mode": "replace", "reference_image": "hero.png", "driving_video": "dance.mp4", "fps": 8, "start_s": 0.5, "max_frames": 120,
         "resolution": "832 480", "prev_segment_conditioning_frames": 1, "segment_frame_length": 77, "mask_chain": "square:6,fill",
         "mask_source": "keypoints", "num_inference_steps": 4, "guidance_scale": 1, "shift": 5, "seed": 42, "solver": "unipc",
-        "prompt": "she\nwalks: #slowly", "face_strength": 0.8,
+        "prompt": "she\nwalks: #slowly", "face_strength": 0.8, "lora": "relight.safetensors:0.8",
     }  # fmt: skip
     missing = found.missing()
     for parts in (
-        ("relight.safetensors at 0.8", "LoRAs"),
         ("blur_radius = 2.5", "masks are hard"),
         ("colormatch = mkl", "does not match colours"),
         ("attention_mode = sageattn", "PyTorch"),
         ("ImageResizeKJv2", "the reference's size"),
         ("OnnxDetectionModelLoader", "own networks"),
-        ("Wan2_2-Animate-14B_fp8.safetensors", "files of the model"),
+        ("Wan2_2-Animate-14B_fp8.safetensors", "models link"),
         ("VHS_VideoCombine", "plays 16 frames per second", "keeps 8"),
     ):
         assert has(missing, *parts), parts
-    assert len(missing) == 8  # the official negative prompt is wanlab's own: nothing is lost
+    assert len(missing) == 7  # the official negative prompt is wanlab's own: nothing is lost
     assert has(found.notes, "points of the last key frame")
 
 
@@ -427,8 +426,25 @@ def test_a_bypassed_lora_has_no_effect_and_is_not_listed(tmp_path: Path) -> None
     flow = Flow()
     native(flow, lora=BYPASSED)
     found = read(flow, tmp_path)
-    assert found.values == NATIVE  # the model still reaches ModelSamplingSD3 through it
+    assert found.values == {name: value for name, value in NATIVE.items() if name != "lora"}
     assert not has(found.missing(), "LoRA")
+
+
+def test_loras_are_found_in_comfyui_s_folder(tmp_path: Path) -> None:
+    loras = tmp_path / "ComfyUI" / "models" / "loras" / "wan"
+    loras.mkdir(parents=True)
+    (loras / "one.safetensors").write_bytes(b"")
+    flow = Flow()
+    loaded = flow.add("LoraLoaderModelOnly", ["wan\\one.safetensors", 0.5], outputs="MODEL")
+    native(flow)
+    lora = next(node for node in flow.nodes if node["type"] == "LoraLoaderModelOnly" and node["id"] != loaded)
+    lora["widgets_values"] = ["../../../one.safetensors", -1]
+    link = next(link for link in flow.links if link[3] == lora["id"])
+    link[1] = loaded
+    next(node for node in flow.nodes if node["id"] == loaded)["outputs"] = [{"name": "MODEL", "links": [link[0]]}]
+    found = read(flow, tmp_path, comfyui_dir=tmp_path / "ComfyUI")
+    assert found.values["lora"] == f"{loras / 'one.safetensors'}:0.5,one.safetensors:-1"
+    assert found.to_fill["lora"].startswith("one.safetensors not found in ComfyUI's models/loras")
 
 
 def test_what_a_muted_node_would_give_is_not_there(tmp_path: Path) -> None:
@@ -578,8 +594,9 @@ def test_files_are_found_beside_the_workflow_and_in_comfyui(
 ) -> None:
     flow = Flow()
     native(flow)
-    for name in ("input", "models/sam2"):
+    for name in ("input", "models/sam2", "models/loras"):
         (tmp_path / "Comfy" / name).mkdir(parents=True)
+    (tmp_path / "Comfy" / "models" / "loras" / "lightx2v_distill.safetensors").write_bytes(b"weights")
     (tmp_path / "Comfy" / "input" / "hero.png").write_bytes(b"picture")
     weights = tmp_path / "Comfy" / "models" / "sam2" / "sam2_hiera_base_plus.safetensors"
     weights.write_bytes(b"weights")

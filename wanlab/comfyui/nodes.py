@@ -89,7 +89,6 @@ SAVING = (
     "SaveAnimatedWEBP",
 )  # and VHS_VideoCombine, which has its own switch for it
 FEW_STEPS = 10  # below, only a distillation LoRA gives an image
-LORA = "LoRAs are not built into wanlab yet; leave it out"
 FEW = (
     "so few steps are enough with a distillation LoRA alone; without it use num_inference_steps 20 or more, and guidance_scale 2 to 4.5 "
     "where the result stays dull"
@@ -99,7 +98,10 @@ UNKNOWN = (
     "background_video, mask_video)"
 )
 _OWN_POSE = "wanlab finds the keypoints with its own networks and draws as the official preprocessing does; to use these drawings give them as pose_video"
-WEIGHTS = "wanlab does not read ComfyUI's files of the model yet; it takes the folder Wan2.2-Animate-14B (see README), unquantized"
+WEIGHTS = (
+    "the checkpoint is chosen apart: wanlab models link names ComfyUI's files in a params file, which checkpoint takes "
+    "(wanlab models link --transformer FILE > my_models.yaml)"
+)
 _SPEED = "an approximation that wanlab does not have; leave it out"
 NEUTRAL: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {  # node: widget: values without effect, else the reason
     "WanVideoAnimateEmbeds": {

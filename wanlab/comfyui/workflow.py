@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wanlab import config, files, media
@@ -19,7 +19,6 @@ from wanlab.comfyui.nodes import (
     EMBEDS,
     FEW,
     FEW_STEPS,
-    LORA,
     MODELS,
     NEUTRAL,
     NO_COUNTERPART,
@@ -35,7 +34,7 @@ from wanlab.comfyui.nodes import (
     WITHOUT_EFFECT,
 )
 from wanlab.comfyui.report import Import, at, one_line, params_path, short, take, where
-from wanlab.comfyui.settings import take_files, take_mask, take_mode, take_size_and_length
+from wanlab.comfyui.settings import below, take_files, take_mask, take_mode, take_size_and_length
 from wanlab.files import targets
 from wanlab.mask import prompts
 
@@ -83,6 +82,7 @@ def read(
     if sampler is not None:
         _sampling(graph, sampler, found, workflow.suffix.lower() == ".json")
         _prompts(graph, first, sampler, found)
+    _take_loras(graph, relevant, comfyui_dir, found)
     _rest(graph, first, relevant, video, found)
     return found
 
@@ -335,14 +335,29 @@ def _text(graph: Graph, link: Link | None, side: str) -> Node | None:
     return None
 
 
+def _take_loras(graph: Graph, relevant: list[Node], comfyui_dir: Path | None, found: Import) -> None:
+    """Take the LoRAs that change the model, each with its strength."""
+    named = [(node, name, strength) for node in relevant for name, strength in _loras(graph, node)]
+    texts, absent = [], []
+    for _, name, strength in named:
+        name = name.replace("\\", "/")
+        path = below(comfyui_dir / "models" / "loras", name) if comfyui_dir else None
+        is_here = path is not None and path.is_file()
+        absent += [] if is_here else [PurePosixPath(name).name]
+        texts.append(f"{params_path(path) if path is not None and is_here else PurePosixPath(name).name}:{strength:g}")
+    source = ", ".join(f"{node} {short(name)} at {strength:g}" for node, name, strength in named)
+    if named and found.put(config.LORA, ",".join(texts), source) and absent:
+        found.to_fill[config.LORA] = (
+            f"{', '.join(absent)} not found in ComfyUI's models/loras; write the path here, or give --comfyui_dir"
+        )
+        if found.values.get("num_inference_steps", FEW_STEPS) < FEW_STEPS:
+            found.notes.append(FEW)
+
+
 def _rest(graph: Graph, first: Node, relevant: list[Node], video: media.VideoInfo | None, found: Import) -> None:
     """Name every other node and widget that has an effect on the result."""
     before = graph.upstream(first.id)
     for node in relevant:
-        loras = _loras(graph, node)
-        found.not_mapped += [f"{node} {short(name)} at {strength:g}: {LORA}" for name, strength in loras]
-        if loras and found.values.get("num_inference_steps", FEW_STEPS) < FEW_STEPS and FEW not in found.notes:
-            found.notes.append(FEW)
         for widget, (harmless, reason) in NEUTRAL.get(node.kind, {}).items():
             value = graph.value(node, widget)
             if value is not None and value not in harmless:
