@@ -413,7 +413,7 @@ NOT_BUILT = {
     "03_retarget": "retargeting",
     "07_pose_model": "the official pose network",
     "10_editing_prompts": "FLUX editing",
-    "13_model": "LoRA, denoising steps and bf16; networks and layouts are in model/test_loading.py",
+    "13_model": "denoising steps; networks, layouts, LoRA and bf16 are in model/test_loading.py and test_precision.py",
 }
 CASES = [
     pytest.param(check, id=f"{'aside' if folder == ASIDE else 'bundled'}-{topic}-{name}")
