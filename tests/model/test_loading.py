@@ -168,6 +168,13 @@ def test_norms_time_embedding_and_modulation_keep_full_precision(official: Path)
     assert network.get_parameter("blocks.0.attn1.to_q.weight").dtype == torch.bfloat16
 
 
+def test_the_official_files_hold_exactly_the_networks_tensors(official: Path) -> None:
+    for name, part in parts.of(official).items():
+        if parts.COMPONENTS[name]:
+            found = loading.contents(name, part)
+            assert (found.num_tensors > 20, found.missing, found.unknown, found.misshapen) == (True, [], [], []), name
+
+
 def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(tmp_path: Path) -> None:
     given = tensors("t5")
     name = "blocks.1.attn.k.weight"

@@ -138,8 +138,13 @@ def _known(folder: Path) -> str:
         checkpoint = _read(folder)
     except (FileNotFoundError, ValueError) as error:
         return str(error)
-    types = [f"{name} {_dtype(part)}" for name, part in parts.of(folder).items() if parts.COMPONENTS[name]]
-    return f"complete ({', '.join(types)}), fingerprint {checkpoint.fingerprint()}"
+    types = ", ".join(f"{name} {kind}" for name, kind in dtypes(folder).items())
+    return f"complete ({types}), fingerprint {checkpoint.fingerprint()}"
+
+
+def dtypes(folder: Path) -> dict[str, str]:
+    """Return the type of the weights of each part of a complete checkpoint, by the part's name."""
+    return {name: _dtype(part) for name, part in parts.of(folder).items() if parts.COMPONENTS[name]}
 
 
 def _dtype(part: tuple[Path, ...]) -> str:

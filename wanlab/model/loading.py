@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,21 @@ WHAT = {
     "text_encoder": "UMT5's encoder",
     "image_encoder": "CLIP's image encoder",
 }
+
+
+class Contents(NamedTuple):
+    """How the tensors of files compare with those of a network.
+
+    Attributes:
+        num_tensors: in the files.
+        missing, unknown: names that the files lack, or that the network does not have.
+        misshapen: names with both shapes.
+    """
+
+    num_tensors: int
+    missing: Sequence[str]
+    unknown: Sequence[str]
+    misshapen: Sequence[str]
 
 
 def load(component: str, files: Iterable[Path], device: torch.device, dtype: torch.dtype, **settings: Any) -> nn.Module:
@@ -102,6 +117,24 @@ def shapes(component: str, part: tuple[Path, ...]) -> dict[str, tuple[int, ...]]
     return dict(pair for old in tensors for pair in _shapes(component, old, tensors.shapes[old]))
 
 
+def contents(component: str, part: tuple[Path, ...]) -> Contents:
+    """Return how the tensors of a part compare with those of its network; headers alone are read.
+
+    Args:
+        component: transformer, vae, text_encoder or image_encoder.
+        part: a folder as diffusers and transformers write it, or files.
+
+    Raises:
+        ValueError: if the files hold another network, or a format that is not read.
+    """
+    if len(part) == 1 and part[0].is_dir():
+        settings, found = json.loads((part[0] / "config.json").read_text(encoding="utf-8")), shapes(component, part)
+    else:
+        _, found, told = _read(component, part)
+        settings = {**_settings(component), **told}
+    return _compared(dict(_empty(component, settings).named_parameters()), found)
+
+
 def tokens_of(file: Path) -> Callable[[str], list[int]]:
     """Return the tokenizer that a file holds: SentencePiece's own, or the tensor `spiece_model` of ComfyUI's UMT5 files.
 
@@ -150,20 +183,30 @@ def _shapes(component: str, name: str, shape: tuple[int, ...]) -> Iterable[tuple
 
 def _check(component: str, place: str, wanted: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse files that do not hold exactly the tensors of the network."""
-    wanted = {name: each for name, each in wanted.items() if not name.endswith("embed_tokens.weight")}
-    missing, more = sorted(set(wanted) - set(shapes)), sorted(set(shapes) - set(wanted))
-    other = [
-        f"{name} {list(shapes[name])} for {list(each.shape)}"
-        for name, each in wanted.items()
-        if name in shapes and _squeezed(shapes[name]) != _squeezed(each.shape)
-    ]
+    found = _compared(wanted, shapes)
     said = [
         f"{len(names)} tensors {what} ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})"
-        for what, names in (("are missing", missing), ("are not known", more), ("have another shape", other))
+        for what, names in (
+            ("are missing", found.missing),
+            ("are not known", found.unknown),
+            ("have another shape", found.misshapen),
+        )
         if names
     ]
     if said:
         raise ValueError(f"{place} must be {WHAT[component]}: {'; '.join(said)}; name another file, or get it again")
+
+
+def _compared(wanted: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Contents:
+    tied = "embed_tokens.weight"  # UMT5's is `shared.weight` once more
+    wanted = {name: each for name, each in wanted.items() if not name.endswith(tied)}
+    unknown = sorted(name for name in set(shapes) - set(wanted) if not name.endswith(tied))
+    misshapen = [
+        f"{name} {list(shapes[name])} for {list(each.shape)}"
+        for name, each in wanted.items()
+        if name in shapes and _squeezed(shapes[name]) != _squeezed(each.shape)
+    ]
+    return Contents(len(shapes), sorted(set(wanted) - set(shapes)), unknown, misshapen)
 
 
 def _squeezed(shape: Iterable[int]) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -205,6 +205,11 @@ def begin(
     steps = list(itertools.islice(loop.steps(0, next(loop.noise()), None, known), num_steps))
     said = np.stack([step.velocity.cpu().numpy() for step in steps])
     return PartialSegment(said, _to_uint8(loop.decode(0, steps[-1].foreseen))[: plan.num_frames])
+
+
+def noise_of(shape: Sequence[int], seed: int, device: str = "cpu") -> np.ndarray:
+    """Return the noise of a clip's first segment, whose latents have this shape; see `SamplerSettings.noise_device`."""
+    return torch.randn(tuple(shape), generator=torch.Generator(device).manual_seed(seed), device=device).cpu().numpy()
 
 
 class _Step(NamedTuple):
