@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -26,6 +27,16 @@ def tensors(changed: str | None = None) -> dict[str, np.ndarray]:
     return {name: each * np.float32(1.05 if name == changed else 1) for name, each in made.items()}
 
 
+def write_gguf(path: Path, made: dict[str, np.ndarray]) -> None:
+    writer = gguf.GGUFWriter(path, "wan")
+    for name, each in made.items():
+        writer.add_tensor(name, each)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 @pytest.fixture
 def sampling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat every file as one that is too large to be read whole."""
@@ -33,7 +44,7 @@ def sampling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "SAMPLE", 64)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "pth", "bin"])
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "gguf", "bin"])
 @pytest.mark.parametrize("sampled", [False, True])
 def test_a_change_of_any_tensor_shows(
     outputs: Path, tmp_path: Path, kind: str, sampled: bool, request: pytest.FixtureRequest
@@ -46,6 +57,8 @@ def test_a_change_of_any_tensor_shows(
         made = tensors(changed)
         if kind == "safetensors":
             save_file(made, path)
+        elif kind == "gguf":
+            write_gguf(path, {name: each for name, each in made.items() if each.size})
         elif kind == "pth":
             torch.save({name: torch.from_numpy(each) for name, each in made.items()}, path)
         else:

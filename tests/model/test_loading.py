@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from wanlab import config
 from wanlab.model import checkpoints, layouts, loading, lora, parts
 from wanlab.model.networks import Networks
-from wanlab.model.quantised import hadamard
+from wanlab.model.quantised import QuantisedLinear, hadamard
 
 CPU = torch.device("cpu")
 TOLERANCE = {"out": 1e-4, "vae": 2e-5, "t5": 2e-5, "clip": 1e-5, "motion_vec": 1e-5}  # of golden 13's README
@@ -305,16 +305,48 @@ def as_gguf(folder: Path) -> list[Path]:
                 writer.add_array(f"comfy.gguf.orig_shape.{name}", list(each.shape))
             numbers = gguf.quantize(each.flatten(1).numpy() if each.ndim > 4 else each.numpy(), kind)
             writer.add_tensor(name, numbers, raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finished(writer)
     files = [folder / "animate.gguf", folder / "rest.safetensors"]
     save_file(
         {name: each for name, each in tensors("transformer").items() if name.startswith(("motion_", "face_e"))},
         files[1],
     )
     return files
+
+
+def test_nano_s_transformer_as_gguf_named_in_a_params_file(tmp_path: Path) -> None:
+    """The whole road of a file that a user has; expected is what the package gguf makes of the same blocks."""
+    (file,) = (checkpoints.NANO / "transformer").glob("*.safetensors")
+    kinds = gguf.GGMLQuantizationType
+    nano = Networks(checkpoints.NANO, "cpu")
+    writer = gguf.GGUFWriter(tmp_path / "nano.gguf", "wan")
+    for name, each in load_file(file).items():
+        whole = each.float().numpy().reshape(-1, *each.shape[-3:]) if each.ndim > 4 else each.float().numpy()
+        kind = kinds.Q8_0 if name.startswith("blocks.") and each.ndim == 2 else kinds.F32
+        if each.ndim > 4:
+            writer.add_array(f"comfy.gguf.orig_shape.{name}", list(each.shape))
+        numbers = gguf.quantize(whole, kind)
+        writer.add_tensor(name, numbers, raw_dtype=kind)
+        if kind == kinds.Q8_0:
+            nano._transformer.get_parameter(name).data = torch.from_numpy(gguf.dequantize(numbers, kind).copy())
+    finished(writer)
+    places = {name: checkpoints.NANO / name for name in parts.COMPONENTS} | {"transformer": tmp_path / "nano.gguf"}
+    (tmp_path / "mine.yaml").write_text("".join(f"{name}: {place}\n" for name, place in places.items()))
+    ours = Networks(checkpoints.find(tmp_path / "mine.yaml").folder, "cpu")
+    torch.manual_seed(0)
+    side, how = nano.face_size, nano._transformer.config
+    latents = [torch.randn(count, length, 8, 6) for count, length in ((16, 3), (20, 3), (16, 2))]
+    image, text = torch.randn(1, 257, how["image_dim"]), torch.randn(1, 512, how["text_dim"])
+    given = (*latents, torch.randn(3, 5, side, side).clamp(-1, 1), image, text, torch.tensor(700))
+    torch.testing.assert_close(ours.denoise(*given), nano.denoise(*given), rtol=1e-4, atol=1e-4)
+    assert isinstance(ours._transformer.get_submodule("blocks.0.attn1.to_q"), QuantisedLinear)
+
+
+def finished(writer: gguf.GGUFWriter) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def as_int8(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from wanlab import config, inputs, mask, media, runs
 from wanlab.mask import grabcut
-from wanlab.model import checkpoints, networks
+from wanlab.model import checkpoints, loading, networks
 from wanlab.pose import detection
 from wanlab.results import compare
 from wanlab.steps import denoise, generate, inspect, report, sweep
@@ -315,6 +315,23 @@ def test_checkpoints_are_swept_and_told_apart_by_their_contents(outputs: Path, f
     shutil.rmtree(tuned)
     copy_of_nano(tuned)
     assert sweep.prepare(chosen).id != run.id  # another checkpoint at the same place
+
+
+def test_strengths_of_a_lora_are_swept(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "private" / "x.safetensors"
+    file.parent.mkdir()
+    size = loading.shapes("transformer", (checkpoints.NANO / "transformer",))["blocks.0.attn1.to_q.weight"][0]
+    layer = "blocks.0.self_attn.q"
+    save_file({f"{layer}.lora_A.weight": np.ones((2, size)), f"{layer}.lora_B.weight": np.ones((size, 2))}, file)
+    grid = {"lora": [f"{file}:0.5", f"{file}:1", str(file), None, f"{file}:0.5,{file}:0.5"]}
+    found = sweep.points(settings(folder, grid=grid))
+    assert [point.values["lora"] for point in found] == [
+        "x.safetensors:0.5", "x.safetensors:1", None, "x.safetensors:0.5,x.safetensors:0.5",
+    ]  # fmt: skip
+    assert [point.settings.loras() for point in found][:3] == [((file, 0.5),), ((file, 1.0),), ()]
+    run = sweep.prepare(settings(folder, grid=grid))
+    assert str(tmp_path) not in (run.folder / "manifest.json").read_text()
+    assert sweep.newest_settings()["grid"]["lora"][0] == f"{file}:0.5"
 
 
 def test_inputs_are_swept(outputs: Path, folder: Path, replacing: Path, tmp_path: Path) -> None:

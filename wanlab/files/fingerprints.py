@@ -106,11 +106,14 @@ def _samples(path: Path) -> str:
 
 
 def _pieces(path: Path) -> Iterator[_Piece]:
-    """Yield the header and each tensor of a safetensors file or a PyTorch checkpoint; of others parts of equal size."""
+    """Yield the header and each tensor of a safetensors or GGUF file or a PyTorch checkpoint; of others parts of equal size."""
     size = path.stat().st_size
     try:
         if path.suffix == ".safetensors":
             yield from _of_safetensors(path)
+            return
+        if path.suffix == ".gguf":
+            yield from _of_gguf(path)
             return
         if zipfile.is_zipfile(path):
             yield from _of_zip(path)
@@ -125,6 +128,12 @@ def _of_safetensors(path: Path) -> list[_Piece]:
     offsets = [facts["data_offsets"] for name, facts in weights.header(path).items() if name != "__metadata__"]
     begin = weights.start_of_tensors(path)
     return [_Piece(0, begin, whole=True), *(_Piece(begin + start, begin + end) for start, end in sorted(offsets))]
+
+
+def _of_gguf(path: Path) -> list[_Piece]:
+    reader = weights.gguf(path)
+    tensors = sorted((int(each.data_offset), int(each.data_offset) + int(each.n_bytes)) for each in reader.tensors)
+    return [_Piece(0, int(reader.data_offset), whole=True), *(_Piece(start, end) for start, end in tensors)]
 
 
 def _of_zip(path: Path) -> list[_Piece]:

@@ -123,6 +123,10 @@ class Denoiser:
             found.append(
                 f"use_relighting_lora has no effect: no relighting LoRA lies with {self.checkpoint.name}; {get}"
             )
+        elif settings.use_relighting_lora and settings.mode != "replace":
+            found.append(
+                "use_relighting_lora is made for replace: in animate there is no video whose light it could fit"
+            )
         elif settings.mode == "replace" and not settings.use_relighting_lora and not is_nano:
             found.append(
                 "the character keeps the light of its own image; use_relighting_lora true fits it to the video's"
