@@ -130,9 +130,8 @@ def contents(component: str, part: tuple[Path, ...]) -> Contents:
     if len(part) == 1 and part[0].is_dir():
         settings, found = json.loads((part[0] / "config.json").read_text(encoding="utf-8")), shapes(component, part)
     else:
-        _, found, told = _read(component, part)
-        settings = {**_settings(component), **told}
-    return _compared(dict(_empty(component, settings).named_parameters()), found)
+        _, found, settings = _read(component, part)
+    return _compared(dict(empty(component, **settings).named_parameters()), found)
 
 
 def tokens_of(file: Path) -> Callable[[str], list[int]]:
