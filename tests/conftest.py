@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import sys
 import venv
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 from browsing import browser, lab, mount, page, shoot  # noqa: F401  # fixtures
 
-from wanlab import config, media
+from wanlab import config, inputs, media
 from wanlab.mask import sam2_weights
 from wanlab.official import clone
 
@@ -33,6 +35,23 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}.items():
         os.environ.setdefault(name, value)
+
+
+def preprocessed(**more: Any) -> inputs.AnimateInputs:
+    """Preprocess the bundled clip and character; `more` are further settings, or others in place of these."""
+    from wanlab.steps import preprocess
+
+    sample = config.ASSETS / "sample"
+    chosen = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png", **more}
+    return preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
+
+
+@contextlib.contextmanager
+def outputs_in(place: Path) -> Iterator[None]:
+    """Set the outputs folder below `place`, for fixtures that several tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
+        yield
 
 
 @pytest.fixture

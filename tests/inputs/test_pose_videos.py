@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import outputs_in, preprocessed
 
 from wanlab import config, files, inputs, media, pose, runs
 from wanlab.files import targets
 from wanlab.inputs import copies, edits, pose_videos
 from wanlab.media import resize
 from wanlab.pose import corrections
-from wanlab.steps import inspect, preprocess
+from wanlab.steps import inspect
 
 FRAMES = 5
 
@@ -22,21 +23,8 @@ FRAMES = 5
 @pytest.fixture(scope="module", params=["animate", "replace"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateInputs]:
     """Preprocess a few frames; yield those inputs. The outputs folder stays set."""
-    place, patch = tmp_path_factory.mktemp(request.param), pytest.MonkeyPatch()
-    patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
-    yield preprocessed(mode=request.param)
-    patch.undo()
-
-
-def preprocessed(**more: object) -> inputs.AnimateInputs:
-    chosen = {
-        "driving_video": config.ASSETS / "sample" / "half.mp4",
-        "reference_image": config.ASSETS / "sample" / "character.png",
-        "start_s": 1.0,
-        "max_frames": FRAMES,
-        **more,
-    }
-    return preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
+    with outputs_in(tmp_path_factory.mktemp(request.param)):
+        yield preprocessed(mode=request.param, start_s=1.0, max_frames=FRAMES)
 
 
 def rewritten(made: inputs.AnimateInputs, *entries: corrections.Entry) -> tuple[runs.Run, dict]:
@@ -107,7 +95,7 @@ def test_a_video_given_to_preprocessing_is_the_user_s_own(
     outputs: Path, made: inputs.AnimateInputs, tmp_path: Path
 ) -> None:
     media.write_video(tmp_path / "my.mp4", np.full((FRAMES, 512, 512, 3), 99, np.uint8), made.fps)
-    given = preprocessed(face_video=tmp_path / "my.mp4")
+    given = preprocessed(face_video=tmp_path / "my.mp4", start_s=1.0, max_frames=FRAMES)
     assert given.facts["own"] == ["face_video"]
     run, _ = rewritten(given, corrections.Hide("face", 2, 2))
     assert files.sha256(run.path("face.mkv")) == files.sha256(given.folder / "face.mkv")

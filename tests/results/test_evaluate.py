@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import outputs_in, preprocessed
 
 from wanlab import config, inputs, media, viz
 from wanlab.media import resize
 from wanlab.results import evaluate, metrics
-from wanlab.steps import preprocess
 
 FRAMES = 6
 
@@ -21,13 +21,11 @@ FRAMES = 6
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateInputs]:
     """Preprocess the sample so that its own video is the perfect result: the reference is its first frame."""
-    place, patch = tmp_path_factory.mktemp("evaluated"), pytest.MonkeyPatch()
-    patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
-    video = config.ASSETS / "sample" / "half.mp4"
-    media.write_image(place / "first.png", media.open_clip(video, max_frames=1).read()[0])
-    chosen = {"driving_video": video, "reference_image": place / "first.png", "mode": "replace", "max_frames": FRAMES}
-    yield preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
-    patch.undo()
+    place = tmp_path_factory.mktemp("evaluated")
+    first = media.open_clip(config.ASSETS / "sample" / "half.mp4", max_frames=1).read()[0]
+    media.write_image(place / "first.png", first)
+    with outputs_in(place):
+        yield preprocessed(reference_image=place / "first.png", mode="replace", max_frames=FRAMES)
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import outputs_in, preprocessed
 
 from wanlab import config, files, inputs, mask, media, runs, viz
 from wanlab.mask import grabcut, keypoint_prompts, metrics, silhouette
 from wanlab.pose import detection
-from wanlab.steps import generate, inspect, preprocess
+from wanlab.steps import generate, inspect
 
 FRAMES = 4
 
@@ -22,17 +23,8 @@ FRAMES = 4
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateInputs]:
     """Preprocess a few frames in replace mode once; yield those inputs. The outputs folder stays set."""
-    place, patch = tmp_path_factory.mktemp("inspected"), pytest.MonkeyPatch()
-    patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
-    chosen = {
-        "driving_video": config.ASSETS / "sample" / "half.mp4",
-        "reference_image": config.ASSETS / "sample" / "character.png",
-        "mode": "replace",
-        "start_s": 1.0,
-        "max_frames": FRAMES,
-    }
-    yield preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
-    patch.undo()
+    with outputs_in(tmp_path_factory.mktemp("inspected")):
+        yield preprocessed(mode="replace", start_s=1.0, max_frames=FRAMES)
 
 
 def look(place: Path | str, **more: object) -> inspect.Inspection:
@@ -164,8 +156,7 @@ def test_a_film_of_another_length_is_refused(parent: inputs.AnimateInputs, tmp_p
 
 
 def test_inputs_of_animate_have_no_mask_to_choose(outputs: Path, sample: Path, capsys: pytest.CaptureFixture) -> None:
-    chosen = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png", "max_frames": 2}
-    made = preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
+    made = preprocessed(max_frames=2)
     with pytest.raises(config.SettingsError, match="must be left out for inputs of animate"):
         look(made.folder, mask_chain="fill")
     seen = look(made.folder)

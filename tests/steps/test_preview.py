@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import preprocessed
 
 from wanlab import config, inputs, mask, media, pose, runs
 from wanlab.inputs import shrink
@@ -19,11 +20,6 @@ from wanlab.steps import preview as preview_module
 from wanlab.steps.preview import NOT_MEASURED, Look, at_generation
 
 SMALL = "96 128"  # an area that the bundled 192x256 lies above
-
-
-def prepared(sample: Path, **more: object) -> inputs.AnimateInputs:
-    files = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png"}
-    return preprocess.work(preprocess.prepare(config.PreprocessSettings.build({**files, **more})))
 
 
 def generation(**more: object) -> config.GenerateSettings:
@@ -85,7 +81,7 @@ def test_the_first_second_at_the_full_size(
     media.write_video(tmp_path / "video.mp4", own, Fraction(16))
     media.write_video(tmp_path / "pose.mp4", np.full((40, 256, 192, 3), 90, np.uint8), Fraction(16))
     chosen = {"driving_video": tmp_path / "video.mp4", "pose_video": tmp_path / "pose.mp4"}
-    made = prepared(sample, preview=True, save_path=tmp_path / "copy", **chosen)
+    made = preprocessed(preview=True, save_path=tmp_path / "copy", **chosen)
     assert (made.num_frames, made.height, made.width) == (16, 256, 192)
     run = runs.find_run(made.folder)
     assert run.preview == made.preview == ("max_frames 16 instead of 40 (the first second)",)
@@ -116,11 +112,11 @@ def test_only_a_preview_takes_a_preview_for_the_latest(
     outputs: Path, sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = {"resolution": SMALL}
-    preview = prepared(sample, fps=3, preview=True, **small)  # a second of 3 frames
+    preview = preprocessed(fps=3, preview=True, **small)  # a second of 3 frames
     with pytest.raises(FileNotFoundError, match=f"but the preview {preview.folder.name}: name it to take it, or make"):
         generate.prepare(generation())
-    whole = prepared(sample, max_frames=5, **small)
-    newer = prepared(sample, fps=2, preview=True, **small)
+    whole = preprocessed(max_frames=5, **small)
+    newer = preprocessed(fps=2, preview=True, **small)
     capsys.readouterr()
     assert inputs.find("latest")[0].folder == whole.folder
     said = f"note: latest is {whole.folder.name}; {newer.folder.name} is newer, but a preview: name it to take it"
@@ -130,12 +126,12 @@ def test_only_a_preview_takes_a_preview_for_the_latest(
     assert looking.manifest["parents"] == swept.manifest["parents"] == [whole.folder.name]
     assert generate.prepare(generation()).manifest["parents"] == [whole.folder.name]
     assert generate.prepare(generation(preview=True)).manifest["parents"] == [newer.folder.name]
-    whole_again = prepared(sample, max_frames=4, **small)
+    whole_again = preprocessed(max_frames=4, **small)
     assert generate.prepare(generation(preview=True)).manifest["parents"] == [whole_again.folder.name]
 
 
 def test_what_is_made_from_a_preview_says_so(outputs: Path, sample: Path) -> None:
-    preview = prepared(sample, fps=3, preview=True, mode="replace", resolution=SMALL)
+    preview = preprocessed(fps=3, preview=True, mode="replace", resolution=SMALL)
     named = {"inputs": preview.folder, "mask_chain": "snap:16", "compare": (), "auto_keypoint": False}
     looking = inspect.prepare(config.InspectSettings.build(named))
     chosen = inspect.work(looking).made
@@ -148,7 +144,7 @@ def test_what_is_made_from_a_preview_says_so(outputs: Path, sample: Path) -> Non
 
 def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is shrunk, for nano is as small as it is; the whole run is another one."""
-    made = prepared(sample, max_frames=10)
+    made = preprocessed(max_frames=10)
     more = {"inputs": made.folder, "segment_frame_length": 5, "num_inference_steps": 6, "guidance_scale": 1}
     settings = generation(preview=True, output_path=tmp_path / "video.mp4", **more)
     run = generate.prepare(settings)
@@ -199,12 +195,12 @@ def _never_taken_for_a_result(run: runs.Run, whole: runs.Run, capsys: pytest.Cap
 def test_larger_inputs_are_made_smaller(outputs: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As 10_preprocess makes them at that size: skeletons are drawn there, not shrunk."""
     monkeypatch.setattr(preview_module, "RESOLUTION", SMALL)
-    made = prepared(sample, max_frames=10)
+    made = preprocessed(max_frames=10)
     run = generate.prepare(generation(inputs=made.folder, preview=True, num_inference_steps=1, segment_frame_length=5))
     clip = generate.work(run)
     assert (len(clip), clip.height, clip.width) == (5, 128, 96)
     assert "128x96 instead of 256x192 (height x width)" in run.preview
-    small, expected = generate.inputs_of(run), prepared(sample, max_frames=5, resolution=SMALL)
+    small, expected = generate.inputs_of(run), preprocessed(max_frames=5, resolution=SMALL)
     assert (small.num_frames, small.height, small.width, small.preview) == (5, 128, 96, run.preview)
     film = made.driving()
     meta = pose.to_meta(made.keypoints()[:5], film.height, film.width)
@@ -223,7 +219,7 @@ def test_larger_inputs_are_made_smaller(outputs: Path, sample: Path, monkeypatch
 def test_masks_of_larger_inputs_lie_where_they_lay(
     outputs: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = prepared(sample, max_frames=3, mode="replace")
+    made = preprocessed(max_frames=3, mode="replace")
     look = Look(generation(max_frames=2), 128, 96, ("smaller",))
     said = shrunk(made, tmp_path / "small", look)
     small = inputs.read(tmp_path / "small")
@@ -246,7 +242,7 @@ def test_drawings_of_others_are_shrunk_and_that_is_said(outputs: Path, sample: P
     images = np.zeros((3, 256, 192, 3), np.uint8)
     images[:, :, 64:128] = (200, 40, 60)
     media.write_video(stripes, images, Fraction(16), lossless=True)
-    own = prepared(sample, max_frames=3, pose_video=stripes)
+    own = preprocessed(max_frames=3, pose_video=stripes)
     for number, (made, width) in enumerate([(own, 96), (inputs.read(folder), 48)]):
         place = folder.parent / str(number)
         look = Look(generation(max_frames=2), width * 4 // 3, width, ("smaller",))

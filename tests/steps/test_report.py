@@ -7,12 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from conftest import preprocessed
 
 from wanlab import config, inputs, media, runs, viz
 from wanlab.inputs import edits
 from wanlab.mask import prompts, strokes
 from wanlab.model import checkpoints
-from wanlab.steps import generate, inspect, preprocess, report
+from wanlab.steps import generate, inspect, report
 
 STROKE = {"frame": 1, "add": True, "radius": 8.0, "path": [[20.0, 30.0], [60.0, 30.0]]}
 
@@ -30,9 +31,7 @@ def told(run: runs.Run) -> list:
 
 
 def test_what_was_changed_by_hand_is_told_of_a_generation(outputs: Path, sample: Path) -> None:
-    files = {"driving_video": sample / "half.mp4", "reference_image": sample / "character.png"}
-    settings = config.PreprocessSettings.build({**files, "mode": "replace", "max_frames": 3})
-    made = preprocess.work(preprocess.prepare(settings))
+    made = preprocessed(mode="replace", max_frames=3)
     assert told(generated(made)) == []
     path = made.folder / edits.EDITS
     edits.update(path, strokes=[STROKE], pose=[{"do": "hide", "part": "head", "first": 2, "last": 2}])

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import traitlets
+from conftest import outputs_in, preprocessed
 
 from wanlab import config, inputs, mask, media, viz
 from wanlab.inputs import edits
 from wanlab.mask import metrics
-from wanlab.steps import inspect, preprocess
+from wanlab.steps import inspect
 from wanlab.widgets.mask_comparison import MaskComparison, mask_comparison
 
 HEIGHT, WIDTH, FRAMES = 50, 70, 12  # no multiple of 8: bits are padded
@@ -235,16 +236,8 @@ def test_headless_there_are_stills(
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateInputs]:
     """Preprocess a few frames in replace mode; the outputs folder stays set."""
-    place, patch = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch()
-    patch.setenv("WANLAB_OUTPUTS", str(place / "outputs"))
-    chosen = {
-        "driving_video": config.ASSETS / "sample" / "half.mp4",
-        "reference_image": config.ASSETS / "sample" / "character.png",
-        "mode": "replace",
-        "max_frames": 3,
-    }
-    yield preprocess.work(preprocess.prepare(config.PreprocessSettings.build(chosen)))
-    patch.undo()
+    with outputs_in(tmp_path_factory.mktemp("compared")):
+        yield preprocessed(mode="replace", max_frames=3)
 
 
 @pytest.mark.parametrize(("name", "chain"), [("grow:2,snap:16", "grow:2,snap:16"), ("outline", "")])

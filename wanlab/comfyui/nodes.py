@@ -72,7 +72,6 @@ SAME_IMAGE = {  # node: the input whose frames it hands on, in another size at m
 PICKERS = ("ImageFromBatch", "GetImageRangeFromBatch")
 RESIZERS = ("ImageScale", "ImageResizeKJv2", "ImageResizeKJ")
 MASK_STEPS = {"GrowMask": "mask", "GrowMaskWithBlur": "mask", "BlockifyMask": "masks"}
-FROM_IMAGES = {**SAME_IMAGE, **MASK_STEPS, "ImageToMask": "image"}
 TEXTS = {  # node: widgets of the positive and the negative prompt
     "CLIPTextEncode": ("text", "text"),
     "WanVideoTextEncode": ("positive_prompt", "negative_prompt"),

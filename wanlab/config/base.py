@@ -26,7 +26,6 @@ class SettingsError(ValueError):
 
 
 MAX_TEXT = 20_000  # characters: the text encoder reads 512 tokens
-MAX_NAME = 255  # bytes of a file's name that disks take
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 

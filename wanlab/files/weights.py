@@ -17,9 +17,8 @@ ITEM_BITS = {
     "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64,
 }  # fmt: skip
 ZIPPED = (".pth", ".pt", ".ckpt", ".bin")  # torch.save's
-LOCATION = re.compile(
-    rb"\x0a\x08location\x12([\x01-\x7f])"
-)  # of a tensor outside an ONNX file: a key, the value's length
+# Of a tensor outside an ONNX file: the key and the length of its value, as protobuf writes them
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 
 
 def fault(path: Path) -> str | None:

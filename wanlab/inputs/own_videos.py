@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from wanlab import media
+from wanlab.media.look import correlation
 from wanlab.media.resize import letterbox
 
 LOOKED_AT = 8  # frames, spread over the clip
@@ -15,11 +16,8 @@ SIDE = 48  # cells of a thumbnail, each way: what is drawn a little thicker or e
 DARK = 32  # of 255: a frame without anything lighter is black
 GROUND = 24.0  # of 255: the median of a skeleton's frame; compression leaves less on black
 SAME = 0.9  # correlation of thumbnails from which they show the same
-BETTER, CLOSE, OFF = (
-    0.5,
-    40.0,
-    8.0,
-)  # a variant fits: it differs by half of what the video itself does, by no more, and that is off
+BETTER = 0.5  # a variant fits that differs by so little of what the video itself does,
+CLOSE, OFF = 40.0, 8.0  # and by no more levels, where the video itself is off by more than these
 SKIN = 15.0  # levels by which red and blue differ in a face that tells
 KINDS = {"pose_video": "a skeleton on black", "face_video": "the face of each frame"}
 VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -60,8 +58,8 @@ def look(
     square = name == "face_video"
     video = _thumbs(f if square else letterbox(f, own.height, own.width) for f in driving.at(frames))
     ground = float(np.median(mine))
-    alike = float(np.median([_correlation(a, b) for a, b in zip(mine, video, strict=True)]))
-    if alike >= SAME and alike > float(np.median([_correlation(a, b) for a, b in zip(mine, ours, strict=True)])):
+    alike = float(np.median([correlation(a, b) for a, b in zip(mine, video, strict=True)]))
+    if alike >= SAME and alike > float(np.median([correlation(a, b) for a, b in zip(mine, ours, strict=True)])):
         said.append(
             f"{name} shows the driving video itself (correlation {alike:.2f}): it should show {KINDS[name]}; leave it out "
             "to have it made"
@@ -119,10 +117,3 @@ def _exchanged(name: str, mine: np.ndarray, ours: np.ndarray) -> list[str]:
 
 def _thumbs(frames: Iterable[np.ndarray]) -> np.ndarray:
     return np.stack([cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames]).astype(np.float32)
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return Pearson's correlation of two images, 0 where one is flat."""
-    a, b = one - one.mean(), other - other.mean()
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float((a * b).sum()) / size if size > 1e-6 else 0.0

@@ -81,7 +81,7 @@ def within(frame: np.ndarray, box: Box) -> np.ndarray:
     labels = np.full(size[::-1], cv2.GC_BGD, np.uint8)
     corners = [round(v * scale) for v in (x0 - left, y0 - top, x1 - left, y1 - top)]
     labels[corners[1] : max(corners[3], corners[1] + 1), corners[0] : max(corners[2], corners[0] + 1)] = cv2.GC_PR_FGD
-    found = _grabcut(cv2.resize(part, size, interpolation=cv2.INTER_AREA), labels)
+    found = object_by_grabcut(cv2.resize(part, size, interpolation=cv2.INTER_AREA), labels)
     out = np.zeros((height, width), bool)
     out[top : top + part.shape[0], left : left + part.shape[1]] = (
         cv2.resize(found.astype(np.float32), part.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5
@@ -89,6 +89,20 @@ def within(frame: np.ndarray, box: Box) -> np.ndarray:
     inside = np.zeros_like(out)
     inside[y0:y1, x0:x1] = True
     return out & inside if (out & inside).any() else inside
+
+
+def object_by_grabcut(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return what GrabCut takes for the object: [h, w], bool.
+
+    Args:
+        image: [h, w, 3], 0 to 255, uint8 RGB.
+        labels: [h, w], uint8, OpenCV's GC_ labels, changed in place; where they leave nothing to decide, they are the answer.
+    """
+    foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    if foreground.any() and not foreground.all():
+        cv2.setRNGSeed(0)  # GrabCut starts from random clusters
+        cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
 def _along(
@@ -113,7 +127,7 @@ def _along(
         labels = np.where(cv2.dilate(moved, disc) > 0, cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)
         labels[moved > 0] = cv2.GC_PR_FGD
         labels[cv2.erode(moved, disc) > 0] = cv2.GC_FGD
-        found = _grabcut(now, labels)
+        found = object_by_grabcut(now, labels)
         if _is_lost(image, mask, now, found):
             return
         image, mask = now, found
@@ -127,15 +141,6 @@ def _is_lost(before: np.ndarray, was: np.ndarray, now: np.ndarray, found: np.nda
     lab = (cv2.cvtColor(each.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for each in (before, now))
     colours = [image[mask].mean(axis=0) for image, mask in zip(lab, (was, found), strict=True)]
     return float(np.linalg.norm(colours[0] - colours[1])) > LOST_COLOUR
-
-
-def _grabcut(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return what GrabCut takes for the object: [h, w], bool; `labels` itself where it leaves nothing to decide."""
-    foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    if foreground.any() and not foreground.all():
-        cv2.setRNGSeed(0)  # GrabCut starts from random clusters
-        cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
 def _small_size(height: int, width: int) -> tuple[int, int]:

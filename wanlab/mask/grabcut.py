@@ -198,11 +198,7 @@ def _constrained(frame: np.ndarray, chance: np.ndarray, points: np.ndarray, clic
         free = region & ((labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD) if positive else region)
         labels[free] = cv2.GC_PR_FGD if positive else cv2.GC_PR_BGD
         cv2.circle(labels, at, max(2, round(4 * scale)), cv2.GC_FGD if positive else cv2.GC_BGD, -1)
-    known = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    if known.any() and not known.all():
-        cv2.setRNGSeed(0)  # GrabCut starts from random clusters
-        cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-    result = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    result = carry.object_by_grabcut(image, labels).astype(np.float32)
     out = np.zeros((height, width), np.uint8)
     out[y0:y1, x0:x1] = cv2.resize(result, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_LINEAR) > 0.5
     _, parts = cv2.connectedComponents(out, connectivity=4)

@@ -27,6 +27,7 @@ class MaskReader:
     def __init__(self, path: Path) -> None:
         """Take mask.npz, whose masks after the chain are meant, or a mask video; it is opened at the first stretch."""
         self._path = path
+        self._video: media.Seeker | None = None
         self._bits: IO[bytes] | None = None
         self._shape = 0, 0, 0  # frames, height, bytes per row
         self._width = 0
@@ -37,7 +38,8 @@ class MaskReader:
         """Return the masks of the frames `indices` (in any order, repeated or not): [n, H, W], bool."""
         wanted, order = np.unique(indices, return_inverse=True)
         if self._path.suffix != ".npz":
-            return white(media.Seeker(media.open_clip(self._path)).read(wanted))[order]
+            self._video = self._video or media.Seeker(media.open_clip(self._path))
+            return white(self._video.read(wanted))[order]
         if self._bits is None or any(t < self._next and t not in self._last for t in wanted.tolist()):
             self._open()
         self._last = {t: self._last[t] if t in self._last else self._packed(t) for t in wanted.tolist()}

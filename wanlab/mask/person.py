@@ -118,10 +118,10 @@ class PersonMasker:
             return self._packed(clip, silhouette.segment(clip, keypoints))
         prompts = self._prompts(source, clip, keypoints)
         origin = source if isinstance(source, str) else "by hand" if isinstance(source, Prompts) else source.name
-        described = f"with {prompts.describe()} ({origin})"
         if isinstance(source, Path | Prompts):
-            described = f"with {prompts.describe()} ({origin}: {prompts.where()})"
+            origin += f": {prompts.where()}"
             self.listener.add_notes(*prompts.untouched(clip.height, clip.width))
+        described = f"with {prompts.describe()} ({origin})"
         if self.weights is not None:
             self.listener.add_notes(f"{name} comes from {self.weights.describe()} {described}")
             return self._by_sam2(self.weights, clip, prompts, source == "official")

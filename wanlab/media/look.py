@@ -101,3 +101,10 @@ def _blocks(values: np.ndarray) -> np.ndarray:
     """Return the means of blocks of 8x8."""
     height, width = values.shape[0] // 8 * 8, values.shape[1] // 8 * 8
     return values[:height, :width].reshape(height // 8, 8, width // 8, 8).mean(axis=(1, 3))
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Pearson's correlation of two images of the same shape, -1 to 1; 0 where one is flat."""
+    a, b = one - one.mean(), other - other.mean()
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float((a * b).sum()) / size if size > 1e-6 else 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
 
 from wanlab.media import describe_frames
+from wanlab.media.look import correlation
 
 BLACK = 6.0  # of 255: the mean and the spread of an 8-bit image that is black but for coding noise
 FLAT = 2.5  # of 255, standard deviation over a whole image: the plain walls of the sample clips have 25 and more
@@ -39,13 +39,6 @@ class Oddities:
         )
 
 
-def describe(video: Iterable[np.ndarray]) -> list[str]:
-    """Say which frames of a result are black, of one colour or noise: as `Oddities` of all its frames."""
-    oddities = Oddities()
-    collections.deque(oddities.watch(video), maxlen=0)
-    return list(oddities.describe())
-
-
 def _kind(frame: np.ndarray) -> str | None:
     luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
     spread = float(luma.std())
@@ -60,5 +53,4 @@ def _kind(frame: np.ndarray) -> str | None:
 
 def _correlation(luma: np.ndarray) -> float:
     """Return how much a pixel tells of the one APART pixels to its right, -1 to 1."""
-    left, right = luma[:, :-APART], luma[:, APART:]
-    return float(((left - left.mean()) * (right - right.mean())).mean() / max(left.std() * right.std(), 1e-6))
+    return correlation(luma[:, :-APART], luma[:, APART:])

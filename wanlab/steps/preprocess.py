@@ -69,14 +69,15 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
         if isinstance(getattr(resolved, name), Path)
     }
     try:  # faults of the files are reported before a run folder is made
-        whole, left_out = _open_clip(resolved), ()
+        clip, left_out = _open_clip(resolved), ()
+        num_frames = len(clip)
         if settings.preview:
-            resolved, left_out = preview.at_video(resolved, whole)
-        clip = _open_clip(resolved)
+            resolved, left_out = preview.at_video(resolved, clip)
+            clip = _open_clip(resolved)
         mask.parse_chain(resolved.mask_chain or "")
         image = media.open_image(given["reference_image"]).pixels
         height, width = output_size(resolved, clip, image)
-        _check_fit(resolved, given, clip, len(whole), height, width)
+        _check_fit(resolved, given, clip, num_frames, height, width)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
     run = runs.open_run(

@@ -185,6 +185,7 @@ def prepare(settings: config.SweepSettings) -> runs.Run:
         preview=tuple(dict.fromkeys(phrase for each in used for phrase in each.preview)),
         fresh=settings.fresh,
     )
+    run.resolved = all_points
     left = [
         point
         for point in _chosen(all_points, settings)
@@ -220,7 +221,7 @@ def work(run: runs.Run) -> list[compare.Entry]:
         an entry per point: `values`, `run`, `status`, `seconds`, `error`.
     """
     settings: config.SweepSettings = run.settings
-    all_points = points(settings)
+    all_points: tuple[Point, ...] = run.resolved or points(settings)
     before = {config.digest(entry["values"]): entry for entry in run.manifest.get("points", ())}
     table: list[dict[str, Any]] = [
         before.get(config.digest(dict(point.values))) or {"values": dict(point.values), "status": "pending"}
