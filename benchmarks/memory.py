@@ -38,7 +38,7 @@ def main(parts: list[str], lengths: list[int]) -> None:
     with tempfile.TemporaryDirectory() as place:
         for length in lengths:
             film = Path(place) / f"{length}.mp4"
-            media.write_video(film, person(length), FPS, preview=True)
+            media.write_video(film, person(length), FPS, for_player=True)
             for part in parts:
                 print(f"{length:5d} frames of {WIDTH}x{HEIGHT}, {measured(part, film)}", flush=True)
 

@@ -277,8 +277,8 @@ def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.
 def test_a_preview_in_replace_mode_with_guidance_goes_on_bit_for_bit(outputs: Path, replacing: Path) -> None:
     (point,) = sweep.points(settings(replacing, grid={"seed": [3]}, num_inference_steps=3, guidance_scale=2))
     begun = generate.prepare(point.settings)
-    generate.preview(begun, 1)
-    generate.preview(begun, 2)  # a further look goes on from the first
+    generate.first_look(begun, 1)
+    generate.first_look(begun, 2)  # a further look goes on from the first
     assert begun.manifest["denoise_calls"] == 2 * 2
     generate.work(begun)
     alone = generate.prepare(point.settings.replaced(fresh=True))

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 
 class Inputs(NamedTuple):
-    """Names of the inputs of a node that hands Wan-Animate its inputs, and of the widgets for its length."""
+    """Names of the inputs of a node that hands Wan-Animate its inputs, and of the widgets for its length.
+
+    Attributes:
+        clip: what brings CLIP's look at the reference.
+        pose, face, reference, background, mask: what bring the videos and the image of the same name.
+        window: the widget of a segment's length.
+        frames: the widget of the clip's length, None where the node has none.
+    """
 
     clip: str
     pose: str

@@ -208,7 +208,7 @@ def write_private_json(path: Path, value: Any) -> None:
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write one array as `.npy` to `path`, completely or not at all; raises as `writing`."""
+    """Write one array, of any shape, as `.npy` to `path`, completely or not at all; raises as `writing`."""
     import numpy as np
 
     with writing(path) as unfinished, unfinished.open("wb") as file:

@@ -73,7 +73,7 @@ def look(
 
 
 def black_frames(clip: Iterable[np.ndarray]) -> list[int]:
-    """Return the numbers of the frames that show nothing."""
+    """Return the numbers of the frames, each [H, W, 3], uint8 RGB, that show nothing."""
     return [t for t, frame in enumerate(clip) if is_black(frame)]
 
 

@@ -27,7 +27,7 @@ def write_video(
     run: runs.Run, name: str, file: str, frames: Iterable[np.ndarray], fps: Fraction, *, lossless: bool = False,
     audio: media.AudioStretch | None = None,
 ) -> None:  # fmt: skip
-    """Write one video into a run and record it."""
+    """Write one video, frames of [H, W, 3], uint8 RGB, into a run and record it."""
     count = media.write_video(run.path(file), frames, fps, lossless=lossless, audio=audio)
     run.add_artefact(name, file, frames=count, fps=str(fps))
 
@@ -45,7 +45,7 @@ def write_masks(run: runs.Run, person: Masks, final: Masks, fps: Fraction) -> No
 
 
 def save_masks(folder: Path, person: Masks, final: Masks, fps: Fraction) -> None:
-    """Write the files of `write_masks` into a folder."""
+    """Write the files of `write_masks` into a folder; both masks are [T, H, W], bool."""
     export, master = (folder / file for file in EXPORTS["mask_video"])
     files.write_arrays(master, **{"mask": bits_of(person), FINAL: bits_of(final)}, shape=np.array(final.shape))
     write_mask_video(export, final, fps)
@@ -77,6 +77,7 @@ def restore_exports(run: runs.Run, wrong: Mapping[str, artefacts.Fault]) -> dict
 
 
 def write_mask_video(path: Path, final: Masks, fps: Fraction) -> None:
+    """Write a mask, [T, H, W], bool, as a video that is white where the image is generated anew."""
     white = (np.repeat(frame[..., None], 3, axis=2).astype(np.uint8) * 255 for frame in final)
     media.write_video(path, white, fps)
 

@@ -106,6 +106,7 @@ def _crop(points: np.ndarray) -> tuple[np.ndarray, float] | None:
 
 
 def body_size(points: np.ndarray) -> float:
+    """Return the longer side of the box around the joints seen, in pixels; points: [K, 3], x, y, score; 1 where none is seen."""
     seen = points[points[:, 2] >= SEEN, :2]
     return float(np.ptp(seen, axis=0).max()) if len(seen) else 1.0
 

@@ -26,7 +26,9 @@ RULE = "must be white where the image is generated anew, black where it is kept 
 class MaskVideo(NamedTuple):
     """What a mask video holds.
 
-    masks: of its frames, True where the image is generated anew. notes: what a reader must know, a sentence each.
+    Attributes:
+        masks: of its frames, True where the image is generated anew.
+        notes: what a reader must know, a sentence each.
     """
 
     masks: PackedMasks

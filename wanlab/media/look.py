@@ -104,7 +104,7 @@ def _blocks(values: np.ndarray) -> np.ndarray:
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return Pearson's correlation of two images of the same shape, -1 to 1; 0 where one is flat."""
+    """Return Pearson's correlation of two images of the same shape, [H, W] or [H, W, 3], -1 to 1; 0 where one is flat."""
     a, b = one - one.mean(), other - other.mean()
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float((a * b).sum()) / size if size > 1e-6 else 0.0

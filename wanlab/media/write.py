@@ -26,7 +26,7 @@ def write_video(
     fps: Fraction,
     *,
     lossless: bool = False,
-    preview: bool = False,
+    for_player: bool = False,
     comment: str | None = None,
     audio: AudioStretch | None = None,
 ) -> int:
@@ -37,7 +37,7 @@ def write_video(
         frames: [H, W, 3] each, 0 to 255, uint8 RGB, all of one size; H.264 needs even sides.
         fps: frames per second.
         lossless: FFV1 instead of H.264.
-        preview: H.264 that is small and quick to seek, for players in a page, instead of visually lossless.
+        for_player: H.264 that is small and quick to seek, for players in a page, instead of visually lossless.
         comment: text for the file's comment tag, e.g. the settings.
         audio: sound to carry over; a file without sound gives none.
 
@@ -50,7 +50,7 @@ def write_video(
         OSError: if it cannot be written, e.g. because the disk is full; nothing is left then.
     """
     return _whole(
-        Path(path), lambda part: _encode(part, frames, Fraction(fps), lossless, preview, comment, decode_sound(audio))
+        Path(path), lambda part: _encode(part, frames, Fraction(fps), lossless, for_player, comment, decode_sound(audio))
     )
 
 
@@ -117,7 +117,7 @@ def _encode(
     frames: Iterable[np.ndarray],
     fps: Fraction,
     lossless: bool,
-    preview: bool,
+    for_player: bool,
     comment: str | None,
     sound: Sound | None,
 ) -> int:
@@ -127,7 +127,7 @@ def _encode(
         for frame in frames:
             if stream is None:
                 size = frame.shape
-                stream = _video_stream(container, fps, size[0], size[1], lossless, preview)
+                stream = _video_stream(container, fps, size[0], size[1], lossless, for_player)
                 sound_stream = add_sound_stream(container, sound, lossless)
             if frame.shape != size or frame.dtype != np.uint8:
                 raise ValueError(
@@ -191,7 +191,7 @@ def _container(part: Path, comment: str | None, lossless: bool) -> Iterator[Any]
         yield container
 
 
-def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossless: bool, preview: bool) -> Any:
+def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossless: bool, for_player: bool) -> Any:
     if not lossless and (height % 2 or width % 2):
         near = f"{height + height % 2}x{width + width % 2}"
         raise ValueError(f"H.264 needs even sides, got {height}x{width} (height x width); use {near} or lossless=True")
@@ -207,7 +207,7 @@ def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossle
         # mbtree (x264's lookahead) reads memory that it never wrote, so that equal frames give other bytes: without it
         # exports are equal, and grow (masks by 5 to 8 %, videos by 36 to 59 %). A page's previews promise no bytes.
         exported = {"crf": "14", "preset": "medium", "x264-params": "mbtree=0"}
-        stream.options = {"crf": "20", "g": "12"} if preview else exported
+        stream.options = {"crf": "20", "g": "12"} if for_player else exported
         context = stream.codec_context
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries = context.color_trc = 1  # BT.709

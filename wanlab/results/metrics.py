@@ -133,8 +133,8 @@ def psnr(a: Frames, b: Frames, where: Frames | None = None) -> Series:
     """Compare two videos pixel by pixel: the peak signal-to-noise ratio over R, G and B, infinite where they are equal.
 
     Args:
-        a, b: videos of one size and length.
-        where: mask of the pixels that count, the background of a replacement being `~mask`; None for all.
+        a, b: videos of one size and length, frames of [H, W, 3], uint8 RGB.
+        where: mask of the pixels that count, [H, W], bool, a frame each, the background of a replacement being `~mask`; None for all.
 
     Returns:
         in dB; `overall` is of the clip's mean squared error, not the mean of the frames' ratios.

@@ -303,7 +303,7 @@ def work(run: runs.Run, loaded: LoadedNetworks | None = None) -> media.Clip:
     return media.open_clip(run.path(RESULT))
 
 
-def preview(run: runs.Run, num_steps: int, loaded: LoadedNetworks | None = None) -> media.Clip:
+def first_look(run: runs.Run, num_steps: int, loaded: LoadedNetworks | None = None) -> media.Clip:
     """Run the first steps of the first segment and write `preview.mp4`; `work` continues from there, bit for bit.
 
     Args:
@@ -315,16 +315,16 @@ def preview(run: runs.Run, num_steps: int, loaded: LoadedNetworks | None = None)
         the first segment as the last of these steps foresees it; of a completed run the result.
 
     Raises:
-        FloatingPointError: if the preview is black or not a number; the run is failed then.
+        FloatingPointError: if the frames seen are black or not a number; the run is failed then.
     """
     if run.completed:
         return media.open_clip(run.path(RESULT))
     num_steps = min(num_steps, run.settings.num_inference_steps)
-    if _previewed(run) < num_steps:
+    if _steps_seen(run) < num_steps:
         with run.working() as unfinished:
             if not unfinished:
                 return media.open_clip(run.path(RESULT))
-            if _previewed(run) < num_steps:
+            if _steps_seen(run) < num_steps:
                 denoise.begin(run, inputs_of(run), plan(run), num_steps, loaded or LoadedNetworks())
             run.stop_here()
     return media.open_clip(run.path(PREVIEW))
@@ -413,8 +413,8 @@ def _finish(
     run.manifest["artefacts"].pop("preview", None)
 
 
-def _previewed(run: runs.Run) -> int:
-    """Return how many steps a run's preview shows; 0: there is none."""
+def _steps_seen(run: runs.Run) -> int:
+    """Return how many steps a run's first look shows; 0: there is none."""
     made = run.manifest["artefacts"].get("preview")
     return 0 if made is None or "preview" in artefacts.damaged(run) else made["steps"]
 

@@ -107,7 +107,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
 def output_size(settings: config.PreprocessSettings, clip: media.Clip, reference: np.ndarray) -> tuple[int, int]:
     """Return (height, width) of the result in pixels, about the area of `resolution`.
 
-    Its shape is the reference's in animate, where the character keeps its own image, and the video's in replace.
+    The aspect ratio is the reference's ([H, W, 3], uint8 RGB) in animate, where the character keeps its own image, and the video's in replace.
     """
     shape = (clip.height, clip.width) if settings.mode == "replace" else reference.shape
     return resize.area_size(shape[0], shape[1], _area(settings))

@@ -18,7 +18,13 @@ NOT_MEASURED = "no metrics: its numbers would not compare with a result's"
 
 
 class Look(NamedTuple):
-    """How a generation is cut down: its settings, the (height, width) in pixels of the image, a phrase per thing left out."""
+    """How a generation is cut down.
+
+    Attributes:
+        settings: of the smaller generation.
+        height, width: of its image, in pixels.
+        left_out: a phrase for each thing that is left out.
+    """
 
     settings: config.ResolvedGenerateSettings
     height: int

@@ -23,13 +23,14 @@ def partial_velocities(folder: Path) -> np.ndarray | None:
 
 
 def save_segment(folder: Path, number: int, frames: np.ndarray, tail: np.ndarray, fps: Fraction) -> None:
-    """Save a segment losslessly; its tail is written last, so that a segment with a tail is complete."""
+    """Save a segment's new frames and its tail (both [T, H, W, 3], uint8 RGB) losslessly; the tail is written last, so that a segment with a tail is complete."""
     if len(frames):
         media.write_video(folder / f"{number:03d}.mkv", frames, fps, lossless=True)
     files.write_array(folder / f"{number:03d}.npy", tail)
 
 
 def saved_frames(folder: Path, number: int) -> Iterator[np.ndarray]:
+    """Yield a saved segment's new frames, [H, W, 3], uint8 RGB; none where it has none."""
     file = folder / f"{number:03d}.mkv"
     return iter(media.open_clip(file)) if file.is_file() else iter(())
 

@@ -475,7 +475,7 @@ def _work_point(find: Callable[[], runs.Run], preview_steps: int | None, loaded:
         if preview_steps is None:
             generate.work(result, loaded)
         else:
-            generate.preview(result, preview_steps, loaded)
+            generate.first_look(result, preview_steps, loaded)
     except Exception as error:  # whatever it is, the other points go on
         return _failed(error)
     return {"run": result.id, "status": result.status, "seconds": round(time.monotonic() - began, 3)}

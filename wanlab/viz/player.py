@@ -41,7 +41,7 @@ def show_videos(videos: Mapping[str, media.Clip | None], fps: Fraction) -> None:
     for name, clip in ((name, clip) for name, clip in videos.items() if clip is not None):
         height, width = _size(clip, INLINE_HEIGHT)
         shown = mediapy.html_from_compressed_video(
-            _preview(clip, fps, INLINE_HEIGHT), width, height, title=escape(name)
+            _encoded(clip, fps, INLINE_HEIGHT), width, height, title=escape(name)
         )
         cells.append(f'<td style="padding:1px; font-family:inherit">{shown}</td>')
     display(HTML(f'<table style="border-spacing:0"><tr>{"".join(cells)}</tr></table>'))
@@ -117,17 +117,17 @@ def _result(point: Point, clip: media.Clip, fps: Fraction, longest: int) -> str:
     return (
         f'<figure class="result" data-frames="{len(clip)}" data-seams="{[int(seam) for seam in point.seams]}" '
         f'data-parameters="{escape(json.dumps(values))}">\n'
-        f'<video src="data:video/mp4;base64,{base64.b64encode(_preview(clip, fps)).decode("ascii")}" aria-label="{escape(point.title)}" '
+        f'<video src="data:video/mp4;base64,{base64.b64encode(_encoded(clip, fps)).decode("ascii")}" aria-label="{escape(point.title)}" '
         "preload=auto muted playsinline controls></video>\n"
         f'<figcaption><b class="title">{escape(point.title)}</b>{link}{remark}<dl>{listed}</dl></figcaption>\n</figure>\n'
     )
 
 
-def _preview(clip: media.Clip, fps: Fraction, height: int = HEIGHT) -> bytes:
+def _encoded(clip: media.Clip, fps: Fraction, height: int = HEIGHT) -> bytes:
     """Encode a clip made smaller, to at most `height` pixels, as an mp4."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
-        media.write_video(path, _smaller(clip, height), fps, preview=True)
+        media.write_video(path, _smaller(clip, height), fps, for_player=True)
         return path.read_bytes()
 
 
