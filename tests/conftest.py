@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
 import signal
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from browsing import browser, lab, mount, page, shoot  # noqa: F401  # fixtures
 from wanlab import config, inputs, media
 from wanlab.mask import sam2_weights
 from wanlab.official import clone
+from wanlab.pose import detection
+from wanlab.pose.detection import Detection
 
 SHARED = config.project_root().parent / "shared"
 
@@ -114,6 +117,18 @@ def _add_replace(folder: Path) -> Path:
 def sample() -> Path:
     """Return the folder of the bundled clips and characters."""
     return config.ASSETS / "sample"
+
+
+@pytest.fixture(scope="session")
+def detected(sample: Path) -> Callable[[str], Detection]:
+    """Return what finds the person of a bundled clip, all frames, once for all tests."""
+
+    @functools.cache
+    def detect(video: str) -> Detection:
+        clip = media.open_clip(sample / video)
+        return detection.detect(clip, float(clip.fps))
+
+    return detect
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,21 @@ from wanlab.mask.prompts import Box, Click, Prompts, read_prompts
 from wanlab.media import resize
 from wanlab.pose import detection
 
-STRIDE = 8
+Given = tuple[np.ndarray, np.ndarray, np.ndarray]
+ClipOf = Callable[..., Given]
 
 
-def clip_of(sample: Path, video: str, truth: str, stride: int = STRIDE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return every `stride`-th frame (16 at most), its true mask(s) and the detected keypoints."""
-    clip = media.open_clip(sample / video, max_frames=16 * stride)
-    with np.load(sample / truth) as known:
-        masks = np.unpackbits(known["mask"], axis=-1)[..., : clip.width].astype(bool)
-    found = detection.detect(clip, float(clip.fps)).keypoints
-    return clip.read()[::stride], masks[..., : 16 * stride : stride, :, :], found[::stride]
+@pytest.fixture(scope="module")
+def clip_of(sample: Path, detected: Callable[[str], detection.Detection]) -> ClipOf:
+    """Return what gives some frames of a clip, their true masks and the detected key points; `frames` are all by default."""
+
+    def give(video: str, truth: str, frames: slice) -> Given:
+        clip = media.open_clip(sample / video)
+        with np.load(sample / truth) as known:
+            masks = np.unpackbits(known["mask"], axis=-1)[..., : clip.width].astype(bool)
+        return clip.read()[frames], masks[..., frames, :, :], detected(video).keypoints[frames]
+
+    return give
 
 
 def masks(frames: Iterable[np.ndarray]) -> np.ndarray:
@@ -42,8 +47,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
         pytest.param("dark.mp4", "dark_truth.npz", marks=pytest.mark.slow),
     ],
 )
-def test_masks_are_near_the_truth(sample: Path, video: str, truth: str) -> None:
-    frames, true, body = clip_of(sample, video, truth, 1)
+def test_masks_are_near_the_truth(clip_of: ClipOf, video: str, truth: str) -> None:
+    frames, true, body = clip_of(video, truth, slice(16))
     found = masks(silhouette.segment(frames, body))
     assert found.dtype == bool
     assert found.shape == true.shape
@@ -58,10 +63,9 @@ def test_nobody_has_no_mask() -> None:
 
 
 @pytest.fixture(scope="module")
-def arm(sample: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def arm(clip_of: ClipOf) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return three frames, their true masks, keypoints, and the true forearm in the first."""
-    frames, true, body = clip_of(sample, "driving.mp4", "truth.npz")
-    frames, true, body = frames[:3], true[:3], body[:3]
+    frames, true, body = clip_of("driving.mp4", "truth.npz", slice(0, 24, 8))
     elbow, wrist = body[0, 8, :2], body[0, 10, :2]
     y, x = np.mgrid[: frames.shape[1], : frames.shape[2]]
     along = ((x - elbow[0]) * (wrist - elbow)[0] + (y - elbow[1]) * (wrist - elbow)[1]) / ((wrist - elbow) ** 2).sum()
@@ -84,8 +88,10 @@ def test_a_positive_click_adds_a_missed_limb(arm: tuple[np.ndarray, ...]) -> Non
 
 
 def test_a_negative_click_removes_a_bystander(sample: Path) -> None:
-    frames, true, body = clip_of(sample, "two_people.mp4", "two_people_truth.npz")
-    frames, body, (man, woman) = frames[:2], body[:2], true[:, :2]
+    frames = media.open_clip(sample / "two_people.mp4", max_frames=2).read()
+    with np.load(sample / "two_people_truth.npz") as known:
+        man, woman = np.unpackbits(known["mask"][:, :2], axis=-1)[..., : frames.shape[2]].astype(bool)
+        body = known["keypoints"][0, :2].astype(np.float32)
     probabilities = [np.where(mask, 0.8, 0.02).astype(np.float32) for mask in man | woman]
     clicks = []
     for share in (0.1, 0.35, 0.6, 0.9):  # head, shirt, trousers, legs
@@ -157,8 +163,8 @@ def test_centre_clicks_are_the_middles_of_face_and_torso() -> None:
 
 
 @pytest.mark.parametrize("source", ["keypoints", "centre"])
-def test_masks_from_key_points_are_near_the_truth(sample: Path, source: str) -> None:
-    frames, true, body = clip_of(sample, "half.mp4", "half_truth.npz")
+def test_masks_from_key_points_are_near_the_truth(clip_of: ClipOf, source: str) -> None:
+    frames, true, body = clip_of("half.mp4", "half_truth.npz", slice(0, 65, 16))
     height, width = frames.shape[1:3]
     clicks = {"keypoints": keypoint_prompts.keypoint_clicks, "centre": keypoint_prompts.centre_clicks}[source](
         body, height, width
@@ -169,16 +175,14 @@ def test_masks_from_key_points_are_near_the_truth(sample: Path, source: str) -> 
         assert found[click.frame, int(click.y), int(click.x)]
 
 
-def test_a_carried_click_does_not_flood_what_it_slips_onto(sample: Path) -> None:
+def test_a_carried_click_does_not_flood_what_it_slips_onto(clip_of: ClipOf) -> None:
     """Clicks on a raised hand: where the hand has moved on, they lie on the wall, which must stay out of the mask."""
-    clip = media.open_clip(sample / "half.mp4", max_frames=27)
-    frames = np.stack([resize.resize_by_area(frame, 256 * 192) for frame in clip])
-    with np.load(sample / "half_truth.npz") as known:
-        true = np.unpackbits(known["mask"], axis=-1)[:27, ::2, : clip.width : 2].astype(bool)
-    body = detection.detect(frames, 16).keypoints
+    large, true, body = clip_of("half.mp4", "half_truth.npz", slice(13, 27))
+    frames = np.stack([resize.resize_by_area(frame, 256 * 192) for frame in large])
+    true, body = true[:, ::2, ::2], body * np.float32([0.5, 0.5, 1])
     clicks = read_prompts(config.project_root() / "params/demo/points.json", 27, 256, 192)
     clicks = [click._replace(frame=click.frame - 13) for click in clicks.clicks]
-    found = masks(grabcut.grabcut(frames[13:], body[13:], Prompts(tuple(clicks))))
+    found = masks(grabcut.grabcut(frames, body, Prompts(tuple(clicks))))
     for click in clicks:
         assert found[click.frame, int(click.y), int(click.x)]
-    assert min(iou(a, b) for a, b in zip(found, true[13:], strict=True)) > 0.93
+    assert min(iou(a, b) for a, b in zip(found, true, strict=True)) > 0.93

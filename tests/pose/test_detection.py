@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ def truth_of(sample: Path, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("video", "truth"), [("half.mp4", "half_truth.npz"), ("driving.mp4", "truth.npz")])
-def test_body_is_near_the_truth(sample: Path, video: str, truth: str, record_property) -> None:
+def test_body_is_near_the_truth(
+    sample: Path, detected: Callable[[str], detection.Detection], video: str, truth: str, record_property
+) -> None:
     """Person in every frame, PCK@0.1 of the torso at least 0.9, mean error at most 10 px; parts are reported."""
-    clip, true = media.open_clip(sample / video), truth_of(sample, truth)
-    found = detection.detect(clip, float(clip.fps))
+    true, found = truth_of(sample, truth), detected(video)
     assert found.no_person == ()
     assert found.cuts == ()
     error = np.linalg.norm(found.keypoints[..., :2] - true[..., :2], axis=-1)
@@ -49,10 +51,9 @@ def test_body_is_near_the_truth(sample: Path, video: str, truth: str, record_pro
     assert hands.sum() > 0.75 * inside[:, 91:133].sum()
 
 
-def test_a_shaking_crop_would_show(sample: Path) -> None:
+def test_a_shaking_crop_would_show(sample: Path, detected: Callable[[str], detection.Detection]) -> None:
     """The nose's acceleration is near the truth's: no jitter."""
-    clip, true = media.open_clip(sample / "half.mp4", max_frames=33), truth_of(sample, "half_truth.npz")[:33]
-    found = detection.detect(clip, float(clip.fps)).keypoints
+    found, true = detected("half.mp4").keypoints, truth_of(sample, "half_truth.npz")
     jerk = [np.abs(np.diff(points[:, [5, 6], :2], n=2, axis=0)).mean() for points in (found, true)]
     assert jerk[0] < jerk[1] + 1.0
 
