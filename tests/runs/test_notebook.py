@@ -231,3 +231,13 @@ def test_terminal_codes_of_a_notebook_are_not_printed() -> None:
     plain.write("note: \x1b[31mred\x1b[0m \x1b]0;title\x07 caf\u00e9\r100 %\n")
     plain.flush()
     assert heard.getvalue() == "note: red \ufffd]0;title\ufffd caf\u00e9\r100 %\n"
+
+
+def test_no_grammar_of_iris_is_built_before_a_notebook_runs() -> None:
+    """It takes jsonschema 2 s at each import; who wants it can import it afterwards."""
+    code = (
+        "import sys\nfrom wanlab.runs import notebook\nnotebook._import_jsonschema()\nimport papermill, nbformat\n"
+        "nbformat.validate(nbformat.v4.new_notebook())\n"
+        "print('rfc3987_syntax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -50,7 +50,8 @@ def write_video(
         OSError: if it cannot be written, e.g. because the disk is full; nothing is left then.
     """
     return _whole(
-        Path(path), lambda part: _encode(part, frames, Fraction(fps), lossless, for_player, comment, decode_sound(audio))
+        Path(path),
+        lambda part: _encode(part, frames, Fraction(fps), lossless, for_player, comment, decode_sound(audio)),
     )
 
 
