@@ -36,6 +36,7 @@ def test_every_file_compiles_and_begins_with_a_docstring(file) -> None:
     assert len(tree.co_consts[0]) > 20
 
 
+@pytest.mark.slow
 def test_every_program_names_its_options() -> None:
     tools = [str(file) for file in PROGRAMS if find_spec(NEEDS.get(file.name, "sys"))]
     assert len(tools) >= 9

@@ -24,7 +24,7 @@ from wanlab.model import checkpoints
 from wanlab.steps import segment_files
 
 STAGES = ("preprocess", "inspect", "generate", "sweep", "workers", "report")
-QUICK = ("preprocess", "generate")  # what the default run kills, once each
+QUICK = ("generate",)  # what the default run kills, once
 KILLS = int(os.environ.get("WANLAB_KILLS", "20"))  # of each stage in the slow run
 
 

@@ -26,7 +26,8 @@ from wanlab.model.networks import Networks
 from wanlab.steps import denoise, generate, preprocess
 
 FRAMES = 5  # one segment of the shortest length; steps and guidance are the checkpoint's without the last two
-SHORT = f"--max_frames {FRAMES} --segment_frame_length {FRAMES} --num_inference_steps 1 --guidance_scale 1".split()
+SMALL = ["--resolution", "96 128", "--max_frames", str(FRAMES)]
+SHORT = f"--segment_frame_length {FRAMES} --num_inference_steps 1 --guidance_scale 1".split()
 
 
 def wanlab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -48,9 +49,9 @@ ANIMATED = (
     + f"""
 from wanlab import runs
 given = ["--video_path", "video.mp4", "--refer_path", "face.png"]
-wanlab("pipeline", *given, "--save_path", "process_results", "--output_path", "out/video.mp4", *{SHORT})
-wanlab("preprocess", *given, *{SHORT[:2]})
-wanlab("sweep", "--grid", "{{shift: [3, 8], seed: [1]}}", *{SHORT[2:]})
+wanlab("pipeline", *given, "--save_path", "process_results", "--output_path", "out/video.mp4", *{SMALL}, *{SHORT})
+wanlab("preprocess", *given, *{SMALL})
+wanlab("sweep", "--grid", "{{shift: [3, 8], seed: [1]}}", *{SHORT})
 sweep = runs.list_runs("sweep")[-1]
 wanlab("report", "--run", sweep.id, "--title", "A sweep")
 wanlab("report", "--run", ",".join(point["run"] for point in sweep.manifest["points"]), "--title", "Two runs")
@@ -65,7 +66,7 @@ from wanlab import runs
 from wanlab.files import targets
 from wanlab.inputs import copies, edits
 given = ["--video_path", "video.mp4", "--refer_path", "face.png"]
-wanlab("pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *{SHORT[:4]})
+wanlab("pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *{SMALL}, *{SHORT[:2]})
 place = Path("replace/process_results")
 copies.write(runs.list_runs("preprocess")[-1].folder, str(place.resolve()), targets.Kept())
 edits.update(
@@ -145,7 +146,7 @@ def test_copies_are_where_they_were_asked_for(finished: Path) -> None:
         path.name for path in (finished / "process_results").iterdir()
     }
     video = media.read_video(finished / "out" / "video.mp4")
-    assert video.frames.shape == (FRAMES, 256, 192, 3)
+    assert video.frames.shape == (FRAMES, 128, 96, 3)
     assert video.fps == 16
     assert video.frames.std() > 10
 

@@ -77,7 +77,10 @@ def begun(outputs: Path, command: subprocess.Popen) -> runs.Run:
     raise AssertionError(f"no run works, the command's status is {command.poll()}")
 
 
-@pytest.mark.parametrize(("signals", "length"), [(["SIGINT"], 4), (["SIGTERM"], 4), (["SIGINT", "SIGINT"], 60)])
+@pytest.mark.parametrize(
+    ("signals", "length"),
+    [(["SIGINT"], 4), pytest.param(["SIGTERM"], 4, marks=pytest.mark.slow), (["SIGINT", "SIGINT"], 60)],
+)
 def test_an_interrupt_in_a_long_step_is_cancelled_not_a_death(
     outputs: Path, tmp_path: Path, signals: list[str], length: int
 ) -> None:

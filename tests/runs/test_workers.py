@@ -70,6 +70,7 @@ def swept(settings_: config.SweepSettings) -> tuple[runs.Run, list]:
     return run, sweep.work(run)
 
 
+@pytest.mark.slow
 def test_one_of_two_workers_is_killed(
     outputs: Path,
     folder: Path,
@@ -129,8 +130,8 @@ def test_one_worker_goes_on_from_a_preview(outputs: Path, folder: Path) -> None:
 def test_a_point_that_kills_its_worker_or_fails_takes_no_other_with_it(
     outputs: Path, folder: Path, deaths: Path
 ) -> None:
-    run, entries = swept(settings(folder, workers=2, grid={"seed": [1, 2, 3, 4, 5]}))
-    assert [entry["status"] for entry in entries] == ["completed", "failed", "failed", "completed", "completed"]
+    run, entries = swept(settings(folder, workers=2, grid={"seed": [1, 2, 3, 4]}))
+    assert [entry["status"] for entry in entries] == ["completed", "failed", "failed", "completed"]
     assert entries[1]["error"].startswith("WorkerDiedError: 2 workers died at it")
     assert entries[1]["run"]  # what it had finished is kept there
     assert entries[2]["error"] == "FloatingPointError: black"

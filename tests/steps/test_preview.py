@@ -143,13 +143,13 @@ def test_what_is_made_from_a_preview_says_so(outputs: Path, sample: Path) -> Non
 
 
 def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is shrunk, for nano is as small as it is; the whole run is another one."""
-    made = preprocessed(max_frames=10)
+    """Nothing is shrunk, for the inputs are small; the whole run is another one."""
+    made = preprocessed(max_frames=10, resolution=SMALL)
     more = {"inputs": made.folder, "segment_frame_length": 5, "num_inference_steps": 6, "guidance_scale": 1}
     settings = generation(preview=True, output_path=tmp_path / "video.mp4", **more)
     run = generate.prepare(settings)
     clip = generate.work(run)
-    assert (len(clip), clip.height, clip.width) == (5, 256, 192)
+    assert (len(clip), clip.height, clip.width) == (5, 128, 96)
     assert run.preview == (
         "num_inference_steps 4 instead of 6",
         "max_frames 5 instead of 10 (the first segment)",
