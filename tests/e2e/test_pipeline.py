@@ -66,7 +66,7 @@ from wanlab import runs
 from wanlab.files import targets
 from wanlab.inputs import copies, edits
 given = ["--video_path", "video.mp4", "--refer_path", "face.png"]
-wanlab("pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *{SMALL}, *{SHORT[:2]})
+wanlab("pipeline", "--replace", *given, "--points", "points.json", "--mask_chain", "snap:16", *{SMALL[2:]}, *{SHORT[:2]})
 place = Path("replace/process_results")
 copies.write(runs.list_runs("preprocess")[-1].folder, str(place.resolve()), targets.Kept())
 edits.update(

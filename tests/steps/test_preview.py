@@ -243,14 +243,14 @@ def test_drawings_of_others_are_shrunk_and_that_is_said(outputs: Path, sample: P
     images[:, :, 64:128] = (200, 40, 60)
     media.write_video(stripes, images, Fraction(16), lossless=True)
     own = preprocessed(max_frames=3, pose_video=stripes)
-    for number, (made, width) in enumerate([(own, 96), (inputs.read(folder), 48)]):
+    for number, (made, height, width) in enumerate([(own, 128, 96), (inputs.read(folder), 40, 32)]):
         place = folder.parent / str(number)
-        look = Look(generation(max_frames=2), width * 4 // 3, width, ("smaller",))
+        look = Look(generation(max_frames=2), height, width, ("smaller",))
         said = shrunk(made, place, look)
         assert any("pose_video is shrunk" in sentence for sentence in said)
         small = inputs.read(place).video("pose_video").read()
         large = made.video("pose_video").read()[:2].astype(float)
-        halves = large.reshape(2, width * 4 // 3, 2, width, 2, 3).mean(axis=(2, 4))
+        halves = large.reshape(2, height, 2, width, 2, 3).mean(axis=(2, 4))
         assert np.abs(small - halves).mean() < 1
 
 
