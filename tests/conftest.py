@@ -71,7 +71,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def folder(tmp_path: Path) -> Path:
     """Return a folder of inputs as other tools leave it, quick to generate from: moving stripes as a pose, a grey face.
 
-    It has 9 frames of 80x64: with segments of 5 and one frame taken over two segments.
+    It has 9 frames of 96x64: with segments of 5 and one frame taken over two segments.
     """
     return _write_folder(tmp_path / "process_results")
 
@@ -96,18 +96,18 @@ def small_replacing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write_folder(place: Path) -> Path:
     place.mkdir()
-    pose = np.zeros((9, 80, 64, 3), np.uint8)
+    pose = np.zeros((9, 96, 64, 3), np.uint8)
     for t in range(9):
         pose[t, :, 4 * t : 4 * t + 10] = (200, 40 * (t % 5), 60)
-    media.write_image(place / "src_ref.png", np.full((80, 64, 3), (180, 90, 60), np.uint8))
+    media.write_image(place / "src_ref.png", np.full((96, 64, 3), (180, 90, 60), np.uint8))
     media.write_video(place / "src_pose.mp4", pose, Fraction(24))
     media.write_video(place / "src_face.mp4", np.full((9, 512, 512, 3), 127, np.uint8), Fraction(24))
     return place
 
 
 def _add_replace(folder: Path) -> Path:
-    video = np.random.default_rng(0).integers(0, 255, (9, 80, 64, 3), np.uint8)
-    drawn = np.zeros((9, 80, 64, 3), np.uint8)
+    video = np.random.default_rng(0).integers(0, 255, (9, 96, 64, 3), np.uint8)
+    drawn = np.zeros((9, 96, 64, 3), np.uint8)
     drawn[:, 20:45, 15:35] = 255
     media.write_video(folder / "driving.mkv", video, Fraction(24), lossless=True)
     media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))

@@ -13,7 +13,7 @@ import pytest
 from wanlab import inputs
 from wanlab.inputs import masters
 
-FRAMES, HEIGHT, WIDTH = 9, 80, 64  # of the fixture `replacing`
+FRAMES, HEIGHT, WIDTH = 9, 96, 64  # of the fixture `replacing`
 
 
 def _points() -> np.ndarray:
@@ -39,7 +39,7 @@ def _zeros() -> np.ndarray:
     [
         (_with(3, 7, (np.inf, 4, 1)), "must hold finite numbers, got x inf, y 4, score 1 of left_elbow (joint 7) in frame 3; set"),
         (_with(0, 0, (1, 4, np.nan)), "must hold finite numbers, got x 1, y 4, score nan of nose (joint 0) in frame 0"),
-        (_with(8, 9, (1e30, 4, 1)), "must hold places within 800 pixels, got x 1e+30"),
+        (_with(8, 9, (1e30, 4, 1)), "must hold places within 960 pixels, got x 1e+30"),
         (_zeros(), "where x and y are 0, as of a joint that was not found, got x 0, y 0, score 1 of left_elbow (joint 7) in frame 4, and 3 more"),
         (_points()[:-2], "of 9 frames, 133 points and 3 numbers (x, y, score), got 7 x 133 x 3; preprocess again"),
         (_points()[:, :17], "got 9 x 17 x 3"),
@@ -63,7 +63,7 @@ def test_key_points_that_fit_are_read(replacing: Path) -> None:
 
 def test_key_points_of_another_clip_are_refused(replacing: Path) -> None:
     np.savez_compressed(replacing / "keypoints.npz", keypoints=_points(), size=np.array([480, 832]))
-    with pytest.raises(ValueError, match="of the working clip .80x64., got those of 480x832"):
+    with pytest.raises(ValueError, match="of the working clip .96x64., got those of 480x832"):
         inputs.read(replacing)
     (replacing / "keypoints.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ValueError, match=r"keypoints\.npz must be as wanlab wrote it, got one that cannot be read"):
@@ -79,10 +79,10 @@ def _write(path: Path, **arrays: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda bits: {"mask_final": bits[:-1]}, "must hold mask_final as 9 x 80 x 8 bytes, .* got 8 x 80 x 8; preprocess again"),
+        (lambda bits: {"mask_final": bits[:-1]}, "must hold mask_final as 9 x 96 x 8 bytes, .* got 8 x 96 x 8; preprocess again"),
         (lambda bits: {"mask": bits.astype(np.uint16)}, "must hold mask as"),
-        (lambda _: {"shape": np.array([9, 80, 2**40])}, "must hold its shape as 9, 80, 64, got another"),
-        (lambda _: {"shape": np.zeros((1000, 1000))}, "must hold its shape as 9, 80, 64, got another"),
+        (lambda _: {"shape": np.array([9, 96, 2**40])}, "must hold its shape as 9, 96, 64, got another"),
+        (lambda _: {"shape": np.zeros((1000, 1000))}, "must hold its shape as 9, 96, 64, got another"),
     ],
 )  # fmt: skip
 def test_masks_of_another_shape_are_refused(

@@ -23,13 +23,13 @@ FRAMES = 7
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a small folder of inputs as other tools write it, 80x64."""
+    """Return a small folder of inputs as other tools write it, 96x64."""
     place, moving = tmp_path / "inputs", np.arange(FRAMES) * 2
     place.mkdir()
-    pose = np.zeros((FRAMES, 80, 64, 3), np.uint8)
+    pose = np.zeros((FRAMES, 96, 64, 3), np.uint8)
     for t, x in enumerate(moving):
         pose[t, 15:45, 10 + x : 15 + x] = (0, 255, 0)
-    media.write_image(place / "src_ref.png", np.full((80, 64, 3), (180, 90, 60), np.uint8))
+    media.write_image(place / "src_ref.png", np.full((96, 64, 3), (180, 90, 60), np.uint8))
     media.write_video(place / "src_pose.mp4", pose, Fraction(24))
     media.write_video(place / "src_face.mp4", np.full((FRAMES, 512, 512, 3), 127, np.uint8), Fraction(24))
     return place
@@ -125,7 +125,7 @@ def test_the_result_keeps_count_rate_sound_and_settings(outputs: Path, folder: P
     _driving_with_sound(folder / "driving.mkv")
     run = generate.prepare(settings(folder, output_path=tmp_path / "copy.mp4"))
     clip = generate.work(run)
-    assert (len(clip), clip.height, clip.width, clip.fps) == (FRAMES, 80, 64, Fraction(24))
+    assert (len(clip), clip.height, clip.width, clip.fps) == (FRAMES, 96, 64, Fraction(24))
     assert clip.info.has_audio
     assert clip.read().std() > 5
     comment = json.loads(media.read_comment(tmp_path / "copy.mp4"))
@@ -206,7 +206,7 @@ def test_clips_no_longer_than_the_overlap_are_one_segment(outputs: Path, folder:
 
 
 def test_a_black_result_is_a_failed_run(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks.Networks, "decode", lambda self, latents: latents.new_zeros(3, 5, 80, 64) - 1)
+    monkeypatch.setattr(networks.Networks, "decode", lambda self, latents: latents.new_zeros(3, 5, 96, 64) - 1)
     run = generate.prepare(settings(folder))
     with pytest.raises(FloatingPointError, match="segment 1 must be an image, got black frames only"):
         generate.work(run)
@@ -282,9 +282,9 @@ def test_the_prompt_reaches_the_text_encoder_and_the_negative_one_with_guidance(
 def _driving_with_sound(path: Path) -> None:
     with av.open(str(path), "w") as container:
         video, audio = container.add_stream("ffv1", rate=24), container.add_stream("flac", rate=8000)
-        video.height, video.width, video.pix_fmt, audio.layout = 80, 64, "bgr0", "mono"
+        video.height, video.width, video.pix_fmt, audio.layout = 96, 64, "bgr0", "mono"
         for n in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(np.full((80, 64, 3), 90, np.uint8), format="rgb24").reformat(
+            frame = av.VideoFrame.from_ndarray(np.full((96, 64, 3), 90, np.uint8), format="rgb24").reformat(
                 format="bgr0"
             )
             frame.pts, frame.time_base = n, Fraction(1, 24)
@@ -297,32 +297,32 @@ def _driving_with_sound(path: Path) -> None:
 
 
 def test_a_pose_video_without_any_skeleton_is_refused(outputs: Path, folder: Path) -> None:
-    media.write_video(folder / "src_pose.mp4", np.zeros((FRAMES, 80, 64, 3), np.uint8), Fraction(24))
+    media.write_video(folder / "src_pose.mp4", np.zeros((FRAMES, 96, 64, 3), np.uint8), Fraction(24))
     with pytest.raises(config.SettingsError, match=f"src_pose.mp4 must show a skeleton .* got black in all {FRAMES}"):
         generate.prepare(settings(folder))
     assert not list(outputs.glob("*"))
 
 
 def test_a_green_mask_is_refused_and_a_soft_one_is_said(outputs: Path, folder: Path) -> None:
-    media.write_video(folder / "src_bg.mp4", np.full((FRAMES, 80, 64, 3), 90, np.uint8), Fraction(24))
-    drawn = np.zeros((FRAMES, 80, 64, 3), np.uint8)
+    media.write_video(folder / "src_bg.mp4", np.full((FRAMES, 96, 64, 3), 90, np.uint8), Fraction(24))
+    drawn = np.zeros((FRAMES, 96, 64, 3), np.uint8)
     drawn[:, 20:45, 15:35, 1] = 255
     media.write_video(folder / "src_mask.mp4", drawn, Fraction(24))
     with pytest.raises(config.SettingsError, match="src_mask.mp4 must be white .* got green .* of frame 0"):
         generate.prepare(settings(folder))
-    grey = np.linspace(0, 255, 64, dtype=np.uint8)[None, None, :, None].repeat(FRAMES, 0).repeat(80, 1).repeat(3, 3)
+    grey = np.linspace(0, 255, 64, dtype=np.uint8)[None, None, :, None].repeat(FRAMES, 0).repeat(96, 1).repeat(3, 3)
     media.write_video(folder / "src_mask.mp4", grey, Fraction(24))
     assert any("src_mask.mp4 is soft: " in note for note in generate.prepare(settings(folder)).manifest["notes"])
 
 
 def test_a_swapped_mask_that_cannot_be_meant_is_refused(outputs: Path, folder: Path) -> None:
     """Black everywhere, or white on all but the person: said before a run is made."""
-    grey = np.full((FRAMES, 80, 64, 3), 90, np.uint8)
+    grey = np.full((FRAMES, 96, 64, 3), 90, np.uint8)
     media.write_video(folder / "src_bg.mp4", grey, Fraction(24))
     points = np.zeros((FRAMES, 133, 3), np.float32)
     points[:, :17] = (24, 32, 1)
     np.savez(folder / "keypoints.npz", keypoints=points)
-    inverted = np.full((FRAMES, 80, 64, 3), 255, np.uint8)
+    inverted = np.full((FRAMES, 96, 64, 3), 255, np.uint8)
     inverted[:, 20:45, 15:35] = 0
     for mask_video, message in ((grey * 0, "got black in all"), (inverted, "on 0% of the person; invert it")):
         media.write_video(folder / "src_mask.mp4", mask_video, Fraction(24))

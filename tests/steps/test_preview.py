@@ -243,7 +243,7 @@ def test_drawings_of_others_are_shrunk_and_that_is_said(outputs: Path, sample: P
     images[:, :, 64:128] = (200, 40, 60)
     media.write_video(stripes, images, Fraction(16), lossless=True)
     own = preprocessed(max_frames=3, pose_video=stripes)
-    for number, (made, height, width) in enumerate([(own, 128, 96), (inputs.read(folder), 40, 32)]):
+    for number, (made, height, width) in enumerate([(own, 128, 96), (inputs.read(folder), 48, 32)]):
         place = folder.parent / str(number)
         look = Look(generation(max_frames=2), height, width, ("smaller",))
         said = shrunk(made, place, look)

@@ -249,7 +249,7 @@ def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.
     assert (run.status, [entry["status"] for entry in looked]) == ("begun", ["begun"] * 3)
     for _, file in compare.videos(looked).values():
         frames = media.read_video(file).frames
-        assert frames.shape == (5, 80, 64, 3)  # the first segment
+        assert frames.shape == (5, 96, 64, 3)  # the first segment
         assert frames.std() > 5
     again = sweep.work(sweep.prepare(settings(folder, **chosen, preview_steps=1)))  # less than there is
     assert (calls["denoise"], ids(again)) == (3 * 2, ids(looked))
@@ -337,7 +337,7 @@ def test_strengths_of_a_lora_are_swept(outputs: Path, folder: Path, tmp_path: Pa
 def test_inputs_are_swept(outputs: Path, folder: Path, replacing: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(folder, other)
-    media.write_image(other / "src_ref.png", np.full((80, 64, 3), 9, np.uint8))
+    media.write_image(other / "src_ref.png", np.full((96, 64, 3), 9, np.uint8))
     grid = {"inputs": [str(folder), str(other)], "mode": ["animate"]}
     run = sweep.prepare(settings(folder, inputs="latest", grid=grid))  # there is no latest, and none is needed
     assert [point.settings.inputs for point in sweep.points(run.settings)] == [folder, other]
