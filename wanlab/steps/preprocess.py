@@ -25,7 +25,7 @@ from wanlab.pose import detection, face, people
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
-RESULT_VERSION = 5  # raise it when the same settings come to mean another result
+RESULT_VERSION = 6  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
