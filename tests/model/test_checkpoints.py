@@ -201,6 +201,9 @@ def test_comfyui_s_files_are_a_checkpoint_once_each_part_is_one_file(
     (root / "mine.yaml").write_text(text)
     assert parts.of(root / "mine.yaml") == parts.of(root / "ComfyUI")
     assert checkpoints.find("mine.yaml").fingerprint() == found.fingerprint()
+    (models / "loras").mkdir()
+    (models / "loras" / "relight.safetensors").write_bytes(b"")
+    assert ", relighting LoRA relight.safetensors, fingerprint" in dict(checkpoints.overview())["ComfyUI"]
     sparse.write(models / "unet" / "animate_fp8.safetensors", sparse.shapes("transformer"), "F8_E4M3")
     found = checkpoints.find(None)
     assert found.name == "nano"

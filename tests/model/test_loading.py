@@ -314,6 +314,7 @@ def as_gguf(folder: Path) -> list[Path]:
     return files
 
 
+@pytest.mark.slow
 def test_nano_s_transformer_as_gguf_named_in_a_params_file(tmp_path: Path) -> None:
     """The whole road of a file that a user has; expected is what the package gguf makes of the same blocks."""
     (file,) = (checkpoints.NANO / "transformer").glob("*.safetensors")

@@ -93,9 +93,8 @@ def test_a_lora_counts_by_contents_and_strength_and_changes_the_video(
     assert str(tmp_path) not in (made[1].folder / "manifest.json").read_text()
     assert made[1].manifest["settings"]["lora"] == ["one.safetensors:0.8"]
     loaded = denoise.LoadedNetworks()
-    videos = [generate.work(made[i], loaded).read().astype(int) for i in (0, 1, 6)]
-    assert np.abs(videos[1] - videos[0]).max() > 5
-    np.testing.assert_array_equal(videos[2], videos[0])
+    without, with_it = (generate.work(run, loaded).read().astype(int) for run in made[:2])
+    assert np.abs(with_it - without).max() > 5
 
 
 def test_a_lora_of_another_model_is_refused_before_a_run_is_made(outputs: Path, folder: Path, tmp_path: Path) -> None:

@@ -134,12 +134,16 @@ def overview() -> Iterator[tuple[str, str]]:
 
 def _known(folder: Path) -> str:
     """Return what is known of a checkpoint in a folder: whether it is complete, its parts' types, its fingerprint."""
+    from wanlab.model import lora
+
     try:
         checkpoint = _read(folder)
     except (FileNotFoundError, ValueError) as error:
         return str(error)
     types = ", ".join(f"{name} {kind}" for name, kind in dtypes(folder).items())
-    return f"complete ({types}), fingerprint {checkpoint.fingerprint()}"
+    relighting = lora.relighting(folder)
+    more = f", relighting LoRA {relighting.name}" if relighting else ""
+    return f"complete ({types}){more}, fingerprint {checkpoint.fingerprint()}"
 
 
 def dtypes(folder: Path) -> dict[str, str]:
