@@ -337,7 +337,7 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     sampler = sampling.SamplerSettings(config.PROMPT, args.steps, 1.0, 5.0, 42)
     (result,) = sampling.generate_segments(made, Clip(args.height, args.width), plan, sampler)
     on_gpu = torch.cuda.max_memory_allocated() if device == "cuda" else 0
-    pinned = torch.cuda.host_memory_stats().get("allocated_bytes.peak", 0) if device == "cuda" else 0
+    stats = getattr(torch.cuda, "host_memory_stats", dict)() if device == "cuda" else {}
     return {
         "frames": args.frames,
         "size": f"{args.width}x{args.height}",
@@ -348,7 +348,7 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
         "peak_host_anonymous_bytes": watch.peak["RssAnon"],
         "of_it_before_loading": before,
         "peak_host_shared_bytes": watch.peak["RssShmem"],
-        "peak_host_pinned_bytes": pinned,
+        "peak_host_pinned_bytes": stats.get("allocated_bytes.peak"),
         "peak_gpu_bytes": on_gpu,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "torch": torch.__version__,
