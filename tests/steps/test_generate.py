@@ -44,7 +44,7 @@ def test_none_means_as_the_checkpoint_recommends(outputs: Path, folder: Path) ->
     run = generate.prepare(config.GenerateSettings.build({"inputs": str(folder), "checkpoint": checkpoints.NANO}))
     chosen = run.manifest["settings"]
     assert {name: chosen[name] for name in generate.FROM_CHECKPOINT} == {
-        "num_inference_steps": 4, "guidance_scale": 1.6, "shift": 5.0, "segment_frame_length": 17, "prev_segment_conditioning_frames": 1,
+        "num_inference_steps": 4, "guidance_scale": 1.0, "shift": 5.0, "segment_frame_length": 17, "prev_segment_conditioning_frames": 1,
     }  # fmt: skip
     assert chosen["mode"] == "animate"
     same = config.GenerateSettings.build(

@@ -7,7 +7,7 @@ site=$("${PYTHON:-python}" -c 'import diffusers, pathlib; print(pathlib.Path(dif
 out=${DEVICE:-$here/../../.device}/nano
 rm -rf "$out/bundle" && mkdir -p "$out/bundle/site" "$out/bundle/weights" "$out/bundle/tools"
 cp -r "$here" "$out/bundle/tools/nano"
-for name in diffusers importlib_metadata requests; do cp -r "$site/$name" "$site/$name"-*.dist-info "$out/bundle/site/"; done
+for name in diffusers ftfy importlib_metadata requests wcwidth; do cp -r "$site/$name" "$site/$name"-*.dist-info "$out/bundle/site/"; done
 find "$out/bundle" -name __pycache__ -prune -exec rm -rf {} +
 packed=$1.xz  # half of what npz makes of it; a minute
 if [ ! "$packed" -nt "$1" ]; then
