@@ -85,7 +85,7 @@ if __name__ == "__main__":
         measure(sys.argv[2], Path(sys.argv[3]))
     else:
         parser = argparse.ArgumentParser()
-        parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+        parser.add_argument("--only", action="append", choices=PARTS)
         parser.add_argument("frames", nargs="*", type=int)
         given = parser.parse_args()
-        main(list(given.only), given.frames or [100, 1000])
+        main(given.only or list(PARTS), given.frames or [100, 1000])

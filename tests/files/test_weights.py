@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,13 @@ def test_the_tensors_of_an_onnx_file_must_lie_beside_it(tmp_path: Path) -> None:
     assert weights.fault(path) == "lacks its weights: conv1.bin beside it is empty (0 bytes)"
     (tmp_path / "conv1.bin").write_bytes(b"1")
     assert weights.fault(path) is None
+
+
+def test_a_large_json_is_looked_at_from_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tokenizer.json"
+    monkeypatch.setattr(weights, "PARSED", 2000)
+    monkeypatch.setattr(weights.json, "loads", lambda _: pytest.fail("parsed"))
+    whole = json.dumps({str(n): n for n in range(500)}, indent=1).encode() + b"\n"
+    for content, right in ((whole, True), (whole[:-3], False), (b"x" + whole, False), (b"<html>" + b"x" * 3000, False)):
+        path.write_bytes(content)
+        assert (weights.fault(path) is None) == right

@@ -12,7 +12,7 @@ import sparse
 
 from wanlab import config
 from wanlab.config import paths as config_paths
-from wanlab.model import checkpoints, parts
+from wanlab.model import checkpoints, parts, single_files
 
 
 @pytest.fixture
@@ -187,6 +187,17 @@ def test_a_cache_of_modelscope_is_looked_into(root: Path, monkeypatch: pytest.Mo
     cached = root / "modelscope" / "hub" / "models" / "Wan-AI" / "Wan2___2-Animate-14B-Diffusers"
     shutil.copytree(checkpoints.NANO, cached)
     assert checkpoints.find(None).folder == cached
+
+
+def test_without_a_gpu_comfyui_s_files_are_not_looked_through(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_has_gpu", lambda: False)
+    monkeypatch.setattr(single_files, "files", lambda _: pytest.fail("looked through"))
+    assert checkpoints.find(None).notes == ()
+    sparse.comfyui(root / "ComfyUI")
+    (note,) = checkpoints.find(None).notes
+    assert note.startswith(
+        "the models in ComfyUI/ are passed over, the bundled nano is used: this machine has no usable"
+    )
 
 
 def test_comfyui_s_files_are_a_checkpoint_once_each_part_is_one_file(

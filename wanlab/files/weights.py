@@ -16,6 +16,7 @@ ITEM_BITS = {
     "F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16,
     "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64,
 }  # fmt: skip
+PARSED = 2**20  # bytes of JSON that are read for a look; UMT5's tokenizer.json has 16 MB, which take half a second
 ZIPPED = (".pth", ".pt", ".ckpt", ".bin")  # torch.save's
 # Of a tensor outside an ONNX file: the key and the length of its value, as protobuf writes them
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
@@ -49,8 +50,10 @@ def fault(path: Path) -> str | None:
             return next(_missing_data(path), None)
         if path.name.endswith(".index.json"):
             shards(path)
-        elif path.suffix == ".json":
+        elif path.suffix == ".json" and size <= PARSED:
             json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".json":
+            return _fault_of_large_json(path, start)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return f"is damaged: {error}"
     return None
@@ -129,6 +132,16 @@ def gguf(path: Path) -> Any:
 def _fault_of_gguf(path: Path) -> str | None:
     gguf(path)  # the reader looks for the last byte of each tensor
     return None
+
+
+def _fault_of_large_json(path: Path, start: bytes) -> str | None:
+    """Return what is wrong with an object that takes too long to be read for a look: whether it begins and ends as one."""
+    with path.open("rb") as file:
+        file.seek(-1024, 2)
+        end = file.read()
+    if start.lstrip()[:1] == b"{" and end.rstrip()[-1:] == b"}":
+        return None
+    return "is damaged: it must be a JSON object, from { to }; it is cut off, or something else"
 
 
 def _fault_of_pytorch(path: Path, start: bytes) -> str | None:

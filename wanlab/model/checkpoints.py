@@ -91,8 +91,16 @@ def find(path: Path | str | None) -> Checkpoint:
     if path is not None:
         return _read(config.absolute(path))
     notes = []
+    comfyui = config.comfyui_folder()
     for folder in _places():
         name = f"{config.shown(folder)}/"
+        if folder == comfyui and not _has_gpu():  # which of its files are a checkpoint's, all their headers tell
+            notes.append(
+                f"the models in {name} are passed over, the bundled nano is used: this machine has no usable GPU"
+            )
+            continue
+        if folder == comfyui and not any(file.part == "transformer" for file in single_files.files(comfyui)):
+            continue
         try:
             found = _read(folder)
         except (FileNotFoundError, ValueError) as error:
@@ -105,9 +113,9 @@ def find(path: Path | str | None) -> Checkpoint:
 
 
 def _places() -> Iterator[Path]:
-    """Yield the folders that may hold a checkpoint, the best first."""
+    """Yield the folders that may hold a checkpoint, the best first; nothing in them is read."""
     yield from filter(Path.is_dir, (config.project_root() / name for name in CHECKPOINT_FOLDERS))
-    if any(file.part == "transformer" for file in single_files.files(config.comfyui_folder())):
+    if single_files.is_comfyui(config.comfyui_folder()):
         yield config.comfyui_folder()
     for repository in parts.REPOSITORIES:
         yield from config.cached_folders(repository)[:1]
