@@ -49,6 +49,7 @@ wan22_python = None  # wan22: Python of the clone's own environment, not wanlab'
 checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 device = None  # device the model runs on; None: a GPU if there is one
 fresh = False  # compute again even where a finished run with the same settings exists
+video_quality = 14  # of result.mp4: x264's crf, 0 to 40; less is better and larger; another one is written from what is there
 preview = False  # a smaller run first: the first segment only, smaller and with fewer steps
 output_path = None  # video file (.mp4, .mov, .mkv) or folder to copy the result to; in a folder it gets the run's name
 overwrite = False  # allow output_path to replace a file that wanlab did not write

@@ -56,6 +56,7 @@ wan22_python = None  # wan22: Python of the clone's own environment, not wanlab'
 checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 device = None  # device the model runs on; None: a GPU if there is one
 fresh = False  # compute again even where a finished run with the same settings exists
+video_quality = 14  # of result.mp4: x264's crf, 0 to 40; less is better and larger; another one is written from what is there
 workers = None  # points computed at a time, each in its own process on its own GPU; None: one after the other
 cluster = None  # where the workers run: a Dask scheduler's address (tcp://…) or a YAML file for a batch system; None: this machine
 

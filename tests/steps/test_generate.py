@@ -162,6 +162,23 @@ def test_auto_segments_are_as_few_and_as_short_as_the_clip_needs(outputs: Path, 
         generate.prepare(settings(folder, segment_frame_length="auto:37"))
 
 
+def test_another_quality_is_written_from_the_master(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.GenerateSettings.model_fields["video_quality"].default == media.CRF
+    run = generate.prepare(settings(folder))
+    generate.work(run)
+    fine = run.path("result.mp4").read_bytes()
+    monkeypatch.setattr(networks.Networks, "denoise", None)  # no model runs
+    again = generate.prepare(settings(folder, video_quality=35))
+    generate.work(again)
+    assert (again.id, again.status) == (run.id, "completed")
+    assert len(run.path("result.mp4").read_bytes()) < len(fine) / 2
+    assert json.loads(media.read_comment(run.path("result.mp4")))["settings"]["video_quality"] == 35
+    generate.work(generate.prepare(settings(folder)))
+    assert len(run.path("result.mp4").read_bytes()) == len(fine)
+
+
 def test_noise_of_a_gpu_needs_one(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denoise.Denoiser, "num_gpus_here", lambda self: 0)
     with pytest.raises(

@@ -362,6 +362,12 @@ class _Generation(_Backed, frozen=True):
     checkpoint: Path | None = _CHECKPOINT
     device: Literal["cuda", "cpu"] | None = _convenience(None, "device the model runs on; None: a GPU if there is one")
     fresh: bool = _FRESH
+    video_quality: int = _convenience(
+        14,
+        "of result.mp4: x264's crf, 0 to 40; less is better and larger; another one is written from what is there",
+        ge=0,
+        le=40,
+    )
 
     @field_validator(LORA, mode="before")
     @classmethod
@@ -428,6 +434,7 @@ class _Generation(_Backed, frozen=True):
             "pose_strength",
             "face_strength",
             "device",
+            "video_quality",
             "preview",
         )
         faults = self._without_upstream_argument(*(name for name in ours if name in type(self).model_fields))

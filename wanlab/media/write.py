@@ -19,6 +19,8 @@ from wanlab.media.decode import open_container, reason_of, video_stream
 from wanlab.media.probe import probe_video
 from wanlab.media.sound import AudioStretch, Sound, add_sound_stream, decode_sound, mux_sound
 
+CRF = 14  # visually lossless: exports are read back by other tools
+
 
 def write_video(
     path: Path | str,
@@ -27,6 +29,7 @@ def write_video(
     *,
     lossless: bool = False,
     for_player: bool = False,
+    crf: int = CRF,
     comment: str | None = None,
     audio: AudioStretch | None = None,
 ) -> int:
@@ -38,6 +41,7 @@ def write_video(
         fps: frames per second.
         lossless: FFV1 instead of H.264.
         for_player: H.264 that is small and quick to seek, for players in a page, instead of visually lossless.
+        crf: of H.264 that is not for a player: x264's constant rate factor, 0 to 51; less is better and larger.
         comment: text for the file's comment tag, e.g. the settings.
         audio: sound to carry over; a file without sound gives none.
 
@@ -51,7 +55,7 @@ def write_video(
     """
     return _whole(
         Path(path),
-        lambda part: _encode(part, frames, Fraction(fps), lossless, for_player, comment, decode_sound(audio)),
+        lambda part: _encode(part, frames, Fraction(fps), lossless, for_player, crf, comment, decode_sound(audio)),
     )
 
 
@@ -119,6 +123,7 @@ def _encode(
     fps: Fraction,
     lossless: bool,
     for_player: bool,
+    crf: int,
     comment: str | None,
     sound: Sound | None,
 ) -> int:
@@ -128,7 +133,7 @@ def _encode(
         for frame in frames:
             if stream is None:
                 size = frame.shape
-                stream = _video_stream(container, fps, size[0], size[1], lossless, for_player)
+                stream = _video_stream(container, fps, size[0], size[1], lossless, for_player, crf)
                 sound_stream = add_sound_stream(container, sound, lossless)
             if frame.shape != size or frame.dtype != np.uint8:
                 raise ValueError(
@@ -192,7 +197,9 @@ def _container(part: Path, comment: str | None, lossless: bool) -> Iterator[Any]
         yield container
 
 
-def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossless: bool, for_player: bool) -> Any:
+def _video_stream(
+    container: Any, fps: Fraction, height: int, width: int, lossless: bool, for_player: bool, crf: int
+) -> Any:
     if not lossless and (height % 2 or width % 2):
         near = f"{height + height % 2}x{width + width % 2}"
         raise ValueError(f"H.264 needs even sides, got {height}x{width} (height x width); use {near} or lossless=True")
@@ -204,10 +211,10 @@ def _video_stream(container: Any, fps: Fraction, height: int, width: int, lossle
         stream.options = {"level": "3", "slicecrc": "1", "g": "1"}  # g: each frame decodes by itself; it costs 0.2 %
     else:
         stream.pix_fmt = "yuv420p"
-        # 14: visually lossless, exports are read back by other tools; g: a seek decodes at most 12 frames.
+        # g: a seek decodes at most 12 frames.
         # mbtree (x264's lookahead) reads memory that it never wrote, so that equal frames give other bytes: without it
         # exports are equal, and grow (masks by 5 to 8 %, videos by 36 to 59 %). A page's previews promise no bytes.
-        exported = {"crf": "14", "preset": "medium", "x264-params": "mbtree=0"}
+        exported = {"crf": str(crf), "preset": "medium", "x264-params": "mbtree=0"}
         stream.options = {"crf": "20", "g": "12"} if for_player else exported
         context = stream.codec_context
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG

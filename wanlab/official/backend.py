@@ -143,7 +143,7 @@ class Generation:
 
     @staticmethod
     def write_video(
-        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None
+        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None, crf: int
     ) -> tuple[str, ...]:
         """Bring the script's video to the clip's rate and sound without encoding it again."""
         media.remux(source.info.path, path, fps, comment=comment, audio=audio)

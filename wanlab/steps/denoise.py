@@ -155,10 +155,10 @@ class Denoiser:
 
     @staticmethod
     def write_video(
-        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None
+        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None, crf: int
     ) -> tuple[str, ...]:
         """Encode the master for players."""
-        media.write_video(path, source, fps, comment=comment, audio=audio)
+        media.write_video(path, source, fps, crf=crf, comment=comment, audio=audio)
         return ()
 
 

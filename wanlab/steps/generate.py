@@ -98,9 +98,9 @@ class Backend(Protocol):
 
     @staticmethod
     def write_video(
-        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None
+        source: media.Clip, path: Path, fps: Fraction, comment: str, audio: media.AudioStretch | None, crf: int
     ) -> tuple[str, ...]:
-        """Write the source as an mp4 of `fps` frames per second; return what a reader must know of it."""
+        """Write the source as an mp4 of `fps` frames per second, where it is encoded with `crf`; return what a reader must know of it."""
         ...
 
 
@@ -270,6 +270,11 @@ def _wrong(run: runs.Run) -> dict[str, artefacts.Fault]:
     for name in ("video", "master"):
         if name in found and found[name].readable:
             print(f"note: {found[name]} since wanlab wrote it in {run.id}: it is used as it is")
+    video = run.manifest["artefacts"].get("video")
+    if video and "video" not in found and run.settings is not None:
+        now, asked = video.get("crf", media.CRF), run.settings.video_quality
+        if now != asked:
+            found["video"] = artefacts.Fault(RESULT, False, f"has quality {now}, {asked} is asked for")
     return {name: fault for name, fault in found.items() if name == "metrics" or not fault.readable}
 
 
@@ -396,12 +401,14 @@ def _finish(
         return name in wrong or name not in run.manifest["artefacts"]
 
     if lacks("video"):
+        crf = run.settings.video_quality
+        run.manifest["settings"]["video_quality"] = crf  # not in the hash: a run may be asked for with another one
         sound = _sound(animate_inputs, len(source))
         with run.stage("write"):
-            notes = backend.write_video(source, run.path(RESULT), animate_inputs.fps, _comment(run), sound)
+            notes = backend.write_video(source, run.path(RESULT), animate_inputs.fps, _comment(run), sound, crf)
         run.add_notes(*notes)
         facts = {"frames": len(source), "height": source.height, "width": source.width, "fps": str(animate_inputs.fps)}
-        run.add_artefact("video", RESULT, seams=list(plan.seams), audio=sound is not None, **facts)
+        run.add_artefact("video", RESULT, seams=list(plan.seams), audio=sound is not None, crf=crf, **facts)
     if lacks("metrics") and not run.settings.preview:
         measured = source if backend.source_is_measured else media.open_clip(run.path(RESULT))
         with run.stage("measure"):
