@@ -36,6 +36,7 @@ precision = "fast"  # official: float32 where the official code keeps it, slower
 noise_device = "cpu"  # where noise is drawn: cpu, the same on every machine; or cuda, as the official code
 pose_strength = 1.0  # how strongly the skeleton acts; 1 as the model was trained, 0: not at all
 face_strength = 1.0  # how strongly the face crops act; 1 as the model was trained, 0: not at all
+colour_hold = False  # give later segments the mean colours and contrast of the first, against drift; in replace inside the mask
 lora = []  # LoRAs, each a file or file:strength, several separated by commas, e.g. lightx2v.safetensors:0.8; empty: none
 use_relighting_lora = False  # adapt the character's lighting to the video's (replace) with the checkpoint's relighting LoRA
 # official scripts (backend wan22)

@@ -240,7 +240,7 @@ def test_kijai_s_nodes_become_settings(tmp_path: Path) -> None:
     missing = found.missing()
     for parts in (
         ("blur_radius = 2.5", "masks are hard"),
-        ("colormatch = mkl", "does not match colours"),
+        ("colormatch = mkl", "colour_hold true matches later segments"),
         ("attention_mode = sageattn", "PyTorch"),
         ("ImageResizeKJv2", "the reference's size"),
         ("OnnxDetectionModelLoader", "own networks"),

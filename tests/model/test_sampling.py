@@ -200,3 +200,38 @@ def test_strengths_reach_the_model_guided_and_not(sample: Path) -> None:
     conditions, plan = SampleConditions(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
     next(iter(sampling.generate_segments(Listening(checkpoints.NANO, "cpu"), conditions, plan, sampler)))
     assert told == [{"pose_strength": 0.5}] * 2
+
+
+@pytest.mark.parametrize("mode", ["animate", "replace"])
+def test_colour_hold_takes_an_injected_drift_back(networks: Networks, sample: Path, mode: str) -> None:
+    """Each later segment comes out darker and redder; held, it does not, and a continued run is the same to the bit."""
+
+    class Drifting(Networks):
+        def denoise(self, latents: torch.Tensor, *given: torch.Tensor, **more: float) -> torch.Tensor:
+            return latents * 0
+
+        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+            self.decoded += 1
+            made = torch.linspace(-0.6, 0.6, HEIGHT)[:, None] * torch.ones(3, LENGTH, HEIGHT, WIDTH)
+            return made - 0.08 * self.decoded * torch.tensor([0.5, 1.0, 1.0])[:, None, None, None]
+
+    conditions, plan = SampleConditions(sample, 9, mode), segments.make_plan(9, LENGTH, 1)
+    sampler = sampling.SamplerSettings("", 1, 1.0, 5.0, 1, colour_hold=True)
+    drifting = Drifting(checkpoints.NANO, "cpu")
+    drifting.__dict__.update(networks.__dict__)
+
+    def made(sampler: sampling.SamplerSettings, decoded: int = 0, **more: object) -> list[sampling.Segment]:
+        drifting.decoded = decoded
+        return list(sampling.generate_segments(drifting, conditions, plan, sampler, **more))
+
+    off, on = made(sampler._replace(colour_hold=False)), made(sampler)
+    np.testing.assert_array_equal(on[0].frames, off[0].frames)
+    region = conditions.mask(np.arange(5, 9)) if mode == "replace" else np.ones((4, HEIGHT, WIDTH), bool)
+    first = conditions.mask(np.arange(5)) if mode == "replace" else np.ones((5, HEIGHT, WIDTH), bool)
+    wanted = off[0].frames[first].mean(axis=0)
+    assert np.abs(off[1].frames[region].mean(axis=0) - wanted).max() > 8
+    assert np.abs(on[1].frames[region].mean(axis=0) - wanted).max() < 3
+    np.testing.assert_array_equal(on[1].frames[~region], off[1].frames[~region])
+    (rest,) = made(sampler, 1, num_done=1, tail=on[0].tail, first_frames=on[0].frames)
+    np.testing.assert_array_equal(rest.frames, on[1].frames)
+    np.testing.assert_array_equal(rest.tail, on[1].tail)

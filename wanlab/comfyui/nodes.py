@@ -111,7 +111,7 @@ WEIGHTS = (
 _SPEED = "an approximation that wanlab does not have; leave it out"
 NEUTRAL: dict[str, dict[str, tuple[tuple[Any, ...], str]]] = {  # node: widget: values without effect, else the reason
     "WanVideoAnimateEmbeds": {
-        "colormatch": (("disabled",), "wanlab does not match colours between segments; leave it out"),
+        "colormatch": (("disabled",), "colour_hold true matches later segments to the first, in another way; set it yourself"),
     },
     "WanVideoSampler": {
         "riflex_freq_index": ((0,), "RIFLEx is not in wanlab; leave it out"),

@@ -344,6 +344,10 @@ class _Generation(_Backed, frozen=True):
     face_strength: float = _later(
         1.0, "how strongly the face crops act; 1 as the model was trained, 0: not at all", ge=0, le=10
     )
+    colour_hold: bool = _later(
+        False,
+        "give later segments the mean colours and contrast of the first, against drift; in replace inside the mask",
+    )
     lora: tuple[Path, ...] = _later(
         (),
         "LoRAs, each a file or file:strength, several separated by commas, e.g. lightx2v.safetensors:0.8; empty: none",
@@ -433,6 +437,7 @@ class _Generation(_Backed, frozen=True):
             "noise_device",
             "pose_strength",
             "face_strength",
+            "colour_hold",
             "device",
             "video_quality",
             "preview",

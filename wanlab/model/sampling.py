@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from wanlab import config, mask
-from wanlab.model import segments, solvers
+from wanlab.model import colours, segments, solvers
 
 LATENT_CHANNELS = 16
 
@@ -96,6 +96,7 @@ class SamplerSettings(NamedTuple):
     noise_device: str = "cpu"
     pose_strength: float = 1.0
     face_strength: float = 1.0
+    colour_hold: bool = False
 
 
 class EncodingCache:
@@ -146,6 +147,7 @@ def generate_segments(
     num_done: int = 0,
     tail: np.ndarray | None = None,
     velocities: np.ndarray | None = None,
+    first_frames: np.ndarray | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
     encodings: EncodingCache | None = None,
 ) -> Iterator[Segment]:
@@ -162,6 +164,7 @@ def generate_segments(
         num_done: segments that are finished already.
         tail: of the last finished segment.
         velocities: of the first segment's steps that are done already, from `begin`.
+        first_frames: of the first segment where it is done, for the sampler's colour_hold.
         on_step: called with the numbers of segment and step before each denoising step.
         encodings: of clips made before with the same networks; what is there is not computed again.
 
@@ -172,16 +175,20 @@ def generate_segments(
         FloatingPointError: if a segment is not a number or all black: broken weights or a broken kernel.
     """
     loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step)
+    if sampler.colour_hold and first_frames is not None:
+        loop.first_colours = colours.measure(first_frames, loop.region(0, 0, len(first_frames)))
     for number, noise in enumerate(loop.noise()):
         if number < num_done:
             continue
         known = [] if number or velocities is None else list(velocities)
         last = collections.deque(loop.steps(number, noise, tail, known), maxlen=1)[0]
         made = loop.decode(number, last.latents)
+        start, taken = plan.segments[number][0], plan.overlap if number else 0
+        shown = max(0, plan.num_frames - start - taken)
+        if sampler.colour_hold:
+            made = loop.held(number, made, taken, shown)
         tail = made[:, -plan.overlap :].numpy()
-        start = plan.segments[number][0]
-        shown = max(0, plan.num_frames - start - (plan.overlap if number else 0))
-        yield Segment(number, _to_uint8(made[:, plan.overlap if number else 0 :])[:shown], tail)
+        yield Segment(number, _to_uint8(made[:, taken:])[:shown], tail)
 
 
 def begin(
@@ -235,6 +242,7 @@ class _Loop:
         self.networks, self.conditions, self.plan, self.sampler = networks, conditions, plan, sampler
         self.encodings, self.on_step = encodings, on_step
         self.guided = sampler.guidance_scale > 1
+        self.first_colours: colours.Colours | None = None  # of the clip's first segment, once it is made
         self.text = encodings.text(networks, [sampler.prompt, *([config.NEGATIVE_PROMPT] if self.guided else [])])
         self.reference = _pixels(conditions.reference_image()[None], networks.device)
         character = conditions.fingerprint("reference_image")
@@ -287,6 +295,34 @@ class _Loop:
         made = self.networks.decode(latents[:, 1:]).float().cpu()
         _check(made, number)
         return made
+
+    def held(self, number: int, made: Tensor, taken: int, shown: int) -> Tensor:
+        """Return a decoded segment in the colours of the first one: what it gives on to the next one too.
+
+        Args:
+            number: of the segment; the first one is measured and kept as it is.
+            made: [3, T, H, W], -1 to 1, float32.
+            taken: frames taken over from the segment before.
+            shown: new frames that the result shows; the others only fill the segment.
+        """
+        end = min(made.shape[1], taken + shown)
+        if self.first_colours is None:
+            frames = _to_uint8(made[:, taken:end])
+            self.first_colours = colours.measure(frames, self.region(number, taken, end))
+            return made
+        frames = ((made.permute(1, 2, 3, 0) + 1) / 2).numpy()
+        now = colours.measure(frames[taken:end], self.region(number, taken, end))
+        if now is None:
+            return made
+        changed = colours.hold(frames, self.first_colours, now, self.region(number, 0, len(frames)))
+        return torch.from_numpy(changed).permute(3, 0, 1, 2) * 2 - 1
+
+    def region(self, number: int, start: int, end: int) -> np.ndarray | None:
+        """Return what is generated in some frames of a segment, [n, H, W], bool; None: all, as in animate."""
+        if self.conditions.mode != "replace":
+            return None
+        first = self.plan.segments[number][0]
+        return np.asarray(self.conditions.mask(self.plan.indices[first + start : first + end])) > 0.5
 
     def _velocity(self, latents: Tensor, condition: Tensor, pose: Tensor, face: Tensor, timestep: Tensor) -> Tensor:
         chosen = {"pose_strength": self.sampler.pose_strength, "face_strength": self.sampler.face_strength}

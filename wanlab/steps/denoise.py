@@ -222,6 +222,7 @@ def _generate(
             num_done=done,
             tail=tail,
             velocities=velocities,
+            first_frames=np.stack(list(saved_frames(folder, 0))) if done and settings.colour_hold else None,
             on_step=on_step,
             encodings=encodings,
         ):
