@@ -78,7 +78,7 @@ def test_after_a_swap_of_the_key_points_an_inspection_looks_anew(outputs: Path, 
     chosen = {"inputs": made, "auto_keypoint": False, "compare": ()}
     first = inspect.prepare(config.InspectSettings.build(chosen))
     assert inspect.prepare(config.InspectSettings.build(chosen)).id == first.id
-    _rewrite(made / "keypoints.npz", keypoints=np.ones((9, 133, 3), np.float32))
+    _rewrite(made / "keypoints.npz", keypoints=np.full((9, 133, 3), 40, np.float32))
     assert inspect.prepare(config.InspectSettings.build(chosen)).news == "new"
     assert len(runs.list_runs()) == 2
 

@@ -44,10 +44,30 @@ def _zeros() -> np.ndarray:
         (_points()[:-2], "of 9 frames, 133 points and 3 numbers (x, y, score), got 7 x 133 x 3; preprocess again"),
         (_points()[:, :17], "got 9 x 17 x 3"),
         (np.zeros((FRAMES, 133, 3), "U4"), "got 9 x 133 x 3 of <U4"),
+        (_points() / np.array([WIDTH, HEIGHT, 1], np.float32), "in pixels of the working clip (96x64), got every x between"),
+        (_points()[..., [2, 0, 1]], "got every x between 0.9 and 0.9; multiply shares by width and height, in the order x, y"),
     ],
 )  # fmt: skip
 def test_key_points_that_cannot_be_meant_are_named(replacing: Path, points: np.ndarray, message: str) -> None:
     np.savez_compressed(replacing / "keypoints.npz", keypoints=points)
+    with pytest.raises(ValueError, match=r"keypoints\.npz") as raised:
+        inputs.read(replacing)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"reference_keypoints": _points()[0] * np.nan}, "reference_keypoints of keypoints.npz must hold finite numbers, got x nan"),
+        ({"reference_keypoints": _points()[0] * 1e9}, "reference_keypoints of keypoints.npz must hold places within 81920 pixels"),
+        ({"reference_keypoints": _points()[0].astype("U9")}, "reference_keypoints of 133 points and 3 numbers, got 133 x 3 of <U9"),
+        ({"size": np.array(["a", "b"])}, "of the working clip (96x64), got those of axb"),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_the_key_points_is_looked_at_too(
+    replacing: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    np.savez_compressed(replacing / "keypoints.npz", keypoints=_points(), **arrays)
     with pytest.raises(ValueError, match=r"keypoints\.npz") as raised:
         inputs.read(replacing)
     assert message in str(raised.value)

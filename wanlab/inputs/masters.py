@@ -14,6 +14,8 @@ from wanlab.pose.wholebody import NAMES, SEEN
 
 KEYPOINTS, MASK = "keypoints.npz", "mask.npz"
 FAR = 10  # sides of the image, beyond which no joint can be meant: upstream's may lie outside it
+MOST_SIDE = 8192  # pixels of a reference image
+FEW = 17  # joints that are seen in all of a clip: so many are never at the edge
 AGAIN = "preprocess again, or take it out of the folder: the inputs are then read as another tool's"
 
 
@@ -33,20 +35,24 @@ def check_keypoints(path: Path, num_frames: int, height: int, width: int) -> Non
     if shape != (num_frames, len(NAMES), 3) or dtype.kind != "f":
         got = " x ".join(map(str, shape)) or "none"
         raise ValueError(f"{rule}, got {got}{f' of {dtype}' if dtype.kind != 'f' else ''}; {AGAIN}")
-    if headers.get("reference_keypoints", ((len(NAMES), 3), None))[0] != (len(NAMES), 3):
+    shape, dtype = headers.get("reference_keypoints", ((len(NAMES), 3), np.dtype(float)))
+    if shape != (len(NAMES), 3) or dtype.kind not in "fiu":
         raise ValueError(
             f"{path.name} must hold reference_keypoints of {len(NAMES)} points and 3 numbers, got "
-            f"{' x '.join(map(str, headers['reference_keypoints'][0]))}; {AGAIN}"
+            f"{' x '.join(map(str, shape))} of {dtype}; {AGAIN}"
         )
     with _readable(path), np.load(path, allow_pickle=False) as saved:
-        points = saved["keypoints"]
+        points, reference = saved["keypoints"], saved.get("reference_keypoints")
         size = saved["size"] if headers.get("size", ((), None))[0] == (2,) else None
     if size is not None and tuple(size.tolist()) != (height, width):
         raise ValueError(
             f"{path.name} must hold keypoints of the working clip ({height}x{width}), got those of "
-            f"{'x'.join(f'{side:g}' for side in size.tolist())}; {AGAIN}"
+            f"{'x'.join(map(str, size.tolist()))[:80]}; {AGAIN}"
         )
     _check_values(path.name, points, FAR * max(height, width))
+    _check_pixels(path.name, points, height, width)
+    if reference is not None:
+        _check_values(f"reference_keypoints of {path.name}", reference[None].astype(float), FAR * MOST_SIDE)
 
 
 def check_mask(path: Path, num_frames: int, height: int, width: int) -> None:
@@ -90,6 +96,18 @@ def _readable(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path.name} must be as wanlab wrote it, got one that cannot be read ({str(error)[:80]}); {AGAIN}"
         ) from error
+
+
+def _check_pixels(name: str, points: np.ndarray, height: int, width: int) -> None:
+    """Refuse places that are no pixels: shares of the sides, or columns in another order."""
+    seen = points[points[..., 2] >= SEEN]
+    for axis, letter in enumerate("xy"):
+        values = seen[:, axis]
+        if len(values) >= FEW and np.abs(values).max() < 2:
+            raise ValueError(
+                f"{name} must hold places in pixels of the working clip ({height}x{width}), got every {letter} between "
+                f"{values.min():.3g} and {values.max():.3g}; multiply shares by width and height, in the order x, y, score, or {AGAIN}"
+            )
 
 
 def _check_values(name: str, points: np.ndarray, far: float) -> None:
