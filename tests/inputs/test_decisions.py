@@ -24,8 +24,8 @@ SIZE = FRAMES, HEIGHT, WIDTH
 HIDE = {"do": "hide", "part": "face", "first": 1, "last": 2}
 
 
-def stroke(x: float, frame: int = 2) -> strokes.Stroke:
-    return strokes.Stroke(frame, True, 6.0, ((x, 100.0), (x + 8, 100.0)))
+def stroke(x: float, frame: int = 2, y: float = 100.0) -> strokes.Stroke:
+    return strokes.Stroke(frame, True, 6.0, ((x, y), (x + 8, y)))
 
 
 @pytest.fixture
@@ -153,16 +153,16 @@ def test_where_the_base_is_gone_decisions_come_on_top(base: inputs.AnimateInputs
 
 def test_a_base_of_another_tool_outside_the_project(replacing: Path, outputs: Path) -> None:
     seen = look(replacing)
-    edits.update(seen.edits, strokes=[edits.as_json(stroke(5.0))])
+    edits.update(seen.edits, strokes=[edits.as_json(stroke(5.0, y=80.0))])
     made = inspect.replay(seen).made
     assert made.facts["ancestors"] == [None]
     assert str(replacing.parent) not in (made.folder / inputs.FACTS).read_text()
     again = look()
     assert (again.parent.folder, again.edits) == (replacing, replacing / edits.EDITS)
     (replacing / inputs.DRIVING).unlink()  # the new inputs hold the video too
-    edits.update(again.edits, strokes=[edits.as_json(stroke(80.0))])
+    edits.update(again.edits, strokes=[edits.as_json(stroke(50.0, y=80.0))])
     other = inspect.replay(again).made
-    assert other.person_mask()[2, 100, [5, 80]].tolist() == [False, True]
+    assert other.person_mask()[2, 80, [5, 50]].tolist() == [False, True]
 
 
 def test_decisions_of_another_file_are_shown_too(base: inputs.AnimateInputs, tmp_path: Path) -> None:

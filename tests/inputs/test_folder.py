@@ -19,19 +19,19 @@ from wanlab.steps import generate, inspect, report
 @pytest.fixture
 def made(replacing: Path) -> Path:
     """Return a folder with all that wanlab writes, quick to make."""
-    grey = np.full((9, 128, 96, 3), 90, np.uint8)
-    for name, size in (("pose", (128, 96)), ("face", (512, 512)), ("background", (128, 96))):
+    grey = np.full((9, 96, 64, 3), 90, np.uint8)
+    for name, size in (("pose", (96, 64)), ("face", (512, 512)), ("background", (96, 64))):
         frames = np.full((9, *size, 3), 60, np.uint8)
         media.write_video(replacing / f"{name}.mkv", frames, Fraction(24), lossless=True)
-    person = np.zeros((9, 128, 96), bool)
-    person[:, 40:90, 30:70] = True
+    person = np.zeros((9, 96, 64), bool)
+    person[:, 30:70, 20:50] = True
     inputs.save_masks(replacing, person, person, Fraction(24))
     points = np.zeros((9, 133, 3), np.float32)
-    points[:, :17] = (48, 64, 1)
+    points[:, :17] = (32, 48, 1)
     files.write_arrays(replacing / "keypoints.npz", keypoints=points, reference_keypoints=points[0])
     media.write_image(replacing / "tpl_edit.png", grey[0])
     more = {"no_person": [], "no_face": [], "cuts": [], "own": [], "mask_chain": "grow:4", "by_hand": []}
-    inputs.write_facts(replacing, mode="replace", clip_height=128, clip_width=96, run="r", parent=None, **more)
+    inputs.write_facts(replacing, mode="replace", clip_height=96, clip_width=64, run="r", parent=None, **more)
     return replacing
 
 
@@ -46,9 +46,9 @@ def test_every_file_that_a_step_reads_counts(made: Path, tmp_path: Path, file: s
     if file == "keypoints.npz":
         _rewrite(copy / file, keypoints=np.zeros((9, 133, 3), np.float32))
     elif file == "mask.npz":  # the person's mask, not the one in use
-        _rewrite(copy / file, mask=np.zeros((9, 128, 12), np.uint8))
+        _rewrite(copy / file, mask=np.zeros((9, 96, 8), np.uint8))
     elif file.endswith(".png"):
-        media.write_image(copy / file, np.zeros((128, 96, 3), np.uint8))
+        media.write_image(copy / file, np.zeros((96, 64, 3), np.uint8))
     else:
         clip = media.open_clip(copy / file)
         media.write_video(copy / file, 255 - clip.read(), Fraction(24), lossless=True)
@@ -88,7 +88,7 @@ def elsewhere(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """Return the folder as one that lies outside a project in which another has its name."""
     project = tmp_path / "project"
     shutil.copytree(made, project / made.name)
-    media.write_image(project / made.name / "src_ref.png", np.zeros((128, 96, 3), np.uint8))
+    media.write_image(project / made.name / "src_ref.png", np.zeros((96, 64, 3), np.uint8))
     for place in (config, config_paths):  # the folder hands the name on
         monkeypatch.setattr(place, "project_root", lambda: project)
     return made
@@ -109,7 +109,7 @@ def test_a_run_finds_its_inputs_outside_the_project_and_tells_nobody(outputs: Pa
     moved = elsewhere.rename(elsewhere.with_name("moved"))
     assert generation(moved).id == run.id  # equal contents, named again: from now on they are there
     assert inputs.of_run(runs.Run(run.folder)).folder == moved
-    media.write_image(moved / "src_ref.png", np.ones((128, 96, 3), np.uint8))
+    media.write_image(moved / "src_ref.png", np.ones((96, 64, 3), np.uint8))
     (note,) = inputs.of_run(runs.Run(run.folder)).notes[-1:]
     assert note == f"the inputs moved are not as {run.id} read them: they are shown as they are now"
 
