@@ -16,7 +16,7 @@ from wanlab.model import checkpoints, sampling, segments
 from wanlab.model.networks import Networks
 from wanlab.pose import face
 
-HEIGHT, WIDTH, LENGTH = 128, 96, 5  # a quarter of nano's size: what is compared does not depend on it
+HEIGHT, WIDTH, LENGTH = 96, 64, 5  # an eighth of nano's size: what is compared does not depend on it
 
 
 class SampleConditions:
