@@ -6,7 +6,6 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-import pytest
 from conftest import Wan22, fill
 
 from wanlab import media, runs
@@ -18,9 +17,7 @@ from wanlab.steps import generate
 FRAMES = 9
 
 
-def test_the_pipeline_runs_its_notebooks(
-    wan22: Wan22, outputs: Path, sample: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_pipeline_runs_its_notebooks(wan22: Wan22, outputs: Path, sample: Path) -> None:
     video = wan22.folder.parent / "video.mp4"
     media.write_video(video, media.open_clip(sample / "half.mp4", max_frames=FRAMES), Fraction(16))
     fill(wan22.folder / "canned", FRAMES, 256, 192, Fraction(16))
@@ -37,13 +34,3 @@ def test_the_pipeline_runs_its_notebooks(
     assert "prompt has no effect" in notebook
     assert f"real frames: {FRAMES}" in notebook
     assert {"psnr", "flicker"} <= set(json.loads(made["generate"].path(generate.METRICS).read_text()))
-
-    monkeypatch.setenv("WAN22_STUB", "oom")
-    capsys.readouterr()
-    assert main.main(["generate", *there, "--num_inference_steps", "2", "--seed", "1"]) == 1
-    said = capsys.readouterr().err
-    assert "wanlab: generate.py ended with status 1; the GPU's memory is too small" in said
-    assert "CUDA out of memory. Tried to allocate" in said
-    failed = runs.list_runs("generate")[-1]
-    assert failed.status == "failed"
-    assert failed.path(page.REPORT).is_file()
