@@ -29,6 +29,7 @@ seed = 42  # seed of the noise
 max_frames = None  # generate at most this many frames; None: all of the inputs
 segment_frame_length = None  # frames per segment, 4n + 1; auto: as few and as short as the clip needs, up to the checkpoint's, or auto:49; None: the checkpoint's
 prev_segment_conditioning_frames = None  # last frames of a segment that condition the next: 1 or 5; None: the checkpoint's
+continue_from = None  # run of 30_generate whose result this one goes on from, of the same size, or latest: the newest; None: a start of its own
 # how it is sampled
 solver = "unipc"  # sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need
 sigma_schedule = "linear"  # noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers

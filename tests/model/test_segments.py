@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,20 @@ def test_a_fitted_plan_in_words() -> None:
     assert [end - start for start, end in segments.fit_plan(2, 77, 5).segments] == [5]
     with pytest.raises(ValueError, match="more than the 5 frames taken over, got 5; use 9"):
         segments.fit_plan(100, 5, 5)
+
+
+@pytest.mark.parametrize("make", [segments.make_plan, segments.fit_plan])
+@pytest.mark.parametrize("overlap", [1, 5])
+def test_a_lead_in_comes_first_and_is_not_shown(make: Callable[..., segments.SegmentPlan], overlap: int) -> None:
+    for num_frames in range(5, 60):
+        plan = make(num_frames, 17, overlap, overlap)
+        shown = [
+            t
+            for n, (start, _) in enumerate(plan.segments)
+            for t in range(start + plan.taken(n), start + plan.taken(n) + plan.shown(n))
+        ]
+        assert shown == list(range(overlap, overlap + num_frames))
+        assert plan.num_wasted == plan.segments[-1][1] - overlap - num_frames
+        assert all(0 < seam < num_frames for seam in plan.seams)
+        assert len(plan.seams) == len(plan.segments) - 1
+        assert f"the first {overlap} from the earlier result" in plan.describe()

@@ -324,6 +324,11 @@ class _Generation(_Backed, frozen=True):
     prev_segment_conditioning_frames: Literal[1, 5] | None = Field(
         None, description="last frames of a segment that condition the next: 1 or 5; None: the checkpoint's"
     )
+    continue_from: Literal["latest"] | Path | None = _later(
+        None,
+        "run of 30_generate whose result this one goes on from, of the same size, or latest: the newest; None: a start of its own",
+        union_mode="left_to_right",
+    )
     solver: Literal["unipc", "dpm++", "euler", "lcm"] = Field(
         "unipc",
         description="sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need",
@@ -432,6 +437,7 @@ class _Generation(_Backed, frozen=True):
         ours = (
             LORA,
             "max_frames",
+            "continue_from",
             "sigma_schedule",
             "precision",
             "noise_device",

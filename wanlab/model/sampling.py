@@ -162,7 +162,7 @@ def generate_segments(
         plan: the cut into segments.
         sampler: settings of the denoising.
         num_done: segments that are finished already.
-        tail: of the last finished segment.
+        tail: of the last finished segment; without one the end of an earlier result, where the plan has a lead-in.
         velocities: of the first segment's steps that are done already, from `begin`.
         first_frames: of the first segment where it is done, for the sampler's colour_hold.
         on_step: called with the numbers of segment and step before each denoising step.
@@ -176,15 +176,16 @@ def generate_segments(
     """
     loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step)
     if sampler.colour_hold and first_frames is not None:
-        loop.first_colours = colours.measure(first_frames, loop.region(0, 0, len(first_frames)))
+        loop.first_colours = colours.measure(
+            first_frames, loop.region(0, plan.lead_in, plan.lead_in + len(first_frames))
+        )
     for number, noise in enumerate(loop.noise()):
         if number < num_done:
             continue
         known = [] if number or velocities is None else list(velocities)
         last = collections.deque(loop.steps(number, noise, tail, known), maxlen=1)[0]
         made = loop.decode(number, last.latents)
-        start, taken = plan.segments[number][0], plan.overlap if number else 0
-        shown = max(0, plan.num_frames - start - taken)
+        taken, shown = plan.taken(number), plan.shown(number)
         if sampler.colour_hold:
             made = loop.held(number, made, taken, shown)
         tail = made[:, -plan.overlap :].numpy()
@@ -198,6 +199,7 @@ def begin(
     sampler: SamplerSettings,
     num_steps: int,
     *,
+    tail: np.ndarray | None = None,
     velocities: np.ndarray | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
     encodings: EncodingCache | None = None,
@@ -209,9 +211,10 @@ def begin(
     """
     loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step)
     known = [] if velocities is None else list(velocities)
-    steps = list(itertools.islice(loop.steps(0, next(loop.noise()), None, known), num_steps))
+    steps = list(itertools.islice(loop.steps(0, next(loop.noise()), tail, known), num_steps))
     said = np.stack([step.velocity.cpu().numpy() for step in steps])
-    return PartialSegment(said, _to_uint8(loop.decode(0, steps[-1].foreseen))[: plan.num_frames])
+    frames = _to_uint8(loop.decode(0, steps[-1].foreseen))[plan.lead_in :]
+    return PartialSegment(said, frames[: plan.num_frames])
 
 
 def noise_of(shape: Sequence[int], seed: int, device: str = "cpu") -> np.ndarray:
@@ -269,7 +272,7 @@ class _Loop:
         Args:
             number: of the segment.
             latents: its noise.
-            tail: of the segment before.
+            tail: of the segment before, None for the first.
             known: velocities of the first steps; the model is not asked again for them.
         """
         conditions: tuple[Tensor, ...] | None = None
@@ -346,8 +349,7 @@ class _Loop:
         )
         crops = (*self.crops, indices.tobytes())
         face = _pixels(self.encodings.get(crops, lambda: _crops(networks, conditions, indices)).numpy(), device)
-        given = None if number == 0 else tail
-        condition = _condition(networks, conditions, self.plan, indices, given, self.reference)
+        condition = _condition(networks, conditions, self.plan, indices, tail, self.reference)
         return torch.cat([self.reference_slot, condition], dim=1), pose, face
 
 

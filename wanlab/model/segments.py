@@ -18,6 +18,8 @@ class SegmentPlan(NamedTuple):
         overlap: frames that a segment takes over from the one before.
         segments: (start, end) of each segment in the padded clip, end-exclusive.
         indices: [padded length], int; the clip's frame that each padded frame shows.
+        lead_in: frames of an earlier result in front of the clip, which the first segment takes over; they come first in
+            `segments` and `indices`.
     """
 
     num_frames: int
@@ -25,16 +27,27 @@ class SegmentPlan(NamedTuple):
     overlap: int
     segments: tuple[tuple[int, int], ...]
     indices: np.ndarray
+    lead_in: int = 0
+
+    def taken(self, number: int) -> int:
+        """Return how many of its first frames a segment takes over."""
+        return self.overlap if number else self.lead_in
+
+    def shown(self, number: int) -> int:
+        """Return how many new frames a segment brings to the result; what follows them only fills it."""
+        start, end = self.segments[number]
+        return max(0, min(end, self.lead_in + self.num_frames) - start - self.taken(number))
 
     @property
     def seams(self) -> tuple[int, ...]:
         """Frames of the result at which a new segment begins."""
-        return tuple(start + self.overlap for start, _ in self.segments[1:] if start + self.overlap < self.num_frames)
+        seams = (start + self.overlap - self.lead_in for start, _ in self.segments[1:])
+        return tuple(seam for seam in seams if seam < self.num_frames)
 
     @property
     def num_wasted(self) -> int:
         """Frames that are computed only to fill the last segment."""
-        return len(self.indices) - self.num_frames
+        return len(self.indices) - self.num_frames - self.lead_in
 
     def describe(self) -> str:
         """Say the plan in words, with the clip lengths nearby that waste nothing."""
@@ -45,10 +58,12 @@ class SegmentPlan(NamedTuple):
             f"{self.num_frames} frames in {count} segment{'s' * (count > 1)} of {' or '.join(map(str, sizes))} frames, "
             f"{self.overlap} frame{'s' * (self.overlap > 1)} taken over at each seam"
         )
+        if self.lead_in:
+            text += f", the first {self.lead_in} from the earlier result"
         if self.num_wasted and len(sizes) > 1:
             text += f"; {self.num_wasted} frames are computed only because a segment has 4n + 1, and cut off"
         elif self.num_wasted:
-            lengths = [self.segment_length + n * step for n in range(count)]
+            lengths = [self.segment_length + n * step - self.lead_in for n in range(count)]
             near = sorted({length for length in lengths[-2:] if length != self.num_frames})
             text += (
                 f"; {self.num_wasted} frames are computed only to fill the last segment "
@@ -59,13 +74,14 @@ class SegmentPlan(NamedTuple):
         return text
 
 
-def make_plan(num_frames: int, segment_length: int, overlap: int) -> SegmentPlan:
+def make_plan(num_frames: int, segment_length: int, overlap: int, lead_in: int = 0) -> SegmentPlan:
     """Cut a clip into segments; one no longer than the overlap, where upstream fails, becomes one padded segment.
 
     Args:
         num_frames: frames of the clip.
         segment_length: frames of each segment, 4n + 1.
         overlap: frames that a segment takes over from the one before.
+        lead_in: frames of an earlier result that the first segment takes over: none, or `overlap`.
 
     Raises:
         ValueError: if there is no frame, or a segment would bring nothing new.
@@ -80,12 +96,13 @@ def make_plan(num_frames: int, segment_length: int, overlap: int) -> SegmentPlan
             f"segment_frame_length must be 4n + 1 and more than the {overlap} frames taken over, got {segment_length}; use {least}"
         )
     step = segment_length - overlap
-    length = padded_length(num_frames, segment_length, overlap)
+    whole = lead_in + num_frames
+    length = padded_length(whole, segment_length, overlap)
     spans = tuple((start, start + segment_length) for start in range(0, length - overlap, step))
-    return SegmentPlan(num_frames, segment_length, overlap, spans, padding_indices(num_frames, length))
+    return SegmentPlan(num_frames, segment_length, overlap, spans, padding_indices(whole, length), lead_in)
 
 
-def fit_plan(num_frames: int, limit: int, overlap: int) -> SegmentPlan:
+def fit_plan(num_frames: int, limit: int, overlap: int, lead_in: int = 0) -> SegmentPlan:
     """Cut a clip into as few segments as `limit` allows, of lengths as equal as can be: at most 3 frames fill the last one.
 
     A segment of 4n + 1 frames brings a multiple of 4 new ones, so these are shared out in fours; the longer come first.
@@ -94,21 +111,23 @@ def fit_plan(num_frames: int, limit: int, overlap: int) -> SegmentPlan:
         num_frames: frames of the clip.
         limit: most frames of a segment, 4n + 1: memory and time of a step grow with it.
         overlap: frames that a segment takes over from the one before, 1 or 5.
+        lead_in: as in `make_plan`.
 
     Raises:
         ValueError: as `make_plan`.
     """
     make_plan(num_frames, limit, overlap)
-    length = max(5, num_frames + (1 - num_frames) % TEMPORAL_STRIDE)
+    whole = lead_in + num_frames
+    length = max(5, whole + (1 - whole) % TEMPORAL_STRIDE)
     if length <= limit:
-        return SegmentPlan(num_frames, length, overlap, ((0, length),), padding_indices(num_frames, length))
+        return SegmentPlan(num_frames, length, overlap, ((0, length),), padding_indices(whole, length), lead_in)
     fours = (length - overlap) // TEMPORAL_STRIDE
     count = -(-fours // ((limit - overlap) // TEMPORAL_STRIDE))
     each, more = divmod(fours, count)
     new = [TEMPORAL_STRIDE * (each + (n < more)) for n in range(count)]
     starts = [sum(new[:n]) for n in range(count)]
     spans = tuple((start, start + frames + overlap) for start, frames in zip(starts, new, strict=True))
-    return SegmentPlan(num_frames, new[0] + overlap, overlap, spans, padding_indices(num_frames, length))
+    return SegmentPlan(num_frames, new[0] + overlap, overlap, spans, padding_indices(whole, length), lead_in)
 
 
 def padded_length(num_frames: int, segment_length: int, overlap: int) -> int:

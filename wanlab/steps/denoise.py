@@ -15,6 +15,7 @@ import numpy as np
 from wanlab import config, files, inputs, media, runs
 from wanlab.files import fingerprints
 from wanlab.model import checkpoints, parts, segments
+from wanlab.steps import continuing
 from wanlab.steps.segment_files import BEGUN, SEGMENTS, num_finished, partial_velocities, save_segment, saved_frames
 
 if TYPE_CHECKING:
@@ -178,15 +179,17 @@ def begin(
         from wanlab.model import sampling
 
         networks, encodings = _load(run, loaded)
+        conditions, tail = _conditions(animate_inputs, settings, plan)
         velocities = partial_velocities(folder)
         already = 0 if velocities is None else len(velocities)
         with run.stage("generate"), _steps(run, 1, already, num_steps) as on_step:
             begun = sampling.begin(
                 networks,
-                ClipConditions(animate_inputs, settings.mode),
+                conditions,
                 plan,
                 _sampler(settings),
                 num_steps,
+                tail=tail,
                 velocities=velocities,
                 on_step=on_step,
                 encodings=encodings,
@@ -212,11 +215,12 @@ def _generate(
     networks, encodings = _load(run, loaded)
     velocities = None if done else partial_velocities(folder)
     already = done * settings.num_inference_steps + (0 if velocities is None else len(velocities))
-    tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else None
+    conditions, before = _conditions(animate_inputs, settings, plan)
+    tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else before
     with run.stage("generate"), _steps(run, len(plan.segments), already) as on_step:
         for segment in sampling.generate_segments(
             networks,
-            ClipConditions(animate_inputs, settings.mode),
+            conditions,
             plan,
             _sampler(settings),
             num_done=done,
@@ -232,6 +236,19 @@ def _generate(
         import torch
 
         run.manifest["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+
+
+def _conditions(
+    animate_inputs: inputs.AnimateInputs, settings: config.ResolvedGenerateSettings, plan: segments.SegmentPlan
+) -> tuple[ClipConditions | ContinuedConditions, np.ndarray | None]:
+    """Return what the clip is made from, and the end of the earlier result that it goes on from, None without one."""
+    now = ClipConditions(animate_inputs, settings.mode)
+    if settings.continue_from is None:
+        return now, None
+    earlier = continuing.find(settings.continue_from, plan.lead_in)
+    usable = earlier.inputs is not None and (settings.mode == "animate" or earlier.inputs.mode == "replace")
+    before = ClipConditions(earlier.inputs, settings.mode) if usable and earlier.inputs is not None else None
+    return ContinuedConditions(now, before, earlier.num_frames, plan.lead_in), earlier.tail()
 
 
 def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.EncodingCache]:
@@ -306,3 +323,36 @@ class ClipConditions:
         if name not in self._videos:
             self._videos[name] = media.Seeker(self._inputs.video(name))
         return self._videos[name].read(indices)
+
+
+class ContinuedConditions:
+    """The conditions of a clip with the last ones of an earlier clip in front; without these its first frame stands there."""
+
+    def __init__(self, now: ClipConditions, before: ClipConditions | None, num_before: int, lead_in: int) -> None:
+        self._now, self._before, self._num_before, self._lead_in = now, before, num_before, lead_in
+        self.mode, self.reference_image = now.mode, now.reference_image
+
+    def fingerprint(self, name: str) -> str:
+        """Return what tells one reference_image or video from another."""
+        own = self._now.fingerprint(name)
+        if name == "reference_image":
+            return own
+        before = self._before.fingerprint(name) if self._before else ""
+        return config.digest([own, before, self._num_before, self._lead_in])
+
+    def frames(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Return the frames `indices` of a video, the earlier clip's first: [n, H, W, 3], 0 to 255, uint8 RGB."""
+        return self._joined(indices, lambda conditions, at: conditions.frames(name, at))
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        """Return the masks `indices`, the earlier clip's first: [n, H, W], bool or float."""
+        return self._joined(indices, lambda conditions, at: conditions.mask(at))
+
+    def _joined(self, indices: np.ndarray, read: Callable[[ClipConditions, np.ndarray], np.ndarray]) -> np.ndarray:
+        made = np.array(read(self._now, np.maximum(indices - self._lead_in, 0)))
+        is_earlier = indices < self._lead_in
+        if self._before is not None and is_earlier.any():
+            before = read(self._before, self._num_before - self._lead_in + indices[is_earlier])
+            if before.shape[1:] == made.shape[1:]:  # face crops of other tools may have another size
+                made[is_earlier] = before
+        return made

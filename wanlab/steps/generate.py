@@ -23,7 +23,7 @@ from wanlab.model import checkpoints, segments
 from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
-from wanlab.steps import denoise, inspect
+from wanlab.steps import continuing, denoise, inspect
 from wanlab.steps.denoise import PREVIEW, LoadedNetworks
 from wanlab.steps.preview import at_generation, smaller_inputs
 from wanlab.steps.segment_files import SEGMENTS
@@ -119,6 +119,7 @@ class Resolved:
         plan: how the clip is cut into segments.
         height, width: of the result, in pixels.
         left_out: what a preview leaves out, a phrase each.
+        earlier: result that it goes on from, None: a start of its own.
     """
 
     settings: config.ResolvedGenerateSettings
@@ -129,12 +130,16 @@ class Resolved:
     height: int
     width: int
     left_out: tuple[str, ...]
+    earlier: continuing.Earlier | None = None
 
     @functools.cached_property
     def made_from(self) -> dict[str, Any]:
         """Inputs, models and version that decide the result beside the settings, as `runs.open_run` takes them."""
+        read = {"inputs": {"folder": config.shown(self.inputs.folder), "sha256": self.inputs.sha256()}}
+        if self.earlier is not None:
+            read["continue_from"] = {"folder": config.shown(self.earlier.run.folder), "sha256": self.earlier.sha256()}
         return {
-            "inputs": {"inputs": {"folder": config.shown(self.inputs.folder), "sha256": self.inputs.sha256()}},
+            "inputs": read,
             "models": self.backend.models(self.settings),
             "result_version": RESULT_VERSION,
         }
@@ -179,18 +184,26 @@ def resolve(settings: config.GenerateSettings, opened: inputs.AnimateInputs | No
         look = at_generation(resolved, given, checkpoint)
         resolved, height, width = look.settings, look.height, look.width
         left_out += look.left_out
+        if resolved.continue_from is not None:
+            resolved = resolved.replaced(continue_from=None)
+            left_out += ("continue_from: it starts anew",)
     faults += checkpoint.faults_of_size(height, width)
     of_mode, notes = _faults_of_mode(mode, given)
     given = dataclasses.replace(given, notes=(*given.notes, *notes))
     faults += [*of_mode, *_faults_of_pose(given)]
     faults += backend.faults(resolved, given)
+    earlier = None
+    if resolved.continue_from is not None and not faults:
+        earlier = continuing.find(resolved.continue_from, resolved.prev_segment_conditioning_frames)
+        resolved = resolved.replaced(continue_from=earlier.run.folder)
+        faults += earlier.faults(height, width)
     if faults:
         raise config.SettingsError("\n".join(faults))
     try:
         plan = _plan(resolved, given.num_frames)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
-    return Resolved(resolved, settings, given, backend, plan, height, width, left_out)
+    return Resolved(resolved, settings, given, backend, plan, height, width, left_out, earlier)
 
 
 def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> runs.Run:
@@ -348,6 +361,7 @@ def _plan(settings: config.ResolvedGenerateSettings, num_frames: int) -> segment
         min(num_frames, settings.max_frames or num_frames),
         config.longest_segment(settings.segment_frame_length),
         settings.prev_segment_conditioning_frames,
+        0 if settings.continue_from is None else settings.prev_segment_conditioning_frames,
     )
 
 

@@ -37,8 +37,8 @@ def saved_frames(folder: Path, number: int) -> Iterator[np.ndarray]:
 
 def num_finished(folder: Path, cut: segments.SegmentPlan) -> int:
     """Return how many segments are finished, from the first on, with all their frames."""
-    for number, (start, end) in enumerate(cut.segments):
-        new = min(end, cut.num_frames) - start - (cut.overlap if number else 0)
+    for number in range(len(cut.segments)):
+        new = cut.shown(number)
         try:
             np.load(folder / f"{number:03d}.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError):

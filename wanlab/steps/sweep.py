@@ -40,6 +40,7 @@ NAMING = (
     "backend",
     "mode",
     "use_relighting_lora",
+    "continue_from",
     config.LORA,
 )  # with CLONE, what names inputs and models
 _resident = generate.LoadedNetworks()  # in a worker: of its last point

@@ -203,12 +203,11 @@ def segment_plan(plan: SegmentPlan) -> Image:
     figure = Figure(figsize=(10, 0.9 + 0.34 * count), dpi=DPI, layout="constrained")
     axis = figure.subplots()
     for row, (start, end) in enumerate(plan.segments):
-        new = start + (plan.overlap if row else 0)
-        kept = min(max(plan.num_frames, new), end)
-        if row:
-            axis.barh(
-                row, new - start, left=start, height=0.62, color="#f2b8cd", label="taken over" if row == 1 else None
-            )
+        new = start + plan.taken(row)
+        kept = min(max(plan.lead_in + plan.num_frames, new), end)
+        if new > start:
+            first = row == (0 if plan.lead_in else 1)
+            axis.barh(row, new - start, left=start, height=0.62, color="#f2b8cd", label="taken over" if first else None)
         axis.barh(row, kept - new, left=new, height=0.62, color="#1f4e79", label="new" if row == 0 else None)
         if end > kept:
             axis.barh(
