@@ -25,13 +25,14 @@ from pathlib import Path
 
 import numpy as np
 
-from wanlab import config, inputs, media, viz
+from wanlab import config, inputs, mask, media, viz
 from wanlab.media.resize import letterbox
-from wanlab.steps import preprocess
+from wanlab.steps import inspect, preprocess
+from wanlab.widgets import mask_comparison
 
 HEIGHT, WIDTH, FPS = 270, 480, Fraction(30)
 SAMPLE = Path(config.__file__).parents[1] / "assets" / "sample"
-PARTS = ("animate", "replace", "show_videos")
+PARTS = ("animate", "replace", "inspect", "show_videos")
 
 
 def main(parts: list[str], lengths: list[int]) -> None:
@@ -39,6 +40,8 @@ def main(parts: list[str], lengths: list[int]) -> None:
         for length in lengths:
             film = Path(place) / f"{length}.mp4"
             media.write_video(film, person(length), FPS, for_player=True)
+            if "inspect" in parts:
+                write_inputs(film)
             for part in parts:
                 print(f"{length:5d} frames of {WIDTH}x{HEIGHT}, {measured(part, film)}", flush=True)
 
@@ -47,7 +50,7 @@ def measured(part: str, film: Path) -> str:
     """Return a line about one part of the work on a video, done in a process of its own."""
     with tempfile.TemporaryDirectory() as outputs:
         command = [sys.executable, __file__, "--measure", part, str(film)]
-        environment = {**os.environ, "WANLAB_OUTPUTS": outputs}
+        environment = {**os.environ, "WANLAB_OUTPUTS": outputs, "WANLAB_HEADLESS": "1"}
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
     before, after, seconds = json.loads(done.stdout.splitlines()[-1])
     return f"{part}: peak {after:.0f} MiB, of which {before:.0f} MiB are imports and the opened video; {seconds:.0f} s"
@@ -60,12 +63,35 @@ def measure(part: str, film: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         if part == "show_videos":
             viz.show_videos(dict.fromkeys(("driving", "pose", "face"), clip), fps=clip.fps)
+        elif part == "inspect":
+            chosen = {"inputs": film.with_suffix(""), "auto_keypoint": False, "mask_chain": "grow:4,median:5"}
+            seen = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
+            mask_comparison.mask_comparison(seen)
         else:
             asked = {"driving_video": film, "reference_image": SAMPLE / "reference.png", "resolution": "480 270"}
             chosen = config.PreprocessSettings.build({**asked, "mode": part, "checkpoint": SAMPLE.parent / "nano"})
             made = preprocess.work(preprocess.prepare(chosen))
             assert isinstance(made, inputs.AnimateInputs)
     print(json.dumps([before, peak(), time.monotonic() - begin]))
+
+
+def write_inputs(film: Path) -> None:
+    """Write inputs of replace beside a video: the video itself at 480x256, and a box that moves as the mask."""
+    folder, clip, height = film.with_suffix(""), media.open_clip(film), HEIGHT // 16 * 16
+    folder.mkdir()
+    sides = {"pose_video": (height, WIDTH), "background_video": (height, WIDTH), "face_video": (512, 512)}
+    for name, size in sides.items():
+        export, master = inputs.EXPORTS[name]
+        grey = (np.full((*size, 3), 127, np.uint8) for _ in clip.source_indices)
+        frames = grey if name == "face_video" else (frame[:height] for frame in clip)
+        media.write_video(folder / master, frames, clip.fps, lossless=True)
+        media.write_video(folder / export, media.open_clip(folder / master), clip.fps)
+    media.write_video(folder / inputs.DRIVING, (frame[:height] for frame in clip), clip.fps, lossless=True)
+    boxes = (np.add.outer(np.arange(height) // 200, (np.arange(WIDTH) - t % 300) // 100) == 0 for t in range(len(clip)))
+    masks = mask.PackedMasks(height, WIDTH, boxes)
+    inputs.save_masks(folder, masks, masks, clip.fps)
+    media.write_image(folder / inputs.REFERENCE, next(iter(clip))[:height])
+    inputs.write_facts(folder, mode="replace", clip_height=height, clip_width=WIDTH, run="", parent=None)
 
 
 def person(count: int) -> Iterator[np.ndarray]:

@@ -67,8 +67,22 @@ def test_exchanged_channels_and_sides_are_said(tmp_path: Path, film: media.Clip)
         (drawn[..., ::-1], "red and blue exchanged"),
         (drawn[:, :, ::-1], "left and right exchanged"),
         (drawn[:, :, ::-1, ::-1], "red and blue, and left and right, exchanged"),
+        (drawn[:, ::-1], "top and bottom exchanged"),
+        (drawn[:, ::-1, ::-1], "top and bottom, and left and right, exchanged"),
     ):
         assert f"fits the driving video with {what} (0 of 255 off," in _said(tmp_path, film, frames)
+
+
+def test_dark_lines_are_not_taken_for_exchanged_ones(tmp_path: Path, film: media.Clip) -> None:
+    aside = np.roll(_skeleton(), -25, axis=2)  # where its mirror image would be, nothing is
+    assert "exchanged" not in _said(tmp_path, film, aside // 7, ours=aside)
+
+
+@pytest.mark.parametrize("name", ["pose_video", "face_video"])
+def test_one_image_in_all_frames_is_said(tmp_path: Path, film: media.Clip, name: str) -> None:
+    still = _skeleton()[:1].repeat(FRAMES, axis=0)
+    assert f"{name} shows one image in all its frames, though the person moves" in _said(tmp_path, film, still, name)
+    assert "one image" not in _said(tmp_path, film, still, name, still)  # nobody moves
 
 
 def test_a_light_ground_is_said(tmp_path: Path, film: media.Clip) -> None:

@@ -18,6 +18,7 @@ GROUND = 24.0  # of 255: the median of a skeleton's frame; compression leaves le
 SAME = 0.9  # correlation of thumbnails from which they show the same
 BETTER = 0.5  # a variant fits that differs by so little of what the video itself does,
 CLOSE, OFF = 40.0, 8.0  # and by no more levels, where the video itself is off by more than these
+MOVED, STILL = 48.0, 6.0  # levels by which cells change where something moves, and where nothing does: compression's
 SKIN = 15.0  # levels by which red and blue differ in a face that tells
 KINDS = {"pose_video": "a skeleton on black", "face_video": "the face of each frame"}
 VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -25,6 +26,8 @@ VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "red and blue exchanged": lambda thumbs: thumbs[..., ::-1],
     "left and right exchanged": lambda thumbs: thumbs[:, :, ::-1],
     "red and blue, and left and right, exchanged": lambda thumbs: thumbs[:, :, ::-1, ::-1],
+    "top and bottom exchanged": lambda thumbs: thumbs[:, ::-1],
+    "top and bottom, and left and right, exchanged": lambda thumbs: thumbs[:, ::-1, ::-1],
 }
 
 
@@ -68,6 +71,8 @@ def look(
         said.append(
             f"{name} has a ground of about {ground:.0f} of 255: it should show {KINDS[name]}; paint the ground black (0)"
         )
+    if _moves(ours) > MOVED and _moves(mine) < STILL:
+        said.append(f"{name} shows one image in all its frames, though the person moves: it should show {KINDS[name]}")
     said += _exchanged(name, mine, ours)
     return tuple(said)
 
@@ -96,10 +101,10 @@ def _exchanged(name: str, mine: np.ndarray, ours: np.ndarray) -> list[str]:
     if not told.any():
         return []
     mine, ours = mine[told], ours[told]
-    lit = (np.maximum(mine, ours).max(axis=-1) >= DARK / 2)[..., None]
-    off = {
-        what: float((np.abs(turn(mine) - ours) * turn(lit)).sum() / (3 * lit.sum())) for what, turn in VARIANTS.items()
-    }
+    off = {}
+    for what, turn in VARIANTS.items():
+        lit = (np.maximum(turn(mine), ours).max(axis=-1) >= DARK / 2)[..., None]
+        off[what] = float((np.abs(turn(mine) - ours) * lit).sum() / (3 * lit.sum()))
     best = min(off, key=lambda what: off[what])
     if best and off[best] < min(BETTER * off[""], CLOSE) and off[""] > OFF:
         return [
@@ -113,6 +118,11 @@ def _exchanged(name: str, mine: np.ndarray, ours: np.ndarray) -> list[str]:
             f"driving video's redder by {tints[1]:.0f}; exchange them back"
         ]
     return []
+
+
+def _moves(thumbs: np.ndarray) -> float:
+    """Return by how much any cell changes, in levels of 255."""
+    return float(np.ptp(thumbs, axis=0).max())
 
 
 def _thumbs(frames: Iterable[np.ndarray]) -> np.ndarray:
