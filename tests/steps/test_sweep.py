@@ -64,6 +64,28 @@ def test_points_are_every_combination_and_the_cases_none_twice(outputs: Path, fo
     assert found[4].settings.shift == 5  # the checkpoint's
 
 
+NAMING_FILES = {
+    "inputs", "mode", "backend", "checkpoint", "wan22_dir", "wan22_python", "lora", "use_relighting_lora", "continue_from",
+}  # fmt: skip
+OTHERS = {
+    "prompt": "a dance", "num_inference_steps": 2, "guidance_scale": 2, "shift": 3, "seed": 1, "max_frames": 6,
+    "segment_frame_length": "auto:9", "prev_segment_conditioning_frames": 5, "solver": "lcm", "sigma_schedule": "simple",
+    "precision": "official", "noise_device": "cuda", "pose_strength": 0.5, "face_strength": 0.5, "colour_hold": True,
+}  # fmt: skip
+
+
+def test_whatever_a_generation_takes_a_sweep_varies(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every setting with another value is a point of its own; those that name files have tests of their own."""
+    assert set(sweep.SWEPT) == NAMING_FILES | set(OTHERS)
+    monkeypatch.setattr(denoise.Denoiser, "num_gpus_here", lambda self: 1)
+    cases = [{name: value} for name, value in OTHERS.items()]
+    found = sweep.points(settings(folder, segment_frame_length=9, grid={}, cases=[{"seed": 42}, *cases]))
+    assert [dict(point.values) for point in found[1:]] == cases
+    assert len({config.digest(point.settings.identity()) for point in found}) == len(cases) + 1
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
