@@ -32,7 +32,8 @@ from wanlab.widgets import mask_comparison
 
 HEIGHT, WIDTH, FPS = 270, 480, Fraction(30)
 SAMPLE = Path(config.__file__).parents[1] / "assets" / "sample"
-PARTS = ("animate", "replace", "inspect", "show_videos")
+MASKED = "replace_mask_video"  # replace with a mask video as mask_source, without the segmenter's second a frame
+PARTS = ("animate", "replace", MASKED, "inspect", "show_videos")
 
 
 def main(parts: list[str], lengths: list[int]) -> None:
@@ -40,7 +41,7 @@ def main(parts: list[str], lengths: list[int]) -> None:
         for length in lengths:
             film = Path(place) / f"{length}.mp4"
             media.write_video(film, person(length), FPS, for_player=True)
-            if "inspect" in parts:
+            if {"inspect", MASKED} & {*parts}:
                 write_inputs(film)
             for part in parts:
                 print(f"{length:5d} frames of {WIDTH}x{HEIGHT}, {measured(part, film)}", flush=True)
@@ -68,8 +69,11 @@ def measure(part: str, film: Path) -> None:
             seen = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
             mask_comparison.mask_comparison(seen)
         else:
-            asked = {"driving_video": film, "reference_image": SAMPLE / "reference.png", "resolution": "480 270"}
-            chosen = config.PreprocessSettings.build({**asked, "mode": part, "checkpoint": SAMPLE.parent / "nano"})
+            asked: dict[str, object] = {"driving_video": film, "reference_image": SAMPLE / "reference.png", "resolution": "480 270"}
+            asked |= {"mode": part.split("_")[0], "checkpoint": SAMPLE.parent / "nano"}
+            if part == MASKED:
+                asked["mask_source"] = film.with_suffix("") / inputs.EXPORTS["mask_video"][0]
+            chosen = config.PreprocessSettings.build(asked)
             made = preprocess.work(preprocess.prepare(chosen))
             assert isinstance(made, inputs.AnimateInputs)
     print(json.dumps([before, peak(), time.monotonic() - begin]))
