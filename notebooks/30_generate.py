@@ -38,6 +38,7 @@ noise_device = "cpu"  # where noise is drawn: cpu, the same on every machine; or
 pose_strength = 1.0  # how strongly the skeleton acts; 1 as the model was trained, 0: not at all
 face_strength = 1.0  # how strongly the face crops act; 1 as the model was trained, 0: not at all
 colour_hold = False  # give later segments the mean colours and contrast of the first, against drift; in replace inside the mask
+more_references = []  # further images of the same character, separated by commas, which CLIP sees beside the reference; unproven: the model was trained with one; empty: none
 lora = []  # LoRAs, each a file or file:strength, several separated by commas, e.g. lightx2v.safetensors:0.8; empty: none
 use_relighting_lora = False  # adapt the character's lighting to the video's (replace) with the checkpoint's relighting LoRA
 # official scripts (backend wan22)

@@ -129,6 +129,30 @@ def test_a_segment_computed_again_draws_the_same_noise(networks: Networks, sampl
         np.testing.assert_array_equal(one.tail, other.tail)
 
 
+def test_further_images_of_the_character_reach_the_model_through_clip(sample: Path) -> None:
+    """The same image twice is another condition than once, another one again another."""
+    networks, sampler = Networks(checkpoints.NANO, "cpu"), sampling.SamplerSettings("", 1, 1.0, 5.0, 3)
+    given, plan = SampleConditions(sample, LENGTH, "animate"), segments.make_plan(LENGTH, LENGTH, 1)
+    reference, black = given.reference_image(), np.zeros((8, 8, 3), np.uint8)
+    shapes: list[torch.Size] = []
+    whole = networks.denoise
+    networks.denoise = lambda *how, **more: shapes.append(how[4].shape) or whole(*how, **more)  # type: ignore[method-assign]
+    encodings = sampling.EncodingCache()
+    made = [
+        next(
+            sampling.generate_segments(
+                networks, given, plan, sampler._replace(more_references=more), encodings=encodings
+            )
+        )
+        for more in ((), (reference,), (black,), ())
+    ]
+    assert [shape[1] // shapes[0][1] for shape in shapes] == [1, 2, 2, 1]
+    one, twice, other, again = (segment.frames for segment in made)
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(twice, other)
+
+
 def test_the_seed_decides_the_result(networks: Networks, sample: Path) -> None:
     conditions, plan = SampleConditions(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
     made = [

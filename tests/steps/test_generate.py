@@ -221,6 +221,24 @@ def test_clips_no_longer_than_the_overlap_are_one_segment(outputs: Path, folder:
     assert len(clip) == num_frames
 
 
+def test_further_references_count_by_their_contents(outputs: Path, folder: Path, tmp_path: Path) -> None:
+    images = [tmp_path / name for name in ("a.png", "b.png")]
+    for number, path in enumerate(images):
+        media.write_image(path, np.full((32, 24, 3), 90 + 50 * number, np.uint8))
+    plain, one, both = (
+        generate.prepare(settings(folder, max_frames=5, more_references=given))
+        for given in (None, str(images[0]), ",".join(map(str, images)))
+    )
+    assert len({plain.id, one.id, both.id}) == 3
+    assert set(both.manifest["inputs"]) == {"inputs", "reference 1", "reference 2"}
+    assert str(tmp_path) not in (both.folder / "manifest.json").read_text()
+    assert not np.array_equal(generate.work(plain).read(), generate.work(one).read())
+    shutil.copy(images[0], tmp_path / "c.png")
+    assert generate.prepare(settings(folder, max_frames=5, more_references=tmp_path / "c.png")).id == one.id
+    with pytest.raises(FileNotFoundError, match="more_references must be a file, got none.png"):
+        generate.prepare(settings(folder, more_references="none.png"))
+
+
 def test_a_black_result_is_a_failed_run(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks.Networks, "decode", lambda self, latents: latents.new_zeros(3, 5, 96, 64) - 1)
     run = generate.prepare(settings(folder))

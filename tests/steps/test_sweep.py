@@ -66,6 +66,7 @@ def test_points_are_every_combination_and_the_cases_none_twice(outputs: Path, fo
 
 NAMING_FILES = {
     "inputs", "mode", "backend", "checkpoint", "wan22_dir", "wan22_python", "lora", "use_relighting_lora", "continue_from",
+    "more_references",
 }  # fmt: skip
 OTHERS = {
     "prompt": "a dance", "num_inference_steps": 2, "guidance_scale": 2, "shift": 3, "seed": 1, "max_frames": 6,

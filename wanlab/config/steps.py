@@ -353,6 +353,10 @@ class _Generation(_Backed, frozen=True):
         False,
         "give later segments the mean colours and contrast of the first, against drift; in replace inside the mask",
     )
+    more_references: tuple[Path, ...] = _later(
+        (),
+        "further images of the same character, separated by commas, which CLIP sees beside the reference; unproven: the model was trained with one; empty: none",
+    )
     lora: tuple[Path, ...] = _later(
         (),
         "LoRAs, each a file or file:strength, several separated by commas, e.g. lightx2v.safetensors:0.8; empty: none",
@@ -417,6 +421,13 @@ class _Generation(_Backed, frozen=True):
         pairs = (split_strength(str(path)) for path in self.lora)
         return [spelled(Path(file)) + strength for file, strength in pairs]
 
+    @field_validator("more_references", mode="before")
+    @classmethod
+    def _cut_at_commas(cls, value: Any) -> Any:
+        if isinstance(value, str | Path):
+            return tuple(part.strip() for part in str(value).split(",") if part.strip())
+        return () if value is None else value
+
     @field_validator("segment_frame_length", mode="before")
     @classmethod
     def _is_4n_plus_1(cls, given: Any) -> Any:
@@ -436,6 +447,7 @@ class _Generation(_Backed, frozen=True):
     def _faults_of_wan22(self) -> list[str]:
         ours = (
             LORA,
+            "more_references",
             "max_frames",
             "continue_from",
             "sigma_schedule",

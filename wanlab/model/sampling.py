@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -97,6 +98,7 @@ class SamplerSettings(NamedTuple):
     pose_strength: float = 1.0
     face_strength: float = 1.0
     colour_hold: bool = False
+    more_references: tuple[np.ndarray, ...] = ()  # here the images themselves, [H, W, 3], 0 to 255, uint8 RGB
 
 
 class EncodingCache:
@@ -253,10 +255,16 @@ class _Loop:
             ("pose", conditions.fingerprint("pose_video")),
             ("face", conditions.fingerprint("face_video")),
         )
-        self.image = encodings.get(("image", character), lambda: networks.encode_image(self.reference[:, 0]))
+        others = (hashlib.sha256(image.tobytes()).digest() for image in sampler.more_references)
+        self.image = encodings.get(("image", character, *others), self._encode_images)
         latents = encodings.get(("reference", character), lambda: networks.encode(self.reference))
         self.grid = latents.shape[-2:]
         self.reference_slot = torch.cat([torch.ones(4, 1, *self.grid, device=networks.device), latents])
+
+    def _encode_images(self) -> Tensor:
+        """Return CLIP's tokens of the reference and of further images of the character, one after the other: [1, tokens, D]."""
+        more = (_pixels(image[None], self.networks.device)[:, 0] for image in self.sampler.more_references)
+        return torch.cat([self.networks.encode_image(each) for each in (self.reference[:, 0], *more)], dim=1)
 
     def noise(self) -> Iterator[Tensor]:
         """Yield each segment's noise; all of it is drawn in order, whatever is done already."""

@@ -81,8 +81,9 @@ class Denoiser:
             FileNotFoundError: if checkpoint or LoRA are missing.
         """
         checkpoint = checkpoints.find(settings.checkpoint)
-        for name in settings.files(config.LORA):
-            config.existing_file(config.LORA, name)
+        for name in (config.LORA, "more_references"):
+            for path in settings.files(name):
+                config.existing_file(name, path)
         if not (loras := _loras(settings, checkpoint.folder)):
             return cls(checkpoint)
         from wanlab.model import lora
@@ -281,7 +282,9 @@ def _relighting(settings: config.GenerateSettings, checkpoint: Path) -> Path | N
 def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.SamplerSettings:
     from wanlab.model import sampling
 
-    return sampling.SamplerSettings(*(getattr(settings, name) for name in sampling.SamplerSettings._fields))
+    given = {name: getattr(settings, name) for name in sampling.SamplerSettings._fields}
+    images = tuple(media.open_image(config.absolute(path)).pixels for path in settings.more_references)
+    return sampling.SamplerSettings(**{**given, "more_references": images})
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from wanlab import config, files, inputs, mask, media, official, runs
-from wanlab.files import targets
+from wanlab.files import fingerprints, targets
 from wanlab.inputs import decisions, own_videos, shrink
 from wanlab.model import checkpoints, segments
 from wanlab.results import evaluate
@@ -138,6 +138,11 @@ class Resolved:
         read = {"inputs": {"folder": config.shown(self.inputs.folder), "sha256": self.inputs.sha256()}}
         if self.earlier is not None:
             read["continue_from"] = {"folder": config.shown(self.earlier.run.folder), "sha256": self.earlier.sha256()}
+        for number, path in enumerate(self.settings.more_references, 1):
+            read[f"reference {number}"] = {
+                "file": config.shown(path),
+                "sha256": fingerprints.of_file(config.absolute(path)),
+            }
         return {
             "inputs": read,
             "models": self.backend.models(self.settings),

@@ -41,6 +41,7 @@ NAMING = (
     "mode",
     "use_relighting_lora",
     "continue_from",
+    "more_references",
     config.LORA,
 )  # with CLONE, what names inputs and models
 _resident = generate.LoadedNetworks()  # in a worker: of its last point
