@@ -1,10 +1,21 @@
 """Peak memory of stage 1 and of showing its videos, by the clip's length: each part and length in a process of its own.
 
-    .venv/bin/python benchmarks/memory.py [FRAMES ...]     # of 480x270; 100 and 1000 without; also: show-videos alone
-    .venv/bin/python benchmarks/memory.py --only show_videos 100 1000 4000
+    .venv/bin/python benchmarks/memory.py [FRAMES ...]     # of 480x270; 100 and 1000 without
+    .venv/bin/python benchmarks/memory.py --only show_videos --only inspect 100 1000 4000
 
-Stage 1 is all of it: reading, detection, drawings, crops, and in replace the bundled segmenter, the mask chain and the
-background. Aim: 1,000 frames need at most a fifth more than 100.
+Stage 1 is all of it: reading, detection, drawings, crops, and in replace the bundled segmenter (or a mask video), the mask
+chain and the background. Aim: 1,000 frames need at most a fifth more than 100.
+
+Peak in MiB on two CPU cores, imports of about 220 MiB (in replace with torch) among it; –: not measured:
+
+    frames                   100    400   1000   4000
+    animate                  399      –    396      –
+    replace                  857    858      –      –
+    replace, a mask video    396      –   404      –
+    inspect, 6 masks         282      –    288    296
+    show_videos, 3 videos    218      –    219    239
+
+Masks are kept as deflated bits (mask.PackedMasks): as bools 4,000 frames of them would be 518 MB each.
 """
 
 from __future__ import annotations
@@ -69,7 +80,11 @@ def measure(part: str, film: Path) -> None:
             seen = inspect.work(inspect.prepare(config.InspectSettings.build(chosen)))
             mask_comparison.mask_comparison(seen)
         else:
-            asked: dict[str, object] = {"driving_video": film, "reference_image": SAMPLE / "reference.png", "resolution": "480 270"}
+            asked: dict[str, object] = {
+                "driving_video": film,
+                "reference_image": SAMPLE / "reference.png",
+                "resolution": "480 270",
+            }
             asked |= {"mode": part.split("_")[0], "checkpoint": SAMPLE.parent / "nano"}
             if part == MASKED:
                 asked["mask_source"] = film.with_suffix("") / inputs.EXPORTS["mask_video"][0]
