@@ -206,6 +206,7 @@ def notebook(report: Path) -> Iterator[str]:
     path.unlink()
 
 
+@pytest.mark.slow
 def test_it_plays_in_jupyterlab(browser: Any, lab: Lab, notebook: str) -> None:
     """An executed cell runs the script, and JupyterLab's own shortcuts leave the keys to the player."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})

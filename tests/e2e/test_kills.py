@@ -226,12 +226,18 @@ def test_files_of_all_sizes_too_large_for_the_disk(
         run_out_of_disk(case(name), sizes[n * (len(sizes) - 1) // 4] - 1, tmp_path / str(n), monkeypatch)
 
 
-FILLED = [("generate", 0.2), ("generate", 0.9), ("preprocess", 0.6), ("inspect", 0.6), ("sweep", 0.6)]
+FILLED = [
+    ("generate", 0.2),
+    ("generate", 0.6),
+    ("generate", 0.9),
+    ("preprocess", 0.6),
+    ("inspect", 0.6),
+    ("sweep", 0.6),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "share"), [("generate", 0.6), *(pytest.param(*each, marks=pytest.mark.slow) for each in FILLED)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "share"), FILLED)
 def test_a_disk_that_fills_up(name: str, share: float, case: Callable[[str], Case], tmp_path: Path) -> None:
     """It has room for a share of what the step writes, and more room when the step is run again."""
     unshare = shutil.which("unshare")

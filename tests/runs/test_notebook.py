@@ -175,7 +175,7 @@ def test_a_report_is_completed_when_its_page_is_there(
     assert runs.Run(run.folder).status == "failed"
 
 
-@pytest.mark.parametrize("hold", ["run.alone()", "run.working()"])
+@pytest.mark.parametrize("hold", ["run.alone()", pytest.param("run.working()", marks=pytest.mark.slow)])
 def test_whoever_is_refused_writes_nothing_into_the_run_of_another_process(
     outputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, hold: str
 ) -> None:

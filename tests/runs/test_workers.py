@@ -140,6 +140,7 @@ def test_a_point_that_kills_its_worker_or_fails_takes_no_other_with_it(
         sweep.finish(run)
 
 
+@pytest.mark.slow
 def test_a_worker_leaves_a_point_to_the_process_that_works_on_it(
     outputs: Path, folder: Path, deaths: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -167,7 +167,7 @@ def test_two_people_are_said_and_a_reference_without_a_person_too(outputs: Path,
     ("field", "content", "message"),
     [
         ("driving_video", None, "driving_video must be a file, got .* which does not exist"),
-        ("driving_video", b"no video", "video must be a readable video file"),
+        ("driving_video", b"no video", "driving_video must be a readable video file"),
         ("reference_image", b"no picture", "image must be a readable image"),
     ],
 )

@@ -207,13 +207,14 @@ def note_restored(run: runs.Run, names: Iterable[str]) -> None:
     artefacts.record_again(run, sorted(restored | {"inputs"} & set(entries)))
 
 
-def read(folder: Path) -> AnimateInputs:
+def read(folder: Path | str) -> AnimateInputs:
     """Read a folder of inputs: a run of 10_preprocess, a copy of one, or one of upstream's or ComfyUI's.
 
     Raises:
         FileNotFoundError: if the folder or a file is missing; the message names the command that makes it.
         ValueError: if the files do not fit each other, or inputs.json is damaged.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"inputs folder {folder} does not exist; make one: wanlab preprocess --driving_video … --reference_image …"

@@ -431,13 +431,16 @@ def _at_result_size(clip: media.Clip, settings: config.PreprocessSettings) -> It
 
 
 def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
-    return media.open_clip(
-        config.absolute(settings.driving_video),
-        start_s=settings.start_s,
-        max_frames=settings.max_frames,
-        fps=settings.fps,
-        deinterlace=settings.deinterlace,
-    )
+    try:
+        return media.open_clip(
+            config.absolute(settings.driving_video),
+            start_s=settings.start_s,
+            max_frames=settings.max_frames,
+            fps=settings.fps,
+            deinterlace=settings.deinterlace,
+        )
+    except ValueError as error:  # media does not know which setting named the file
+        raise ValueError(f"driving_{error}" if str(error).startswith("video must ") else str(error)) from error
 
 
 def _area(settings: config.PreprocessSettings) -> int:
