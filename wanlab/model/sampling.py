@@ -74,9 +74,12 @@ class Conditions(Protocol):
 
 
 class Segment(NamedTuple):
-    """A finished segment: its number, and the new frames it brings, [n, H, W, 3], 0 to 255, uint8 RGB.
+    """A finished segment.
 
-    tail: [3, overlap, H, W], -1 to 1, float32; the unrounded last frames, which the next segment continues from.
+    Attributes:
+        number: from 0.
+        frames: the new ones, [n, H, W, 3], 0 to 255, uint8 RGB.
+        tail: [3, overlap, H, W], -1 to 1, float32; the unrounded last frames, which the next segment continues from.
     """
 
     number: int
@@ -132,8 +135,9 @@ class EncodingCache:
 class PartialSegment(NamedTuple):
     """A first segment that was stopped after some of its steps.
 
-    velocities: [n, 16, t, h, w], float32, the model's output in each step; with them the segment continues bit for bit.
-    frames: [T, H, W, 3], 0 to 255, uint8 RGB; the image as the last of these steps foresees it.
+    Attributes:
+        velocities: [n, 16, t, h, w], float32, the model's output in each step; with them the segment continues bit for bit.
+        frames: [T, H, W, 3], 0 to 255, uint8 RGB; the image as the last of these steps foresees it.
     """
 
     velocities: np.ndarray
