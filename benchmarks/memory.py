@@ -9,9 +9,9 @@ chain and the background. Aim: 1,000 frames need at most a fifth more than 100.
 Peak in MiB on two CPU cores, imports of about 220 MiB (in replace with torch) among it; –: not measured:
 
     frames                   100    400   1000   4000
-    animate                  399      –    396      –
+    animate                  399      –    396    424
     replace                  857    858      –      –
-    replace, a mask video    396      –   404      –
+    replace, a mask video    396      –    404      –
     inspect, 6 masks         282      –    288    296
     show_videos, 3 videos    218      –    219    239
 
