@@ -121,7 +121,10 @@ def test_a_seam_loop_stays_around_the_seam(page: Any) -> None:
     wait_for(page, [SEAM - 8] * 4)
     page.get_by_label("play (space)").click()
     seen = [frames[0] for frames in page.evaluate(WATCH, 17 / FPS + 1)]
-    assert (min(seen), max(seen)) == (SEAM - 8, SEAM + 8)
+    assert set(seen) <= set(range(SEAM - 8, SEAM + 9))
+    assert any(later < earlier for earlier, later in itertools.pairwise(seen))  # it begins again
+    assert min(seen) <= SEAM - 5  # a busy machine leaves frames out
+    assert max(seen) >= SEAM + 5
     assert sum(b < a for a, b in itertools.pairwise(seen)) >= 1
     page.get_by_label("pause (space)").click()
     page.locator("input.frame").focus()

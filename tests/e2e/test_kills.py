@@ -207,9 +207,8 @@ def run_out_of_disk(case: Case, limit: int, place: Path, monkeypatch: pytest.Mon
     shutil.rmtree(place)
 
 
-@pytest.mark.parametrize(
-    "name", ["generate", *(pytest.param(name, marks=pytest.mark.slow) for name in ("preprocess", "inspect", "sweep"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["generate", "preprocess", "inspect", "sweep"])
 def test_a_file_too_large_for_the_disk(
     name: str, case: Callable[[str], Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

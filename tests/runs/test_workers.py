@@ -218,7 +218,7 @@ generate.work = work
 """
 
 
-@pytest.mark.parametrize("count", [2, None])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), None])
 def test_an_interrupt_cancels_the_sweep_and_the_points_in_work(
     outputs: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int | None
 ) -> None:
