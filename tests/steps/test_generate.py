@@ -237,6 +237,9 @@ def test_further_references_count_by_their_contents(outputs: Path, folder: Path,
     assert generate.prepare(settings(folder, max_frames=5, more_references=tmp_path / "c.png")).id == one.id
     with pytest.raises(FileNotFoundError, match="more_references must be a file, got none.png"):
         generate.prepare(settings(folder, more_references="none.png"))
+    images[0].write_bytes(b"no image")
+    with pytest.raises(config.SettingsError, match=r"more_references must be a readable image file .*a\.png"):
+        generate.prepare(settings(folder, more_references=images[0]))
 
 
 def test_a_black_result_is_a_failed_run(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

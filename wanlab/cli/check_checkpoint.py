@@ -98,8 +98,9 @@ def _keys(folder: Path) -> Iterator[Row]:
     """Yield a row per part: its types, and how its tensors compare with the network's."""
     from wanlab.model import loading
 
-    for (name, dtype), part in zip(checkpoints.dtypes(folder).items(), _weighty(folder), strict=True):
-        found = loading.contents(name, part)
+    of_part = parts.of(folder)
+    for name, dtype in checkpoints.dtypes(folder).items():
+        found = loading.contents(name, part := of_part[name])
         wrong = {
             what: list(names)
             for what, names in (("missing", found.missing), ("unknown", found.unknown), ("misshapen", found.misshapen))
@@ -117,10 +118,6 @@ def _keys(folder: Path) -> Iterator[Row]:
         size = sum(file.stat().st_size for file in parts.files(part)) / 2**30
         text = "; ".join([f"{dtype}, {found.num_tensors} tensors, {size:.2f} GiB", *said])
         yield Row(f"keys: {name}", text, BAD if wrong else OK, {**facts, "gib": round(size, 3)})
-
-
-def _weighty(folder: Path) -> list[tuple[Path, ...]]:
-    return [part for name, part in parts.of(folder).items() if parts.COMPONENTS[name]]
 
 
 def _round_trip(used: Any, conditions: _Trial) -> Iterator[Row]:

@@ -208,13 +208,12 @@ def _take_once(given: dict[Any, str], name: str, text: str) -> None:
 def _paths_from_shell(model: type[config.Settings], name: str, text: str) -> str:
     if name in model.targets():
         return target_from_shell(config.peeled(name, text))
-    parts = text.split(",") if model.takes_several(name) else [text]
-    pairs = [config.split_strength(part) if name == config.LORA else (part, "") for part in parts]
-    addresses = [re.match(r"\w+://", part) and not part.lower().startswith("file:") for part in parts]
-    return ",".join(
-        part + end if is_address else from_shell(part, name, model.words(name)) + end
-        for (part, end), is_address in zip(pairs, addresses, strict=True)
-    )
+
+    def changed(path: str) -> str:
+        is_address = re.match(r"\w+://", path) and not path.lower().startswith("file:")
+        return path if is_address else from_shell(path, name, model.words(name))
+
+    return model.with_paths_changed(name, text, changed)
 
 
 def _swept_from_shell(typed: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_origin
 
@@ -145,6 +145,11 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
     def takes_several(cls, name: str) -> bool:
         """Return whether the field `name` holds a tuple; a text is cut at its commas."""
         return get_origin(cls.model_fields[name].annotation) is tuple
+
+    @classmethod
+    def with_paths_changed(cls, name: str, text: str, change: Callable[[str], str]) -> str:
+        """Return the text of the field `name` with each path in it replaced by what `change` makes of it."""
+        return ",".join(map(change, text.split(",") if cls.takes_several(name) else [text]))
 
     @classmethod
     def conveniences(cls) -> tuple[str, ...]:

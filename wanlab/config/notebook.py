@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from wanlab.config.base import Settings
-from wanlab.config.pasted import mended, peeled, split_strength
+from wanlab.config.pasted import mended, peeled
 from wanlab.config.paths import project_root
-from wanlab.config.steps import LORA, NOTEBOOKS
+from wanlab.config.steps import NOTEBOOKS
 
 
 def from_notebook(model: type[Settings]) -> Settings:
@@ -58,9 +59,8 @@ def mended_paths(model: type[Settings], values: Mapping[str, Any]) -> dict[str, 
         if isinstance(found[name], str) and name in model.targets():
             found[name] = peeled(name, found[name])
         elif isinstance(found[name], str):
-            parts = found[name].split(",") if model.takes_several(name) else [found[name]]
-            pairs = [split_strength(part) if name == LORA else (part, "") for part in parts]
-            found[name] = ",".join(mended(name, part, root, model.words(name)) + end for part, end in pairs)
+            change = functools.partial(mended, name, start=root, words=model.words(name))
+            found[name] = model.with_paths_changed(name, found[name], change)
     return found
 
 

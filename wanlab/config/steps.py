@@ -417,6 +417,16 @@ class _Generation(_Backed, frozen=True):
         found = super().places()
         return {**found, LORA: self._with_their_strengths(lambda path: str(absolute(path)))} if LORA in found else found
 
+    @classmethod
+    def with_paths_changed(cls, name: str, text: str, change: Callable[[str], str]) -> str:
+        """Return the text of the field `name` with each path in it replaced by what `change` makes of it; strengths stay."""
+
+        def file_changed(part: str) -> str:
+            file, strength = split_strength(part)
+            return change(file) + strength
+
+        return super().with_paths_changed(name, text, file_changed if name == LORA else change)
+
     def _with_their_strengths(self, spelled: Callable[[Path], str]) -> list[str]:
         pairs = (split_strength(str(path)) for path in self.lora)
         return [spelled(Path(file)) + strength for file, strength in pairs]
@@ -425,7 +435,7 @@ class _Generation(_Backed, frozen=True):
     @classmethod
     def _cut_at_commas(cls, value: Any) -> Any:
         if isinstance(value, str | Path):
-            return tuple(part.strip() for part in str(value).split(",") if part.strip())
+            return _cut(value)
         return () if value is None else value
 
     @field_validator("segment_frame_length", mode="before")
@@ -571,9 +581,9 @@ class SweepSettings(_Generation, _Points, frozen=True):
             takes_paths = name in GenerateSettings.paths() and value not in GenerateSettings.words(name)
             if not takes_paths or not isinstance(value, str | Path):
                 return value
-            parts = str(value).split(",") if GenerateSettings.takes_several(name) else [str(value)]
-            pairs = [split_strength(part) if name == LORA else (part, "") for part in parts]
-            return ",".join(change(part) + end for part, end in pairs if part.strip())
+            return GenerateSettings.with_paths_changed(
+                name, str(value), lambda path: change(path) if path.strip() else ""
+            )
 
         return {
             "grid": {name: [changed(name, value) for value in values] for name, values in self.grid.items()},
@@ -584,7 +594,7 @@ class SweepSettings(_Generation, _Points, frozen=True):
     @classmethod
     def _numbers_of_points(cls, value: Any) -> Any:
         if isinstance(value, str | int):
-            return tuple(part.strip() for part in str(value).split(",") if part.strip())
+            return _cut(value)
         return value
 
     @field_validator("grid", mode="before")
@@ -618,6 +628,11 @@ class SweepSettings(_Generation, _Points, frozen=True):
         if len(value) > MAX_POINTS:
             raise ValueError(f"must have at most {MAX_POINTS} points, got {len(value)}; use fewer")
         return value
+
+
+def _cut(value: object) -> tuple[str, ...]:
+    """Return what stands between the commas of a text, without blanks and what is empty."""
+    return tuple(part.strip() for part in str(value).split(",") if part.strip())
 
 
 def longest_segment(segment_frame_length: int | str) -> int:

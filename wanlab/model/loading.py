@@ -203,12 +203,12 @@ def _compared(wanted: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]
     misshapen = [
         f"{name} {list(shapes[name])} for {list(each.shape)}"
         for name, each in wanted.items()
-        if name in shapes and _squeezed(shapes[name]) != _squeezed(each.shape)
+        if name in shapes and squeezed(shapes[name]) != squeezed(each.shape)
     ]
     return Contents(len(shapes), sorted(set(wanted) - set(shapes)), unknown, misshapen)
 
 
-def _squeezed(shape: Iterable[int]) -> list[int]:
+def squeezed(shape: Iterable[int]) -> list[int]:
     """Return a shape without sides of length 1: layouts differ in them."""
     return [side for side in shape if side != 1]
 

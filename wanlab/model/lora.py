@@ -230,14 +230,10 @@ def _changes(
                 return
             alpha = float(tensors[keys["alpha"]]) if "alpha" in keys else default
             factor = 1.0 if alpha is None else alpha / rank
-        elif _squeezed(tensors.shapes[used[0]]) != _squeezed(wanted):
+        elif loading.squeezed(tensors.shapes[used[0]]) != loading.squeezed(wanted):
             return
         found += [(name, _Change(used, factor, part, len(names))) for part, name in enumerate(names)]
     yield from found
-
-
-def _squeezed(shape: Iterable[int]) -> list[int]:
-    return [side for side in shape if side != 1]
 
 
 def _default_alpha(file: Path) -> float | None:

@@ -35,19 +35,18 @@ class Networks:
         vae_stride: pixels per side of the latent grid's cell.
     """
 
-    def __init__(self, folder: Path, device: str, loras: Loras = ()) -> None:
+    def __init__(self, folder: Path, device: str) -> None:
         """Find the files; nothing is loaded yet.
 
         Args:
             folder: of the checkpoint, or the params file that names its parts.
             device: cuda or cpu.
-            loras: files that change the transformer, each with its strength.
         """
         import transformers
 
         transformers.utils.logging.disable_progress_bar()  # its bar per network is noise and turns pink in reports
         self._parts = parts.of(folder)
-        self._loras = tuple(loras)
+        self._loras: Loras = ()
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.precision = "fast"

@@ -12,9 +12,8 @@ from torch import Tensor
 from wanlab import config
 
 TRAINING_STEPS = 1000
-FIRST_SIGMA = float(
-    np.float32(0.999)
-)  # unipc's, before the shift, and not quite 0.999: it decides how a timestep truncates
+# unipc's first one, before the shift, and not quite 0.999: it decides how a timestep truncates
+FIRST_SIGMA = float(np.float32(0.999))
 DRAWN = ("lcm",)  # solvers that add new noise after each step
 
 

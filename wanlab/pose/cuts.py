@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
+from wanlab.media.look import correlation
+
 SIDE = 32  # cells of a frame, each way
 RATIO = 4.0  # a cut changes a pixel so many times more than the most that it changed in the frames before
 ABRUPT = 2.5  # and so many times more than the frame after it, else it is motion or a fade
@@ -23,11 +25,8 @@ LONGEST_FADE = 40  # frames: beyond, it is the camera that moves
 CHANGED, SHARE = 8.0, 0.3  # levels from which a cell is another one, and how many must be
 FLAT = 6.0  # levels of spread: a black frame between two shots is none of its own
 BLENDS = (6, 8, 12, 16, 24, 32)  # frames between two that a dissolve blends
-UNLIKE, SIMILAR, OTHER_DETAILS = (
-    0.5,
-    0.7,
-    0.2,
-)  # correlations up to which two frames are of two shots, blended or side by side
+UNLIKE, SIMILAR = 0.5, 0.7  # correlations up to which two frames are of two shots, blended or side by side
+OTHER_DETAILS = 0.2  # the same of their details
 SAME_DETAILS = 0.5  # beyond, it is the same place in another light, or out of focus
 LEFT = 0.35  # of the way between two frames, how far from it a blend of them may lie: both shots move meanwhile
 
@@ -186,8 +185,8 @@ def _detail(frame: np.ndarray) -> np.ndarray:
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    one, other = (each - each.mean(axis=(0, 1)) for each in (one, other))
-    return float((one * other).sum() / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
+    """Return how far two images are alike, each channel about its own mean: -1 to 1."""
+    return correlation(*(each - each.mean(axis=(0, 1)) for each in (one, other)))
 
 
 def _differs(before: np.ndarray, now: np.ndarray, usual: float) -> bool:

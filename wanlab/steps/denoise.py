@@ -81,9 +81,9 @@ class Denoiser:
             FileNotFoundError: if checkpoint or LoRA are missing.
         """
         checkpoint = checkpoints.find(settings.checkpoint)
-        for name in (config.LORA, "more_references"):
-            for path in settings.files(name):
-                config.existing_file(name, path)
+        for path in settings.files(config.LORA):
+            config.existing_file(config.LORA, path)
+        _images(settings)
         if not (loras := _loras(settings, checkpoint.folder)):
             return cls(checkpoint)
         from wanlab.model import lora
@@ -283,8 +283,16 @@ def _sampler(settings: config.ResolvedGenerateSettings) -> sampling.SamplerSetti
     from wanlab.model import sampling
 
     given = {name: getattr(settings, name) for name in sampling.SamplerSettings._fields}
-    images = tuple(media.open_image(config.absolute(path)).pixels for path in settings.more_references)
-    return sampling.SamplerSettings(**{**given, "more_references": images})
+    return sampling.SamplerSettings(**{**given, "more_references": _images(settings)})
+
+
+def _images(settings: config.GenerateSettings) -> tuple[np.ndarray, ...]:
+    """Return the further images of the character, each [H, W, 3], 0 to 255, uint8 RGB."""
+    name = "more_references"
+    try:
+        return tuple(media.open_image(config.existing_file(name, path)).pixels for path in settings.more_references)
+    except ValueError as error:  # media does not know which setting named the file
+        raise config.SettingsError(str(error).replace("image must", f"{name} must", 1)) from error
 
 
 @contextlib.contextmanager

@@ -23,7 +23,15 @@ def partial_velocities(folder: Path) -> np.ndarray | None:
 
 
 def save_segment(folder: Path, number: int, frames: np.ndarray, tail: np.ndarray, fps: Fraction) -> None:
-    """Save a segment's new frames and its tail (both [T, H, W, 3], uint8 RGB) losslessly; the tail is written last, so that a segment with a tail is complete."""
+    """Save a segment losslessly; its tail is written last, so that a segment with a tail is complete.
+
+    Args:
+        folder: of the run's segments.
+        number: of the segment.
+        frames: its new ones, [n, H, W, 3], 0 to 255, uint8 RGB.
+        tail: [3, overlap, H, W], -1 to 1, float32; what the next segment continues from.
+        fps: frames per second.
+    """
     if len(frames):
         media.write_video(folder / f"{number:03d}.mkv", frames, fps, lossless=True)
     files.write_array(folder / f"{number:03d}.npy", tail)
