@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from wanlab.model import streaming
-from wanlab.model.loading import ScaledLinear
+from wanlab.model.quantised import QuantisedLinear, Stored
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ class Block(nn.Module):
         made = torch.manual_seed(seed)
         self.first = nn.Linear(24, 24, dtype=torch.bfloat16)
         numbers = torch.randint(-100, 100, (24, 24), generator=made).to(torch.float8_e4m3fn)
-        self.second = ScaledLinear(numbers, 0.01, None)
+        self.second = QuantisedLinear(Stored(numbers, 0.01), None)
         self.scale = nn.Parameter(torch.rand(24, generator=made))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
