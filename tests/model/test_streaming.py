@@ -72,11 +72,30 @@ def test_blocks_in_another_order_are_waited_for() -> None:
             assert torch.equal(blocks[number](x), expected[number](x))
 
 
-def test_blocks_that_differ_are_refused() -> None:
-    other = Block(1)
-    other.scale = nn.Parameter(torch.ones(25))
-    with pytest.raises(ValueError, match="blocks that are streamed must be alike, got another one at place 1"):
-        streaming.stream([Block(0), other], CPU)
+@torch.inference_mode()
+def test_blocks_may_differ() -> None:
+    """GGUF files mix kinds of blocks, and not every layer of a block has a LoRA."""
+
+    def made() -> list[Block]:
+        blocks = [Block(seed) for seed in range(4)]
+        blocks[1].second.add([(torch.ones(2, 24), torch.ones(24, 2))])
+        blocks[2].first = nn.Linear(24, 24, bias=False, dtype=torch.bfloat16)
+        return blocks
+
+    torch.manual_seed(0)
+    expected = run(made())
+    torch.manual_seed(0)
+    blocks = made()
+    streaming.stream(blocks, CPU, resident=1)
+    assert all(torch.equal(one, other) for one, other in zip(expected, run(blocks), strict=True))
+
+
+def test_pinned_pieces_are_powers_of_two_but_for_the_last() -> None:
+    for size in (0, 1, streaming.SMALLEST, 3 * streaming.SMALLEST, 807_000_123, 2**30):
+        found = streaming._powers_of_two(size)
+        assert sum(found) == size
+        assert all(part & (part - 1) == 0 for part in found[:-1])
+        assert len(found) < 12
 
 
 @pytest.mark.gpu

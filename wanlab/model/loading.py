@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from wanlab import config
 from wanlab.model import layouts
 from wanlab.model.quantised import QuantisedLinear, Stored
+from wanlab.model.single_files import BLOCKS
 from wanlab.model.tensors import TOKENIZER, Tensors
 
 CONFIGS = config.ASSETS / "wan22_animate_14b"  # what shapes do not tell, by component
@@ -112,9 +114,34 @@ def shapes(component: str, part: tuple[Path, ...]) -> dict[str, tuple[int, ...]]
         component: which network.
         part: a folder as diffusers writes it, or files.
     """
-    files = sorted(part[0].glob("*.safetensors")) if len(part) == 1 and part[0].is_dir() else part
-    tensors = Tensors(files)
+    tensors = Tensors(_files_of(part))
     return dict(pair for old in tensors for pair in _shapes(component, old, tensors.shapes[old]))
+
+
+def sizes(component: str, part: tuple[Path, ...], plain: int) -> dict[str, int]:
+    """Return the bytes of a network's tensors by its own names once it is loaded, as headers tell them.
+
+    Args:
+        component: which network.
+        part: as in `shapes`.
+        plain: bytes of a number whose type is not kept.
+    """
+    tensors, found = Tensors(_files_of(part)), {}
+    for old, shape in tensors.shapes.items():
+        bits = (_bits(tensors.dtypes[old]) if len(shape) == 2 else 0) or 8 * plain
+        for name, own in _shapes(component, old, shape):
+            found[name] = int(math.prod(own) * bits / 8)
+    return found
+
+
+def _bits(dtype: str) -> float:
+    """Return how many bits a number of a matrix takes that stays as it is in its file; 0: it does not stay."""
+    if dtype in BLOCKS:
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+        block, size = GGML_QUANT_SIZES[GGMLQuantizationType[dtype]]
+        return 8 * size / block
+    return 8 if dtype == "I8" or dtype.startswith("F8") else 0
 
 
 def contents(component: str, part: tuple[Path, ...]) -> Contents:
@@ -169,6 +196,10 @@ def _read(component: str, files: Iterable[Path]) -> tuple[Tensors, dict[str, tup
         raise ValueError(
             f"{_place(files)} must be {WHAT[component]}, it has no tensor {error.args[0]}; name another file"
         ) from None
+
+
+def _files_of(part: tuple[Path, ...]) -> Sequence[Path]:
+    return sorted(part[0].glob("*.safetensors")) if len(part) == 1 and part[0].is_dir() else part
 
 
 def _place(files: Iterable[Path]) -> str:

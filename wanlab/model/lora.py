@@ -138,8 +138,14 @@ def of_checkpoint(folder: Path, given: Iterable[tuple[Path, float]]) -> list[Lor
     return [read(file, strength, shapes) for file, strength in given]
 
 
-def apply(network: nn.Module, loras: Sequence[Lora]) -> None:
-    """Change a network: full weights themselves, at quantised layers what they give."""
+def apply(network: nn.Module, loras: Sequence[Lora], device: torch.device | None = None) -> None:
+    """Change a network: full weights themselves, at quantised layers what they give.
+
+    Args:
+        network: is changed; its tensors stay where they are.
+        loras: matched to it.
+        device: that computes the changes; None: where each tensor is.
+    """
     for name in dict.fromkeys(name for lora in loras for name in lora.names()):
         place, _, last = name.rpartition(".")
         layer: Any = network.get_submodule(place)
@@ -149,20 +155,20 @@ def apply(network: nn.Module, loras: Sequence[Lora]) -> None:
                 layer.add(lora.products(name, layer.numbers.device))
             continue
         old = getattr(layer, last)
-        new = old.detach().float()
+        new = old.detach().to(device or old.device).float()
         for lora in changing:
-            for *down, up in lora.products(name, old.device):
+            for *down, up in lora.products(name, new.device):
                 new = new + (up.flatten(1) @ down[0].flatten(1) if down else up).reshape(new.shape)
-        setattr(layer, last, nn.Parameter(new.to(old.dtype), requires_grad=False))
+        setattr(layer, last, nn.Parameter(new.to(old.dtype).to(old.device), requires_grad=False))
 
 
-def changed(network: nn.Module, given: Iterable[tuple[Path, float]]) -> None:
-    """Change a transformer that is loaded by files, each with its strength. Raises as `read`."""
+def changed(network: nn.Module, given: Iterable[tuple[Path, float]], device: torch.device | None = None) -> None:
+    """Change a transformer that is loaded by files, each with its strength; `device` as of `apply`. Raises as `read`."""
     shapes = {name: tuple(each.shape) for name, each in network.named_parameters()}
     for name, each in network.named_modules():
         if isinstance(each, QuantisedLinear):
             shapes[f"{name}.weight"] = each.shape
-    apply(network, [read(file, strength, shapes) for file, strength in given])
+    apply(network, [read(file, strength, shapes) for file, strength in given], device)
 
 
 def relighting(folder: Path) -> Path | None:

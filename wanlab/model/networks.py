@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import gc
 import html
 import json
 import re
@@ -16,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wanlab.model import loading, lora, parts, precision
+from wanlab.model import bands, loading, lora, parts, precision, quantised, streaming
+from wanlab.model.memory import Plan
 
 REMEMBERED = 64  # batches of 8 face crops: more than two segments of 77 frames, and 0.4 GB on a GPU
 Loras = Sequence[tuple[Path, float]]
@@ -33,6 +35,8 @@ class Networks:
         precision: fast, or official: float32 where the official code has it (see `precision`), and pixels rounded as there.
         face_size: side in pixels of the face crops that the transformer takes.
         vae_stride: pixels per side of the latent grid's cell.
+        plan: what stays on the device, what travels, and what is made in bands; None: all stays, the VAE works whole.
+        host_bytes: of pinned host memory that the transformer's blocks take.
     """
 
     def __init__(self, folder: Path, device: str) -> None:
@@ -50,12 +54,28 @@ class Networks:
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.precision = "fast"
+        self.plan: Plan | None = None
+        self.host_bytes = 0
 
     def take(self, loras: Loras) -> None:
         """Change the transformer by these LoRAs from now on; where they are others than before, it is loaded again."""
         if tuple(loras) != self._loras:
             self._loras = tuple(loras)
-            self.__dict__.pop("_transformer", None)
+            self.drop()
+
+    def follow(self, plan: Plan | None) -> None:
+        """Work by a plan from now on; where it holds the transformer in another way, that is loaded again."""
+        if not (plan or Plan()).is_like(self.plan or Plan()):
+            self.drop()
+        self.plan = plan
+
+    def drop(self) -> None:
+        """Give back the memory of the transformer; it is loaded again when it is needed."""
+        self.host_bytes = 0
+        if self.__dict__.pop("_transformer", None) is not None:
+            gc.collect()  # hooks and blocks hold each other
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     @property
     def face_size(self) -> int:
@@ -70,11 +90,12 @@ class Networks:
         """Return [1, 512, D] per prompt: zero behind the prompt's own tokens."""
         from transformers import UMT5EncoderModel
 
-        encoder = self._load(UMT5EncoderModel, "text_encoder", self.dtype)
+        device = torch.device("cpu") if self.plan and self.plan.text_encoder == "cpu" else self.device
+        encoder = self._load(UMT5EncoderModel, "text_encoder", self.dtype, device)
         states = []
-        for ids, mask in map(self._tokenizer(), map(_clean, prompts)):
+        for ids, mask in map(self._tokenizer(device), map(_clean, prompts)):
             state = encoder(ids, mask).last_hidden_state
-            states.append((state * mask[..., None]).to(self.dtype))
+            states.append((state * mask[..., None]).to(self.device, self.dtype))
         return states
 
     @torch.inference_mode()
@@ -95,12 +116,16 @@ class Networks:
         )
         small = (small * 0.5 + 0.5 - mean) / deviation
         states = self._image_encoder(small.to(self.dtype), output_hidden_states=True).hidden_states
+        if self._streams:  # each reference is encoded once, and the room is short
+            del self._image_encoder
         return states[-2].to(self.dtype)
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the VAE's standardised latents, [16, (T + 3) // 4, H / 8, W / 8], of [3, T, H, W], -1 to 1, float32."""
-        latents = self._vae.encode(self._rounded(pixels)[None]).latent_dist.mode()
+        pixels = self._rounded(pixels)[None]
+        num = self._num_bands
+        latents = bands.encode(self._vae, pixels, num) if num > 1 else self._vae.encode(pixels).latent_dist.mode()
         mean, deviation = self._latent_statistics
         return ((latents - mean) / deviation)[0]
 
@@ -108,7 +133,9 @@ class Networks:
     def decode(self, latents: Tensor) -> Tensor:
         """Return [3, T, H, W], -1 to 1, float32, of standardised latents; the inverse of `encode`."""
         mean, deviation = self._latent_statistics
-        return self._vae.decode(latents[None].float() * deviation + mean).sample[0].clamp(-1, 1)
+        latents, num = latents[None].float() * deviation + mean, self._num_bands
+        made = bands.decode(self._vae, latents, num) if num > 1 else self._vae.decode(latents).sample
+        return made[0].clamp(-1, 1)
 
     @torch.inference_mode()
     def denoise(
@@ -168,11 +195,41 @@ class Networks:
     def _transformer(self) -> Any:
         from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
 
-        transformer = self._load(WanAnimateTransformer3DModel, "transformer", self.dtype)
+        plan = self.plan or Plan()
+        waits = (
+            self._streams or plan.quantization != "none"
+        )  # in files, which are mapped, until each block has its place
+        place = torch.device("cpu") if waits else self.device
+        transformer = self._load(WanAnimateTransformer3DModel, "transformer", self.dtype, place)
+        if plan.quantization != "none":
+            quantised.quantise(transformer.blocks, plan.quantization, self.device)
         if self._loras:
-            lora.changed(transformer, self._loras)
+            lora.changed(transformer, self._loras, self.device)
+            self._halve_added(transformer)
+        if self._streams:
+            blocks = transformer.blocks
+            transformer.blocks = torch.nn.ModuleList()
+            transformer.to(self.device)
+            self.host_bytes = streaming.stream(list(blocks), self.device, plan.resident)
+            transformer.blocks = blocks
+        else:
+            transformer.to(self.device)
         transformer.motion_encoder = _Remembering(transformer.motion_encoder)
         return transformer
+
+    def _halve_added(self, transformer: torch.nn.Module) -> None:
+        """Hold what LoRAs add to quantised layers in the type that it is used in, as its layers would make it each time."""
+        for layer in transformer.modules():
+            if isinstance(layer, quantised.QuantisedLinear):
+                layer.added.to(self.dtype)
+
+    @property
+    def _streams(self) -> bool:
+        return self.plan is not None and self.plan.offload == "blocks"
+
+    @property
+    def _num_bands(self) -> int:
+        return self.plan.vae_bands if self.plan else 1
 
     @functools.cached_property
     def _vae(self) -> Any:
@@ -201,28 +258,28 @@ class Networks:
         part = self._parts.get("image_processor")
         return part[0] / "preprocessor_config.json" if part else loading.CONFIGS / "image_processor.json"
 
-    def _tokenizer(self) -> Callable[[str], tuple[Tensor, Tensor]]:
+    def _tokenizer(self, device: torch.device) -> Callable[[str], tuple[Tensor, Tensor]]:
         """Return what makes of a text its tokens and which of them are its own: [1, 512] each, int64."""
         if not parts.is_folder(part := self._parts["tokenizer"]):
             pieces = loading.tokens_of(part[0])
-            return lambda text: _padded(pieces(text), self.device)
+            return lambda text: _padded(pieces(text), device)
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(part[0], local_files_only=True)
         how = {"max_length": TEXT_LENGTH, "padding": "max_length", "truncation": True, "return_tensors": "pt"}
 
         def tokens(text: str) -> tuple[Tensor, Tensor]:
-            found = tokenizer(text, **how).to(self.device)
+            found = tokenizer(text, **how).to(device)
             return found.input_ids, found.attention_mask
 
         return tokens
 
-    def _load(self, kind: Any, component: str, dtype: torch.dtype) -> Any:
-        part = self._parts[component]
+    def _load(self, kind: Any, component: str, dtype: torch.dtype, device: torch.device | None = None) -> Any:
+        part, device = self._parts[component], device or self.device
         if not parts.is_folder(part):
-            return loading.load(component, part, self.device, dtype)
+            return loading.load(component, part, device, dtype)
         name = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
-        return kind.from_pretrained(part[0], local_files_only=True, **{name: dtype}).to(self.device).eval()
+        return kind.from_pretrained(part[0], local_files_only=True, **{name: dtype}).to(device).eval()
 
 
 class _Remembering(torch.nn.Module):

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8)
+KINDS = {"fp8": torch.float8_e4m3fn, "int8": torch.int8}
 _FOUR = ((1, 1, 1, -1), (1, 1, -1, 1), (1, -1, 1, 1), (-1, 1, 1, 1))  # a Hadamard matrix; symmetric, as its powers are
 
 
@@ -62,6 +63,36 @@ class Stored:
         if isinstance(self.scale, Tensor):
             return (found.float() * self.scale).to(dtype)
         return found if self.scale == 1.0 else found * self.scale
+
+
+def by_row(weights: Tensor, kind: str) -> Stored:
+    """Return a matrix in 8 bits with a scale for each row.
+
+    Args:
+        weights: [out, in].
+        kind: fp8 (e4m3fn) or int8.
+    """
+    dtype = KINDS[kind]
+    most = torch.finfo(dtype).max if dtype.is_floating_point else torch.iinfo(dtype).max
+    full = weights.float()
+    scale = full.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny * most) / most
+    numbers = (full / scale).clamp_(-most, most)
+    return Stored((numbers if dtype.is_floating_point else numbers.round_()).to(dtype), scale)
+
+
+def quantise(network: nn.Module, kind: str, device: torch.device) -> None:
+    """Replace the linear layers of a network by quantised ones; those that are quantised stay as they are.
+
+    Args:
+        network: on any device; each layer stays on its own.
+        kind: as of `by_row`.
+        device: that computes.
+    """
+    for name, layer in list(network.named_modules()):
+        if type(layer) is nn.Linear:
+            above, _, own = name.rpartition(".")
+            stored = by_row(layer.weight.detach().to(device), kind).to(layer.weight.device)
+            network.get_submodule(above).register_module(own, QuantisedLinear(stored, layer.bias))
 
 
 class QuantisedLinear(nn.Module):

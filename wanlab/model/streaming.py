@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 SLOTS = 2  # one block computes, the next one arrives
 ALIGNED = 256  # bytes: where each tensor begins, as CUDA's own allocations do
+SMALLEST = 2**20  # bytes of pinned memory in one piece: it is handed out in powers of two, 1 GiB for a block of 0.75
 
 
 def stream(blocks: Sequence[nn.Module], device: torch.device, resident: int = 0) -> int:
@@ -20,15 +21,12 @@ def stream(blocks: Sequence[nn.Module], device: torch.device, resident: int = 0)
     device. On `device` are only two blocks at a time, and those that stay.
 
     Args:
-        blocks: in the order in which they are used, over and over; with tensors of the same types and shapes.
+        blocks: in the order in which they are used, over and over; on the device or not yet.
         device: where the blocks compute; with a GPU the host memory is pinned, and copying takes no time of the blocks'.
         resident: how many blocks stay on `device`; they lie evenly between the others, which gives these more time to arrive.
 
     Returns:
         bytes of pinned host memory.
-
-    Raises:
-        ValueError: if the blocks differ in the types or shapes of their tensors.
     """
     away = _spread(len(blocks), len(blocks) - resident)
     for number, block in enumerate(blocks):
@@ -52,20 +50,16 @@ class _Stream:
 
     def __init__(self, blocks: Sequence[nn.Module], device: torch.device) -> None:
         self._cuda = device.type == "cuda"
-        layout, size = _layout(blocks[0])
-        for number, block in enumerate(blocks):
-            if _layout(block)[0] != layout:
-                raise ValueError(
-                    f"blocks that are streamed must be alike, got another one at place {number}; use offload none"
-                )
+        layouts = [_layout(block) for block in blocks]
+        size = max(end for _, end in layouts)
         self._slots = [torch.empty(size, dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._inside: list[int | None] = [None] * SLOTS
         self._copying: Any = torch.cuda.Stream(device) if self._cuda else None
         self._arrived = [torch.cuda.Event() if self._cuda else None for _ in range(SLOTS)]
         self._used = [torch.cuda.Event() if self._cuda else None for _ in range(SLOTS)]
-        self._held = []
-        for number, block in enumerate(blocks):
-            self._held.append(self._hold(block, layout, size))
+        self._held: list[list[Tensor]] = []
+        for number, (block, (layout, end)) in enumerate(zip(blocks, layouts, strict=True)):
+            self._held.append(self._hold(block, layout, end))
             for tensor, (start, dtype, shape) in zip(_tensors(block), layout, strict=True):
                 tensor.data = _view(self._slots[number % SLOTS], start, dtype, shape)
             block.register_forward_pre_hook(functools.partial(self._before, number))
@@ -74,13 +68,16 @@ class _Stream:
     @property
     def host_bytes(self) -> int:
         """Bytes of the copies in host memory."""
-        return sum(held.numel() for held in self._held)
+        return sum(piece.numel() for pieces in self._held for piece in pieces)
 
-    def _hold(self, block: nn.Module, layout: Sequence[_Place], size: int) -> Tensor:
-        held = torch.empty(size, dtype=torch.uint8, pin_memory=self._cuda)
+    def _hold(self, block: nn.Module, layout: Sequence[_Place], size: int) -> list[Tensor]:
+        """Return the bytes of a block, in pieces of host memory."""
+        whole = torch.zeros(size, dtype=torch.uint8)
         for tensor, (start, dtype, shape) in zip(_tensors(block), layout, strict=True):
-            _view(held, start, dtype, shape).copy_(tensor)
-        return held
+            _view(whole, start, dtype, shape).copy_(tensor)
+        if not self._cuda:
+            return [whole]
+        return [part.pin_memory() for part in whole.split(_powers_of_two(size))]
 
     def _before(self, number: int, *_: Any) -> None:
         """Wait for a block to be there, and send for the next one."""
@@ -103,12 +100,18 @@ class _Stream:
             return
         self._inside[slot] = number
         if not self._cuda:
-            self._slots[slot].copy_(self._held[number])
+            self._copy(slot, number)
             return
         with torch.cuda.stream(self._copying):
             self._copying.wait_event(self._used[slot])
-            self._slots[slot].copy_(self._held[number], non_blocking=True)
+            self._copy(slot, number)
             self._arrived[slot].record(self._copying)
+
+    def _copy(self, slot: int, number: int) -> None:
+        begin = 0
+        for piece in self._held[number]:
+            self._slots[slot][begin : begin + piece.numel()].copy_(piece, non_blocking=self._cuda)
+            begin += piece.numel()
 
 
 _Place = tuple[int, torch.dtype, torch.Size]
@@ -126,6 +129,15 @@ def _layout(block: nn.Module) -> tuple[list[_Place], int]:
         places.append((end, tensor.dtype, tensor.shape))
         end += -(-tensor.numel() * tensor.element_size() // ALIGNED) * ALIGNED
     return places, end
+
+
+def _powers_of_two(size: int) -> list[int]:
+    """Return powers of two, the largest first, whose sum is `size`; the last one is what is left below SMALLEST."""
+    found = []
+    while size > SMALLEST:
+        found.append(1 << (size.bit_length() - 1))
+        size -= found[-1]
+    return [*found, size] if size else found
 
 
 def _view(memory: Tensor, start: int, dtype: torch.dtype, shape: torch.Size) -> Tensor:

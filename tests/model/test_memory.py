@@ -1,0 +1,142 @@
+"""Which plan is chosen on which machine, and how far its estimates lie from what was measured."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from wanlab.model import checkpoints, loading, memory, parts
+from wanlab.model.memory import GIB, Clip, Machine, Needs, Wishes
+
+SMALL, LARGE = Clip(77, 480, 832), Clip(77, 720, 1280)
+FP8 = Wishes(quantization="fp8")
+# 40 blocks of 404 million numbers and 1.15 billion more, UMT5, CLIP and the VAE in float32
+REAL = Needs(SMALL, 40, int(0.752 * GIB), int(2.15 * GIB), int(10.6 * GIB), int(1.2 * GIB), int(0.47 * GIB))
+EIGHT = REAL._replace(block=REAL.block // 2, is_quantised=True)
+A_3060, A_4090, A_5090, AN_A100, AN_H100 = (8, 6), (8, 9), (12, 0), (8, 0), (9, 0)
+
+
+def machine(gpu: float, host: float, capability: tuple[int, int] = A_4090) -> Machine:
+    """Return a machine of which a GB of the GPU and 4 GB of the host are taken."""
+    return Machine(int((gpu - 1) * GIB), int((host - 4) * GIB), capability)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "host", "capability", "clip", "wishes", "expected"),
+    [  # fits, offload, resident, bands, text encoder
+        (8, 16, A_3060, SMALL, Wishes(), (False, "blocks", 26, 13, "cpu")),
+        (8, 32, A_3060, SMALL, FP8, (False, "blocks", 0, 7, "cpu")),
+        (12, 32, A_3060, SMALL, Wishes(), (False, "blocks", 5, 13, "cpu")),
+        (12, 32, A_3060, SMALL, FP8, (True, "blocks", 0, 3, "cpu")),
+        (12, 64, A_4090, SMALL, Wishes(), (True, "blocks", 0, 4, "cpu")),
+        (12, 64, A_4090, LARGE, FP8, (False, "blocks", 0, 7, "cpu")),
+        (16, 64, A_4090, SMALL, Wishes(), (True, "blocks", 3, 2, "gpu")),
+        (16, 64, A_4090, LARGE, Wishes(), (True, "blocks", 0, 8, "gpu")),
+        (24, 32, A_3060, SMALL, Wishes(), (True, "blocks", 10, 1, "gpu")),
+        (24, 64, A_4090, LARGE, FP8, (True, "blocks", 9, 2, "gpu")),
+        (32, 128, A_5090, SMALL, FP8, (True, "none", 40, 1, "gpu")),
+        (40, 128, AN_A100, SMALL, Wishes(), (True, "blocks", 31, 1, "gpu")),
+        (40, 16, AN_A100, LARGE, FP8, (True, "none", 40, 2, "gpu")),
+        (48, 64, A_4090, SMALL, Wishes(), (True, "none", 40, 1, "gpu")),
+        (48, 64, A_4090, LARGE, Wishes(), (True, "blocks", 25, 1, "gpu")),
+        (80, 128, AN_H100, LARGE, Wishes(), (True, "none", 40, 1, "gpu")),
+        (80, 16, AN_H100, LARGE, Wishes(), (True, "none", 40, 1, "gpu")),
+        (80, 128, AN_H100, SMALL, Wishes("blocks"), (True, "blocks", 0, 1, "gpu")),
+        (12, 64, A_4090, SMALL, Wishes("none"), (False, "none", 40, 13, "cpu")),
+    ],
+)  # fmt: skip
+def test_the_plan_of_a_machine(
+    gpu: int, host: int, capability: tuple[int, int], clip: Clip, wishes: Wishes, expected: tuple[object, ...]
+) -> None:
+    found = memory.choose(machine(gpu, host, capability), REAL._replace(clip=clip), wishes)
+    assert (found.fits, found.offload, found.resident, found.vae_bands, found.text_encoder) == expected
+    assert found.fits == (found.gpu_bytes <= (gpu - 1) * GIB and (host - 4) * GIB >= found.host_bytes * bool(found.num_blocks - found.resident))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("needs", "wishes", "measured"),
+    [  # GiB at their peak, on one H100
+        (REAL, Wishes(), 43.0),
+        (REAL._replace(clip=LARGE), Wishes(), 54.0),
+        (EIGHT, Wishes(), 27.8),
+    ],
+)
+def test_estimates_are_near_what_was_measured(needs: Needs, wishes: Wishes, measured: float) -> None:
+    found = memory.choose(machine(80, 128, AN_H100), needs, wishes)
+    assert found.gpu_bytes / GIB == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.parametrize(("bands", "measured"), [(1, 10.2), (2, 7.1), (3, 6.2), (4, 5.6)])
+def test_the_estimate_of_bands_is_near_what_was_measured(bands: int, measured: float) -> None:
+    assert (memory._vae_bytes(REAL, bands) + REAL.vae) / GIB == pytest.approx(measured, rel=0.06)
+
+
+@pytest.mark.parametrize(("clip", "measured"), [(SMALL, 3.41), (LARGE, 12.05)])
+def test_the_estimate_of_a_step_is_near_what_was_measured(clip: Clip, measured: float) -> None:
+    found = memory.choose(machine(80, 128, AN_H100), REAL._replace(clip=clip))
+    assert found.step_seconds == pytest.approx(measured, rel=0.02)
+
+
+def test_a_plan_is_one_sentence() -> None:
+    said = memory.choose(machine(12, 64), REAL).describe()
+    assert said == (
+        "memory: 40 of 40 blocks travel from host memory, 0 stay on the GPU, the VAE in 4 bands, text encoder on the CPU; "
+        "about 10.8 GiB of the GPU, 32.1 GiB of host memory, 20.3 s a step"
+    )
+    assert memory.choose(machine(8, 16), REAL).describe().endswith(
+        "that is more than is free: use a smaller resolution, or quantization fp8 or int8"
+    )  # fmt: skip
+    assert "weights in fp8" in memory.choose(machine(12, 64), REAL, FP8).describe()
+
+
+def test_each_cheaper_plan_takes_less_until_there_is_none() -> None:
+    here = machine(48, 64)
+    plans = [memory.choose(here, REAL)]
+    while (found := memory.cheaper(plans[-1], here, REAL)) is not None:
+        plans.append(found)
+    sizes = [plan.gpu_bytes for plan in plans]
+    assert len(plans) > 3
+    assert all(after < before for before, after in itertools.pairwise(sizes))
+    assert plans[0].offload == "none"
+    assert plans[-1].resident == 0
+
+
+def test_without_a_gpu_nothing_travels_unless_it_is_asked_for() -> None:
+    here = Machine(None, 8 * GIB)
+    assert memory.choose(here, REAL).offload == "none"
+    assert memory.choose(here, REAL, Wishes("blocks")).resident == 0
+
+
+def test_loras_stay_beside_quantised_weights_alone() -> None:
+    here, with_loras = machine(80, 128), REAL._replace(lora=4 * GIB)
+    plain, quantised = memory.choose(here, with_loras), memory.choose(here, with_loras, FP8)
+    assert plain.gpu_bytes == memory.choose(here, REAL).gpu_bytes
+    assert quantised.gpu_bytes == pytest.approx(memory.choose(here, REAL, FP8).gpu_bytes + 4 * GIB, rel=1e-6)
+
+
+def test_quantised_files_are_not_quantised_again() -> None:
+    assert memory.choose(machine(80, 128), EIGHT, FP8).quantization == "none"
+
+
+def test_headers_tell_what_is_needed() -> None:
+    here = parts.of(checkpoints.NANO)
+    found = memory.needs(here, Clip(17, 96, 64), 4)
+    files = list((checkpoints.NANO / "transformer").glob("*.safetensors"))
+    whole = sum(file.stat().st_size for file in files)
+    assert found.num_blocks == 8
+    assert (found.width, found.vae_width) == (256, loading.shapes("vae", here["vae"])["encoder.conv_in.weight"][0])
+    assert not found.is_quantised
+    assert memory.needs(here, Clip(17, 96, 64), 2).block == found.block // 2
+    assert found.num_blocks * found.block + found.rest >= whole - 200_000
+
+
+def test_files_in_eight_bits_count_by_the_bytes_that_they_keep(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    rows = {"vision_model.post_layernorm.weight": torch.ones(8), "a.weight": torch.ones(8, 16).to(torch.float8_e4m3fn)}
+    save_file(rows, tmp_path / "x.safetensors")
+    found = loading.sizes("image_encoder", (tmp_path / "x.safetensors",), 2)
+    assert sorted(found.values()) == [16, 128]

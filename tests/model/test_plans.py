@@ -1,0 +1,135 @@
+"""What the networks do by a plan is what they do without: on nano, streamed, in bands, quantised, with LoRAs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from wanlab.model import bands, checkpoints, loading, streaming
+from wanlab.model.memory import Plan
+from wanlab.model.networks import TEXT_LENGTH, Loras, Networks
+from wanlab.model.quantised import QuantisedLinear, by_row
+
+PIXELS = (3, 5, 192, 64)
+
+
+def networks(plan: Plan | None = None, loras: Loras = ()) -> Networks:
+    made = Networks(checkpoints.NANO, "cpu", loras)
+    made.follow(plan)
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole() -> Networks:
+    return networks()
+
+
+@pytest.fixture(scope="module")
+def given(whole: Networks) -> dict[str, torch.Tensor]:
+    """Return random arguments of a denoising step of five frames."""
+    random, settings = torch.Generator().manual_seed(1), whole._transformer.config
+    shapes = {
+        "latents": (16, 3, 8, 8), "condition": (20, 3, 8, 8), "pose": (16, 2, 8, 8), "face": (3, 5, whole.face_size, whole.face_size),
+        "image": (1, 257, settings["image_dim"]), "text": (1, TEXT_LENGTH, settings["text_dim"]),
+    }  # fmt: skip
+    return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()} | {
+        "timestep": torch.tensor(500)
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(whole: Networks, given: dict[str, torch.Tensor]) -> torch.Tensor:
+    return whole.denoise(**given)
+
+
+def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(torch.linalg.norm(found - wanted) / torch.linalg.norm(wanted))
+
+
+@pytest.mark.parametrize("resident", [0, 5])
+@pytest.mark.parametrize("precision", ["fast", "official"])
+def test_streamed_blocks_give_the_same_bits(
+    whole: Networks, given: dict[str, torch.Tensor], resident: int, precision: str
+) -> None:
+    made = networks(Plan("blocks", resident, 8))
+    made.precision = precision
+    whole.precision = precision
+    try:
+        wanted = whole.denoise(**given)
+    finally:
+        whole.precision = "fast"
+    assert torch.equal(made.denoise(**given), wanted)
+    places = {block.attn1.to_q.weight.untyped_storage().data_ptr() for block in made._transformer.blocks}
+    assert len(places) == resident + streaming.SLOTS
+    assert made.host_bytes > 0
+
+
+@pytest.mark.parametrize(("kind", "error"), [("fp8", 0.1), ("int8", 0.03)])
+def test_quantised_weights_are_near_the_plain_ones_streamed_or_not(
+    given: dict[str, torch.Tensor], expected: torch.Tensor, kind: str, error: float
+) -> None:
+    stays = networks(Plan("none", 8, 8, kind)).denoise(**given)
+    assert 0 < relative(stays, expected) < error
+    made = networks(Plan("blocks", 2, 8, kind))
+    assert torch.equal(made.denoise(**given), stays)
+    layers = [each for each in made._transformer.modules() if isinstance(each, QuantisedLinear)]
+    assert len(layers) == 8 * 12
+
+
+def test_a_scale_a_row_keeps_small_rows_beside_large_ones() -> None:
+    rows = torch.randn(4, 64, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1e-4], [1.0], [1e4], [0.0]])
+    for kind, error in (("fp8", 0.04), ("int8", 0.01)):
+        found = by_row(rows, kind).weights(torch.float32)
+        assert all(relative(found[n], rows[n]) < error for n in range(3))
+        assert not found[3].any()
+
+
+@pytest.mark.parametrize("plan", [Plan("blocks", 0, 8), Plan("blocks", 3, 8, "int8"), Plan("none", 8, 8, "int8")])
+def test_loras_act_by_every_plan(
+    tmp_path: Path, given: dict[str, torch.Tensor], expected: torch.Tensor, plan: Plan
+) -> None:
+    size = loading.shapes("transformer", (checkpoints.NANO / "transformer",))["blocks.0.attn1.to_q.weight"][0]
+    random = torch.Generator().manual_seed(2)
+    tensors = {
+        f"diffusion_model.blocks.{n}.self_attn.q.lora_{end}.weight": torch.randn(shape, generator=random) / 2
+        for n in (0, 3)
+        for end, shape in (("A", (2, size)), ("B", (size, 2)))
+    }
+    save_file(tensors, tmp_path / "x.safetensors")
+    loras = ((tmp_path / "x.safetensors", 0.8),)
+    wanted = networks(None, loras).denoise(**given)
+    assert relative(wanted, expected) > 0.08
+    found = networks(plan, loras).denoise(**given)
+    assert torch.equal(found, wanted) if plan.quantization == "none" else relative(found, wanted) < 0.04
+
+
+def test_the_vae_in_bands_is_nearly_the_whole(whole: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, encode = [], bands.encode
+    monkeypatch.setattr(bands, "encode", lambda vae, pixels, count: asked.append(count) or encode(vae, pixels, count))
+    pixels = torch.rand(PIXELS, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latents = whole.encode(pixels)
+    made = networks(Plan(vae_bands=3))
+    assert (made.encode(pixels) - latents).abs().max() < 1e-4
+    assert asked == [3]
+    assert 0 < (made.decode(latents) - whole.decode(latents)).abs().max() < 1e-4
+
+
+def test_clip_is_dropped_after_use_where_blocks_travel(whole: Networks) -> None:
+    reference = torch.zeros(3, 64, 64)
+    made = networks(Plan("blocks", 0, 8))
+    assert torch.equal(made.encode_image(reference), whole.encode_image(reference))
+    assert "_image_encoder" not in vars(made)
+    assert "_image_encoder" in vars(whole)
+
+
+def test_another_plan_loads_the_transformer_again_only_where_it_must(given: dict[str, torch.Tensor]) -> None:
+    made = networks(Plan("none", 8, 8))
+    first = made._transformer
+    made.follow(None)
+    made.follow(Plan("none", 8, 8, vae_bands=2, gpu_bytes=5))
+    assert made._transformer is first
+    made.follow(Plan("blocks", 8, 8))
+    assert "_transformer" not in vars(made)
