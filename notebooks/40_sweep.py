@@ -41,6 +41,7 @@ continue_from = None  # run of 30_generate whose result this one goes on from, o
 solver = "unipc"  # sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need
 sigma_schedule = "linear"  # noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers
 precision = "fast"  # official: float32 where the official code keeps it, slower; fast: rounded after each block, as diffusers
+quantization = "none"  # 8-bit weights with a scale a row, made when plain ones are loaded: half the memory, less exact
 noise_device = "cpu"  # where noise is drawn: cpu, the same on every machine; or cuda, as the official code
 pose_strength = 1.0  # how strongly the skeleton acts; 1 as the model was trained, 0: not at all
 face_strength = 1.0  # how strongly the face crops act; 1 as the model was trained, 0: not at all
@@ -50,7 +51,7 @@ lora = []  # LoRAs, each a file or file:strength, several separated by commas, e
 use_relighting_lora = False  # adapt the character's lighting to the video's (replace) with the checkpoint's relighting LoRA
 # official scripts (backend wan22)
 backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
-no_offload = False  # wan22: keep the text encoder on the GPU
+no_offload = False  # the same as offload none; wan22: keep the text encoder on the GPU
 multi_gpu = False  # wan22: one video on several GPUs (FSDP and Ulysses)
 nproc_per_node = None  # wan22: how many GPUs with multi_gpu; None: all of this machine
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
@@ -58,6 +59,8 @@ wan22_python = None  # wan22: Python of the clone's own environment, not wanlab'
 # where and how it runs
 checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 device = None  # device the model runs on; None: a GPU if there is one
+offload = "auto"  # auto: as much of the model stays in host memory as must; none: all on the GPU; blocks: all blocks travel
+gpu_memory_gb = None  # most of the GPU's memory that is used, 10^9 bytes each; None: what is free
 fresh = False  # compute again even where a finished run with the same settings exists
 video_quality = 14  # of result.mp4: x264's crf, 0 to 40; less is better and larger; another one is written from what is there
 workers = None  # points computed at a time, each in its own process on its own GPU; None: one after the other

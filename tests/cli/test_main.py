@@ -102,7 +102,7 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
         (["pipeline", "--wan22_dir", "there"], "wan22_dir must be left out with backend wanlab, got"),
         (["generate", "--lora", "/nowhere/x.safetensors:0.8"], "lora must exist, got /nowhere/x.safetensors"),
         (["generate", "--lora", "x.safetensors:80"], "lora must have strengths of -10 to 10, got 80"),
-        (["generate", "--no_offload"], "no_offload must be left out with backend wanlab"),
+        (["generate", "--no_offload", "--offload", "blocks"], "no_offload must be left out with offload blocks"),
         (["generate", "--multi_gpu", "--nproc_per_node", "8"], "multi_gpu must be left out with backend wanlab"),
         (["generate", "--backend", "wan22", "--max_frames", "9"], "max_frames must be left out with backend wan22"),
         (["preprocess", "--backend", "wan22", "--start_s", "2"], "start_s must be left out with backend wan22"),

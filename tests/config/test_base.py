@@ -73,7 +73,14 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
             {"multi_gpu": True},
             "multi_gpu must be left out with backend wanlab, got True: only the official",
         ),
-        (GenerateSettings, {"no_offload": True}, "no_offload must be left out with backend wanlab, got True"),
+        (
+            GenerateSettings,
+            {"no_offload": True, "offload": "blocks"},
+            "no_offload must be left out with offload blocks",
+        ),
+        (GenerateSettings, {"gpu_memory_gb": 0}, "gpu_memory_gb must be more than 0, got 0"),
+        (GenerateSettings, {"offload": "blocks", "backend": "wan22"}, "offload must be left out with backend wan22"),
+        (GenerateSettings, {"quantization": "fp4"}, "quantization must be none, fp8 or int8, got 'fp4'"),
         (PreprocessSettings, {"wan22_dir": "x"}, "wan22_dir must be left out with backend wanlab, got x"),
         (
             GenerateSettings,
@@ -115,6 +122,13 @@ def test_device_folder_and_freshness_are_not_in_the_identity() -> None:
     plain = GenerateSettings.build({}).identity()
     assert plain == GenerateSettings.build({"device": "cpu", "output_path": "x.mp4", "fresh": True}).identity()
     assert plain != GenerateSettings.build({"seed": 43}).identity()
+
+
+def test_how_memory_is_used_is_not_in_the_identity_and_eight_bits_are() -> None:
+    plain = GenerateSettings.build({})
+    assert plain.identity() == plain.replaced(offload="blocks", gpu_memory_gb=11).identity()
+    assert plain.identity() == plain.replaced(no_offload=True).identity()
+    assert plain.replaced(quantization="int8").identity() == {**plain.identity(), "quantization": "int8"}
 
 
 def test_settings_of_the_official_scripts_leave_older_runs_their_hash() -> None:

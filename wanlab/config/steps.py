@@ -340,6 +340,9 @@ class _Generation(_Backed, frozen=True):
         "fast",
         "official: float32 where the official code keeps it, slower; fast: rounded after each block, as diffusers",
     )
+    quantization: Literal["none", "fp8", "int8"] = _later(
+        "none", "8-bit weights with a scale a row, made when plain ones are loaded: half the memory, less exact"
+    )
     noise_device: Literal["cpu", "cuda"] = _later(
         "cpu", "where noise is drawn: cpu, the same on every machine; or cuda, as the official code"
     )
@@ -365,7 +368,7 @@ class _Generation(_Backed, frozen=True):
         False, "adapt the character's lighting to the video's (replace) with the checkpoint's relighting LoRA"
     )
     backend: Literal["wanlab", "wan22"] = _BACKEND
-    no_offload: bool = _of_wan22(False, "keep the text encoder on the GPU", "convenience")
+    no_offload: bool = _convenience(False, "the same as offload none; wan22: keep the text encoder on the GPU")
     multi_gpu: bool = _of_wan22(False, "one video on several GPUs (FSDP and Ulysses)", "convenience")
     nproc_per_node: int | None = _of_wan22(
         None, "how many GPUs with multi_gpu; None: all of this machine", "convenience", ge=2
@@ -374,6 +377,13 @@ class _Generation(_Backed, frozen=True):
     wan22_python: Path | None = _WAN22_PYTHON
     checkpoint: Path | None = _CHECKPOINT
     device: Literal["cuda", "cpu"] | None = _convenience(None, "device the model runs on; None: a GPU if there is one")
+    offload: Literal["auto", "none", "blocks"] = _convenience(
+        "auto",
+        "auto: as much of the model stays in host memory as must; none: all on the GPU; blocks: all blocks travel",
+    )
+    gpu_memory_gb: float | None = _convenience(
+        None, "most of the GPU's memory that is used, 10^9 bytes each; None: what is free", gt=0, le=10_000
+    )
     fresh: bool = _FRESH
     video_quality: int = _convenience(
         14,
@@ -454,6 +464,12 @@ class _Generation(_Backed, frozen=True):
             raise ValueError(f"must be 4n + 1 and at least 5, got {number}; use {use}")
         return f"{AUTO}:{n}" if str(number).startswith(AUTO) else n
 
+    def _faults_of_wanlab(self) -> list[str]:
+        faults = super()._faults_of_wanlab()
+        if self.no_offload and self.offload == "blocks":
+            faults.append("no_offload must be left out with offload blocks, got True; use one of the two")
+        return faults
+
     def _faults_of_wan22(self) -> list[str]:
         ours = (
             LORA,
@@ -462,11 +478,14 @@ class _Generation(_Backed, frozen=True):
             "continue_from",
             "sigma_schedule",
             "precision",
+            "quantization",
             "noise_device",
             "pose_strength",
             "face_strength",
             "colour_hold",
             "device",
+            "offload",
+            "gpu_memory_gb",
             "video_quality",
             "preview",
         )

@@ -129,6 +129,7 @@ class Plan:
         quantization: of plain weights when they are loaded: none, fp8 or int8.
         vae_bands: in how many bands the VAE makes an image.
         text_encoder: gpu or cpu.
+        text_beside: whether the text encoder has room on the GPU beside the transformer too, for prompts that come later.
         gpu_bytes, host_bytes: at their peak; files that are mapped do not count.
         step_seconds: of a denoising step.
         segment_seconds: of a segment of 20 steps with its encoding and decoding.
@@ -141,6 +142,7 @@ class Plan:
     quantization: str = "none"
     vae_bands: int = 1
     text_encoder: str = "gpu"
+    text_beside: bool = True
     gpu_bytes: int = 0
     host_bytes: int = 0
     step_seconds: float = 0.0
@@ -236,6 +238,7 @@ def _plan(machine: Machine, needs: Needs, quantization: str, resident: int, band
     on_gpu = machine.gpu is not None and needs.text + KEPT_FREE <= machine.gpu
     if on_gpu:
         peak = max(peak, int(needs.text + KEPT_FREE))
+    beside = on_gpu and machine.gpu is not None and held + needs.vae + needs.text + KEPT_FREE <= machine.gpu
     host = int(away * block + HOST_KEPT_FREE)
     step = _step_seconds(machine, clip, scale, away * block)
     decode = VAE_SECONDS_A_PIXEL * clip.pixels * clip.frames / _speed(machine)
@@ -243,7 +246,7 @@ def _plan(machine: Machine, needs: Needs, quantization: str, resident: int, band
     fits = (machine.gpu is None or peak <= machine.gpu) and (not away or host <= machine.host)
     return Plan(
         "blocks" if away else "none", resident, needs.num_blocks, quantization if shrinks else "none", bands,
-        "gpu" if on_gpu else "cpu", peak, host, step, STEPS * step + decode * again, fits,
+        "gpu" if on_gpu else "cpu", beside, peak, host, step, STEPS * step + decode * again, fits,
     )  # fmt: skip
 
 
@@ -296,6 +299,14 @@ def here(device: str, gpu_memory_gb: float | None = None, ours: int = 0) -> Mach
         return Machine(cap, host)
     free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()  # what this process holds it can use again
     return Machine(free if cap is None else min(free, cap), host, torch.cuda.get_device_capability())
+
+
+def cap(gpu_memory_gb: float | None) -> None:
+    """Let torch take no more of the GPU than this, 10^9 bytes each; None: all of it."""
+    import torch
+
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (gpu_memory_gb or math.inf) * 1e9 / total))
 
 
 def needs(parts: Mapping[str, Sequence[Path]], clip: Clip, plain: int, loras: Iterable[Path] = ()) -> Needs:

@@ -9,7 +9,7 @@ import gc
 import html
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wanlab.model import bands, loading, lora, parts, precision, quantised, streaming
+from wanlab.model import bands, loading, lora, parts, precision, quantised, streaming, texts
 from wanlab.model.memory import Plan
 
 REMEMBERED = 64  # batches of 8 face crops: more than two segments of 77 frames, and 0.4 GB on a GPU
@@ -87,16 +87,30 @@ class Networks:
 
     @torch.inference_mode()
     def encode_text(self, prompts: list[str]) -> list[Tensor]:
-        """Return [1, 512, D] per prompt: zero behind the prompt's own tokens."""
+        """Return [1, 512, D] per prompt: zero behind the prompt's own tokens. What is kept on disk is not computed again."""
+        cleaned, device = list(map(_clean, prompts)), self._device_of_text()
+        kept = texts.Kept(self._parts, f"{device.type} {self.dtype}")
+        found = {prompt: kept.read(prompt) for prompt in cleaned}
+        states = {prompt: state for prompt, state in found.items() if state is not None}
+        if missing := [prompt for prompt in found if prompt not in states]:
+            for prompt, state in zip(missing, self._encode_text(missing, device), strict=True):
+                states[prompt] = state
+                kept.write(prompt, state)
+        return [states[prompt].to(self.device) for prompt in cleaned]
+
+    def _encode_text(self, prompts: list[str], device: torch.device) -> Iterator[Tensor]:
         from transformers import UMT5EncoderModel
 
-        device = torch.device("cpu") if self.plan and self.plan.text_encoder == "cpu" else self.device
         encoder = self._load(UMT5EncoderModel, "text_encoder", self.dtype, device)
-        states = []
-        for ids, mask in map(self._tokenizer(device), map(_clean, prompts)):
+        for ids, mask in map(self._tokenizer(device), prompts):
             state = encoder(ids, mask).last_hidden_state
-            states.append((state * mask[..., None]).to(self.device, self.dtype))
-        return states
+            yield (state * mask[..., None]).to(self.dtype)
+
+    def _device_of_text(self) -> torch.device:
+        """Return where texts are encoded: on the GPU where there is room, beside the transformer if that is loaded."""
+        plan = self.plan or Plan()
+        has_room = plan.text_beside if "_transformer" in vars(self) else plan.text_encoder == "gpu"
+        return self.device if has_room else torch.device("cpu")
 
     @torch.inference_mode()
     def encode_image(self, reference: Tensor) -> Tensor:

@@ -55,8 +55,8 @@ class _Stream:
         self._slots = [torch.empty(size, dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._inside: list[int | None] = [None] * SLOTS
         self._copying: Any = torch.cuda.Stream(device) if self._cuda else None
-        self._arrived = [torch.cuda.Event() if self._cuda else None for _ in range(SLOTS)]
-        self._used = [torch.cuda.Event() if self._cuda else None for _ in range(SLOTS)]
+        self._arrived: list[Any] = [torch.cuda.Event() if self._cuda else None for _ in range(SLOTS)]
+        self._used: list[Any] = [torch.cuda.Event() if self._cuda else None for _ in range(SLOTS)]
         self._held: list[list[Tensor]] = []
         for number, (block, (layout, end)) in enumerate(zip(blocks, layouts, strict=True)):
             self._held.append(self._hold(block, layout, end))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from wanlab import config, files, inputs, media, runs
 from wanlab.files import fingerprints
-from wanlab.model import checkpoints, parts, segments
+from wanlab.model import checkpoints, memory, parts, segments
 from wanlab.steps import continuing
 from wanlab.steps.segment_files import BEGUN, SEGMENTS, num_finished, partial_velocities, save_segment, saved_frames
 
@@ -29,6 +30,8 @@ NOTE_ON_NANO = (
 DOWNLOAD_RELIGHTING = (
     "hf download Wan-AI/Wan2.2-Animate-14B --include 'relighting_lora*' --local-dir Wan2.2-Animate-14B"
 )
+TOO_SMALL = "the GPU's memory is too small"
+SMALLER = "a smaller resolution, a shorter segment_frame_length, or quantization fp8 or int8"
 PREVIEW = "preview.mp4"  # the first segment after some of its steps
 
 
@@ -38,6 +41,7 @@ class LoadedNetworks:
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
         self._parts: Any = None
+        self._planned: _Planned | None = None
 
     def get(
         self, checkpoint: Path, device: str | None, precision: str = "fast", loras: Loras = ()
@@ -57,6 +61,54 @@ class LoadedNetworks:
             networks.precision = precision
             self._parts = networks, sampling.EncodingCache()  # what is kept was encoded in the other
         return self._parts
+
+    def plan(self, settings: config.ResolvedGenerateSettings, clip: memory.Clip, loras: Loras) -> memory.Plan | None:
+        """Have the networks work by a plan for the memory that is free; for what was planned before, by that one.
+
+        Returns:
+            the plan; None where nothing is to be decided: on a CPU, unless the settings ask for something.
+        """
+        networks: Networks = self._parts[0]
+        wishes = memory.Wishes("none" if settings.no_offload else settings.offload, settings.quantization)
+        asked = clip, loras, wishes, settings.gpu_memory_gb, self._key
+        is_gpu = networks.device.type == "cuda"
+        if not is_gpu and wishes == memory.Wishes() and settings.gpu_memory_gb is None:
+            self._planned = None
+        elif self._planned is None or self._planned.asked != asked:
+            here = memory.here(networks.device.type, settings.gpu_memory_gb, networks.host_bytes)
+            found = parts.of(config.absolute(settings.checkpoint))
+            needs = memory.needs(found, clip, networks.dtype.itemsize, [file for file, _ in loras])
+            self._planned = _Planned(asked, here, needs, wishes, memory.choose(here, needs, wishes))
+        if is_gpu:
+            memory.cap(settings.gpu_memory_gb)
+        plan = self._planned.plan if self._planned else None
+        networks.follow(plan)
+        return plan
+
+    def give_way(self) -> memory.Plan:
+        """Give back the memory that the networks hold; what comes next works by the next cheaper plan.
+
+        Raises:
+            LookupError: if there is none.
+        """
+        planned, networks = self._planned, self._parts[0]
+        cheaper = planned and memory.cheaper(planned.plan, planned.machine, planned.needs, planned.wishes)
+        if not planned or not cheaper:
+            raise LookupError
+        self._planned = dataclasses.replace(planned, plan=cheaper)
+        networks.drop()
+        return cheaper
+
+
+@dataclasses.dataclass(frozen=True)
+class _Planned:
+    """A plan, what it was made from, and what was asked for."""
+
+    asked: tuple[Any, ...]
+    machine: memory.Machine
+    needs: memory.Needs
+    wishes: memory.Wishes
+    plan: memory.Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +200,7 @@ class Denoiser:
         if done:
             print(f"{done} of {num_segments} segments are finished already")
         if done < num_segments:
-            _generate(run, animate_inputs, plan, folder, done, loaded)
+            _within_memory(run, loaded, lambda: _generate(run, animate_inputs, plan, folder, loaded))
         with run.stage("write"):
             frames = itertools.chain.from_iterable(saved_frames(folder, n) for n in range(num_segments))
             count = media.write_video(run.path(MASTER), frames, animate_inputs.fps, lossless=True)
@@ -177,28 +229,70 @@ def begin(
     if num_finished(folder, plan):  # it was interrupted later than where it is to stop
         frames, num_steps = np.stack(list(saved_frames(folder, 0))), settings.num_inference_steps
     else:
-        from wanlab.model import sampling
-
-        networks, encodings = _load(run, loaded)
-        conditions, tail = _conditions(animate_inputs, settings, plan)
-        velocities = partial_velocities(folder)
-        already = 0 if velocities is None else len(velocities)
-        with run.stage("generate"), _steps(run, 1, already, num_steps) as on_step:
-            begun = sampling.begin(
-                networks,
-                conditions,
-                plan,
-                _sampler(settings),
-                num_steps,
-                tail=tail,
-                velocities=velocities,
-                on_step=on_step,
-                encodings=encodings,
-            )
-        files.write_array(folder / BEGUN, begun.velocities)
-        frames = begun.frames
+        found: list[np.ndarray] = []
+        _within_memory(run, loaded, lambda: found.append(_begin(run, animate_inputs, plan, num_steps, loaded)))
+        frames = found[0]
     media.write_video(run.path(PREVIEW), frames, animate_inputs.fps)
     run.add_artefact("preview", PREVIEW, frames=len(frames), steps=num_steps, of_steps=settings.num_inference_steps)
+
+
+def _begin(
+    run: runs.Run,
+    animate_inputs: inputs.AnimateInputs,
+    plan: segments.SegmentPlan,
+    num_steps: int,
+    loaded: LoadedNetworks,
+) -> np.ndarray:
+    """Run the first steps of the first segment and keep the model's outputs; return the frames that they foresee."""
+    from wanlab.model import sampling
+
+    settings, folder = run.settings, run.path(SEGMENTS)
+    networks, encodings = _load(run, animate_inputs, plan, loaded)
+    conditions, tail = _conditions(animate_inputs, settings, plan)
+    velocities = partial_velocities(folder)
+    already = 0 if velocities is None else len(velocities)
+    with run.stage("generate"), _steps(run, 1, already, num_steps) as on_step:
+        begun = sampling.begin(
+            networks,
+            conditions,
+            plan,
+            _sampler(settings),
+            num_steps,
+            tail=tail,
+            velocities=velocities,
+            on_step=on_step,
+            encodings=encodings,
+        )
+    files.write_array(folder / BEGUN, begun.velocities)
+    return begun.frames
+
+
+def _within_memory(run: runs.Run, loaded: LoadedNetworks, work: Callable[[], None]) -> None:
+    """Do some work; where the GPU's memory is too small for it, once more by the next cheaper plan.
+
+    Raises:
+        torch.OutOfMemoryError: if that is too much as well, or the settings forbid another plan; the message names the next.
+    """
+    import torch
+
+    is_free = run.settings.offload == "auto" and not run.settings.no_offload
+    for again in (True, False):
+        try:
+            work()
+        except torch.OutOfMemoryError as error:
+            try:
+                cheaper = loaded.give_way()
+            except LookupError:
+                raise torch.OutOfMemoryError(f"{TOO_SMALL}; use {SMALLER}") from error
+            if not (is_free and again):
+                cap = math.ceil(cheaper.gpu_bytes / 1e8) / 10
+                use = f"gpu_memory_gb {cap}" if is_free else "offload auto"
+                raise torch.OutOfMemoryError(
+                    f"{TOO_SMALL}; use {use}, which takes less ({cheaper.describe()})"
+                ) from error
+        else:
+            return
+        run.add_notes(f"{TOO_SMALL}: another plan is tried, what is finished is kept")
 
 
 def _generate(
@@ -206,14 +300,14 @@ def _generate(
     animate_inputs: inputs.AnimateInputs,
     plan: segments.SegmentPlan,
     folder: Path,
-    done: int,
     loaded: LoadedNetworks,
 ) -> None:
-    """Generate and save the segments from number `done` on."""
+    """Generate and save the segments that are not finished yet."""
     from wanlab.model import sampling
 
     settings: config.ResolvedGenerateSettings = run.settings
-    networks, encodings = _load(run, loaded)
+    done = num_finished(folder, plan)
+    networks, encodings = _load(run, animate_inputs, plan, loaded)
     velocities = None if done else partial_velocities(folder)
     already = done * settings.num_inference_steps + (0 if velocities is None else len(velocities))
     conditions, before = _conditions(animate_inputs, settings, plan)
@@ -252,13 +346,24 @@ def _conditions(
     return ContinuedConditions(now, before, earlier.num_frames, plan.lead_in), earlier.tail()
 
 
-def _load(run: runs.Run, loaded: LoadedNetworks) -> tuple[Networks, sampling.EncodingCache]:
+def _load(
+    run: runs.Run, animate_inputs: inputs.AnimateInputs, plan: segments.SegmentPlan, loaded: LoadedNetworks
+) -> tuple[Networks, sampling.EncodingCache]:
+    """Return the networks, which follow a plan for the memory that is free."""
     with run.stage("load"):
         import torch
 
         run.progress.update("loading the model", 0, 0)
         settings, checkpoint = run.settings, config.absolute(run.settings.checkpoint)
-        networks, encodings = loaded.get(checkpoint, settings.device, settings.precision, _loras(settings, checkpoint))
+        loras = _loras(settings, checkpoint)
+        networks, encodings = loaded.get(checkpoint, settings.device, settings.precision, loras)
+        longest = max(end - start for start, end in plan.segments)
+        clip = memory.Clip(longest, animate_inputs.height, animate_inputs.width)
+        if chosen := loaded.plan(settings, clip, loras):
+            print(chosen.describe())
+            run.manifest["memory_plan"] = chosen.facts()
+            if chosen.quantization != settings.quantization:
+                run.add_notes("quantization has no effect: the weights of this checkpoint are quantised in their files")
         if networks.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
     return networks, encodings
