@@ -2,6 +2,7 @@
 
     python benchmarks/full_size.py                          # on a GPU: 17.3 B parameters, official folder, then fp8-scaled files
     python benchmarks/full_size.py --frames 9 --layouts fp8
+    python benchmarks/full_size.py --layouts official --gpu_memory_gb 11.81 --loras 64,128   # by plan, on 11 GiB of the card
     python benchmarks/full_size.py --toy                    # does it run? on a CPU, 3 million parameters
 
 The official folder takes 48 GB of disk, the fp8-scaled files 27 GB; each is deleted before the next is written. Writing, and loading with
@@ -33,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from wanlab import config  # noqa: E402
-from wanlab.model import checkpoints, layouts, loading, networks, parts, sampling, segments  # noqa: E402
+from wanlab.model import checkpoints, layouts, loading, memory, networks, parts, sampling, segments  # noqa: E402
 
 GOLDEN = ROOT / "tests" / "golden" / "13_model"
 PARTS = {"transformer": "transformer", "vae": "vae", "text_encoder": "t5", "image_encoder": "clip"}  # golden's names
@@ -51,6 +52,7 @@ FP8 = {
     "text_encoder": r"^encoder\.block\..*(SelfAttention\.[qkvo]|DenseReluDense\.w\w+)\.weight$",
 }
 EIGHT_BIT_MAX = 448.0  # of e4m3fn
+PLAN = ("gpu_memory_gb", "offload", "quantization", "loras")  # what asks for a plan
 TOY = {
     "transformer": {
         "num_attention_heads": 4, "attention_head_dim": 32, "ffn_dim": 256, "num_layers": 5, "text_dim": 64,
@@ -90,6 +92,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=832)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--toy", action="store_true", help="narrow networks")
+    parser.add_argument("--gpu_memory_gb", type=float, help="plan for this much of the GPU, and take no more")
+    parser.add_argument("--offload", default="auto", help="auto, none or blocks, where a plan is made [auto]")
+    parser.add_argument("--quantization", default="none", help="none, fp8 or int8, where a plan is made [none]")
+    parser.add_argument("--loras", default="", help="ranks of LoRAs for all matrices of the blocks, e.g. 64,128")
     parser.add_argument("--folder", type=Path, default=None, help="where to write; a temporary folder without")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
@@ -108,7 +114,8 @@ def one(layout: str, args: argparse.Namespace) -> dict[str, Any]:
         written = time.time() - start
         size = {path.relative_to(place).as_posix(): path.stat().st_size for path in place.rglob("*") if path.is_file()}
         shape = ["--frames", args.frames, "--height", args.height, "--width", args.width, "--steps", args.steps]
-        command = [*own, *map(str, shape), "--measure", str(place), "--started", str(time.time())]
+        plan = [f"--{name}={getattr(args, name)}" for name in PLAN if getattr(args, name) is not None]
+        command = [*own, *map(str, shape), *plan, "--measure", str(place), "--started", str(time.time())]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         return {"layout": layout, "seconds_to_write": round(written, 1), "bytes_on_disk": sum(size.values()), **found}
@@ -317,7 +324,9 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
         return network
 
     loading.load = timed
-    made = networks.Networks(checkpoint.folder, device)
+    loras = list(_write_loras(place, checkpoint.folder, args.loras))
+    made = networks.Networks(checkpoint.folder, device, loras)
+    planned = _plan(made, checkpoint.folder, args, [file for file, _ in loras])
     steps: list[float] = []
     denoise = made.denoise
 
@@ -341,6 +350,7 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "frames": args.frames,
         "size": f"{args.width}x{args.height}",
+        "plan": planned,
         "seconds_to_first_step": round(first["begins"], 1),
         "seconds_of_steps": steps,
         "seconds_in_all": round(time.time() - args.started, 1),
@@ -354,6 +364,40 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "output": {"mean": round(float(result.frames.mean()), 2), "deviation": round(float(result.frames.std()), 2)},
     }
+
+
+def _plan(made: networks.Networks, folder: Path, args: argparse.Namespace, loras: list[Path]) -> dict[str, Any] | None:
+    """Have the networks follow a plan, as a run does; none where nothing asks for one."""
+    wishes = memory.Wishes(args.offload, args.quantization)
+    if args.gpu_memory_gb is None and wishes == memory.Wishes():
+        return None
+    clip = memory.Clip(args.frames, args.height, args.width)
+    needs = memory.needs(parts.of(folder), clip, made.dtype.itemsize, loras)
+    if made.device.type == "cuda":
+        memory.cap(args.gpu_memory_gb)
+    plan = memory.choose(memory.here(made.device.type, args.gpu_memory_gb), needs, wishes)
+    print(plan.describe(), file=sys.stderr, flush=True)
+    made.follow(plan)
+    return plan.facts()
+
+
+def _write_loras(place: Path, folder: Path, ranks: str) -> Iterator[tuple[Path, float]]:
+    """Write a LoRA of each rank for all matrices of the blocks; yield it with a strength."""
+    shapes = loading.shapes("transformer", parts.of(folder)["transformer"])
+    matrices = {name: shape for name, shape in shapes.items() if name.startswith("blocks.") and len(shape) == 2}
+    for number, rank in enumerate(map(int, filter(None, ranks.split(",")))):
+        specs = []
+        for name, (rows, columns) in matrices.items():
+            layer = f"transformer.{name.removesuffix('.weight')}"
+            for end, shape in (("A", (rank, columns)), ("B", (rows, rank))):
+                specs.append(Spec(f"{layer}.lora_{end}.weight", torch.bfloat16, shape, _small(shape)))
+        file = place / f"lora{number}.safetensors"
+        safetensors(file, specs)
+        yield file, 0.5
+
+
+def _small(shape: tuple[int, ...]) -> Callable[[], Tensor]:
+    return lambda: torch.randn(shape) * 0.01
 
 
 def _synchronize() -> None:

@@ -80,7 +80,7 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
         ),
         (GenerateSettings, {"gpu_memory_gb": 0}, "gpu_memory_gb must be more than 0, got 0"),
         (GenerateSettings, {"offload": "blocks", "backend": "wan22"}, "offload must be left out with backend wan22"),
-        (GenerateSettings, {"quantization": "fp4"}, "quantization must be none, fp8 or int8, got 'fp4'"),
+        (GenerateSettings, {"quantization": "fp4"}, "quantization must be one of 'none', 'fp8' or 'int8', got 'fp4'"),
         (PreprocessSettings, {"wan22_dir": "x"}, "wan22_dir must be left out with backend wanlab, got x"),
         (
             GenerateSettings,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from wanlab.model import bands, checkpoints, loading, streaming
 from wanlab.model.memory import Plan
@@ -85,6 +85,27 @@ def test_a_scale_a_row_keeps_small_rows_beside_large_ones() -> None:
         found = by_row(rows, kind).weights(torch.float32)
         assert all(relative(found[n], rows[n]) < error for n in range(3))
         assert not found[3].any()
+
+
+def test_files_in_eight_bits_travel_as_they_are(tmp_path: Path, given: dict[str, torch.Tensor]) -> None:
+    tensors = {}
+    for name, each in load_file(checkpoints.NANO / "transformer" / "diffusion_pytorch_model.safetensors").items():
+        tensors[name] = each.contiguous()
+        if name.startswith("blocks.") and each.ndim == 2 and ".ffn." in name:
+            scale = each.abs().max().float() / 448
+            tensors[name] = (each / scale).to(torch.float8_e4m3fn)
+            tensors[f"{name.removesuffix('.weight')}.scale_weight"] = scale.reshape(1)
+    save_file(tensors, tmp_path / "fp8.safetensors")
+    named = {name: checkpoints.NANO / name for name in ("vae", "text_encoder", "image_encoder", "tokenizer")}
+    named["transformer"] = tmp_path / "fp8.safetensors"
+    file = tmp_path / "models.yaml"
+    file.write_text("".join(f"{name}: {place}\n" for name, place in named.items()))
+    stays, travels = Networks(file, "cpu"), Networks(file, "cpu")
+    travels.follow(Plan("blocks", 3, 8))
+    assert torch.equal(travels.denoise(**given), stays.denoise(**given))
+    layers = [each for each in travels._transformer.modules() if isinstance(each, QuantisedLinear)]
+    assert len(layers) == 16
+    assert all(each.numbers.dtype == torch.float8_e4m3fn for each in layers)
 
 
 @pytest.mark.parametrize("plan", [Plan("blocks", 0, 8), Plan("blocks", 3, 8, "int8"), Plan("none", 8, 8, "int8")])
