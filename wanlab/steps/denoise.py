@@ -86,17 +86,16 @@ class LoadedNetworks:
         return plan
 
     def give_way(self) -> memory.Plan:
-        """Give back the memory that the networks hold; what comes next works by the next cheaper plan.
+        """Have what comes next work by the next cheaper plan; what it changes is given back then, as no error holds it.
 
         Raises:
             LookupError: if there is none.
         """
-        planned, networks = self._planned, self._parts[0]
+        planned = self._planned
         cheaper = planned and memory.cheaper(planned.plan, planned.machine, planned.needs, planned.wishes)
         if not planned or not cheaper:
             raise LookupError
         self._planned = dataclasses.replace(planned, plan=cheaper)
-        networks.drop()
         return cheaper
 
 
