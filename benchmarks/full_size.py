@@ -325,7 +325,8 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
 
     loading.load = timed
     loras = list(_write_loras(place, checkpoint.folder, args.loras))
-    made = networks.Networks(checkpoint.folder, device, loras)
+    made = networks.Networks(checkpoint.folder, device)
+    made.take(loras)
     planned = _plan(made, checkpoint.folder, args, [file for file, _ in loras])
     steps: list[float] = []
     denoise = made.denoise

@@ -17,7 +17,8 @@ PIXELS = (3, 5, 192, 64)
 
 
 def networks(plan: Plan | None = None, loras: Loras = ()) -> Networks:
-    made = Networks(checkpoints.NANO, "cpu", loras)
+    made = Networks(checkpoints.NANO, "cpu")
+    made.take(loras)
     made.follow(plan)
     return made
 
