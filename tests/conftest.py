@@ -189,9 +189,9 @@ def nano_sam2(tiny_sam2: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_sam2
 
 
-CONTENTS = {  # the least that passes for a file of the kind: an empty table of tensors, an empty pickle
+CONTENTS = {  # the least that passes for a file of the kind: an empty table of tensors, an empty pickle, a version
     ".safetensors": (2).to_bytes(8, "little") + b"{}", ".pth": b"\x80\x02N.", ".ckpt": b"\x80\x02N.", ".pt": b"\x80\x02N.",
-    ".onnx": b"x", ".json": b"{}",
+    ".onnx": b"\x08\x08", ".json": b"{}",
 }  # fmt: skip
 
 

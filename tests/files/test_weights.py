@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx_files import node, write
 from safetensors.numpy import save_file
 
 from wanlab import config
@@ -72,13 +73,31 @@ def test_a_header_that_contradicts_itself_is_named(tmp_path: Path) -> None:
 
 
 def test_the_tensors_of_an_onnx_file_must_lie_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "end2end.onnx"
-    path.write_bytes(b"\x08\x07" + b"\x6a\x1c\x0a\x08location\x12\x09conv1.bin")  # as a TensorProto names its data
-    assert weights.fault(path) == "lacks its weights: conv1.bin is missing beside it"
-    (tmp_path / "conv1.bin").write_bytes(b"")
-    assert weights.fault(path) == "lacks its weights: conv1.bin beside it is empty (0 bytes)"
-    (tmp_path / "conv1.bin").write_bytes(b"1")
+    tensors = {"w": np.ones((3, 2), np.float32), "v": np.ones(5, np.float32)}
+    path = write(tmp_path / "end2end.onnx", [node("Identity", ["x"], "y")], ("x", [1]), "y", tensors, "conv1.bin")
+    beside, whole = tmp_path / "conv1.bin", (tmp_path / "conv1.bin").read_bytes()
     assert weights.fault(path) is None
+    assert weights.external_files(path) == ["conv1.bin"]
+    for content, fault in (
+        (whole[:-1], "conv1.bin beside it is cut off: 44 bytes are needed, it has 43"),
+        (POINTER.encode(), "conv1.bin beside it is a Git LFS pointer of"),
+        (b"", "conv1.bin beside it is empty (0 bytes)"),
+    ):
+        beside.write_bytes(content)
+        assert str(weights.fault(path)).startswith(f"lacks its weights: {fault}")
+    beside.unlink()
+    assert weights.fault(path) == "lacks its weights: conv1.bin is missing beside it"
+
+
+def test_an_onnx_file_that_is_cut_off_is_named_wherever_that_is(tmp_path: Path) -> None:
+    tensors = {"w": np.ones((3, 2), np.float32)}
+    path = write(tmp_path / "model.onnx", [node("Identity", ["x"], "y")], ("x", [1]), "y", tensors)
+    assert weights.fault(path) is None
+    assert weights.external_files(path) == []
+    whole = path.read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2, 5, 1):
+        path.write_bytes(whole[:length])
+        assert str(weights.fault(path)).startswith("is damaged: it is "), length
 
 
 def test_a_large_json_is_looked_at_from_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

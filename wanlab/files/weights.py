@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
+import mmap
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 HEADER_LIMIT = 100_000_000  # bytes, that of the safetensors format itself
@@ -18,8 +18,21 @@ ITEM_BITS = {
 }  # fmt: skip
 PARSED = 2**20  # bytes of JSON that are read for a look; UMT5's tokenizer.json has 16 MB, which take half a second
 ZIPPED = (".pth", ".pt", ".ckpt", ".bin")  # torch.save's
-# Of a tensor outside an ONNX file: the key and the length of its value, as protobuf writes them
-LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
+ONNX_BITS = {
+    1: 32,
+    2: 8,
+    3: 8,
+    4: 16,
+    5: 16,
+    6: 32,
+    7: 64,
+    9: 8,
+    10: 16,
+    11: 64,
+    12: 32,
+    13: 64,
+    16: 16,
+}  # of its types
 
 
 def fault(path: Path) -> str | None:
@@ -47,7 +60,7 @@ def fault(path: Path) -> str | None:
         if path.suffix == ".gguf":
             return _fault_of_gguf(path)
         if path.suffix == ".onnx":
-            return next(_missing_data(path), None)
+            return _fault_of_onnx(path)
         if path.name.endswith(".index.json"):
             shards(path)
         elif path.suffix == ".json" and size <= PARSED:
@@ -158,13 +171,108 @@ def _fault_of_pytorch(path: Path, start: bytes) -> str | None:
     return None if start.startswith(b"\x80") else "is no PyTorch checkpoint"
 
 
-def _missing_data(path: Path) -> Iterator[str]:
-    """Yield what is wrong with the files that hold an ONNX model's tensors beside it."""
-    content = path.read_bytes()  # at most 2 GiB by the format; of a model with external data some MB
-    for found in LOCATION.finditer(content):
-        name = content[found.end() : found.end() + found[1][0]].decode("utf-8", "replace")
+def external_files(path: Path) -> list[str]:
+    """Return the names of the files beside an ONNX file that hold its tensors, in the order of the graph; none if it holds them itself.
+
+    Raises:
+        ValueError: if it is cut off, or no ONNX file.
+    """
+    return list(dict.fromkeys(tensor.file for tensor in _external_tensors(path)))
+
+
+class _External(NamedTuple):
+    """A tensor outside an ONNX file.
+
+    Attributes:
+        file: that holds it, beside the ONNX file.
+        end: byte after its last.
+    """
+
+    file: str
+    end: int
+
+
+def _fault_of_onnx(path: Path) -> str | None:
+    """Return what is wrong with an ONNX file or the files that hold its tensors beside it."""
+    ends: dict[str, int] = {}
+    for tensor in _external_tensors(path):
+        ends[tensor.file] = max(ends.get(tensor.file, 0), tensor.end)
+    for name, end in ends.items():
         beside = path.parent / name
         if not beside.is_file():
-            yield f"lacks its weights: {name} is missing beside it"
-        elif not beside.stat().st_size:
-            yield f"lacks its weights: {name} beside it is empty (0 bytes)"
+            return f"lacks its weights: {name} is missing beside it"
+        size = beside.stat().st_size
+        with beside.open("rb") as file:
+            is_pointer = file.read(len(LFS_POINTER)) == LFS_POINTER
+        if is_pointer:
+            return f"lacks its weights: {name} beside it is a Git LFS pointer of {size} bytes: git lfs pull brings them"
+        if not size:
+            return f"lacks its weights: {name} beside it is empty (0 bytes)"
+        if size < end:
+            return f"lacks its weights: {name} beside it is cut off: {end:,} bytes are needed, it has {size:,}"
+    return None
+
+
+def _external_tensors(path: Path) -> Iterator[_External]:
+    """Yield the tensors of an ONNX file's graph that lie outside it; protobuf's messages are walked, nothing is copied."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for model_field, graph in _fields(content, 0, len(content)):
+            for field, tensor in _fields(content, *graph) if model_field == 7 and isinstance(graph, tuple) else ():
+                if field == 5 and isinstance(tensor, tuple):  # an initializer
+                    yield from _external(content, *tensor)
+
+
+def _external(content: mmap.mmap, start: int, end: int) -> Iterator[_External]:
+    """Yield where a TensorProto's data lie outside the file; nothing where they lie in it."""
+    items, kind, facts = 1, 1, {}
+    for field, value in _fields(content, start, end):
+        if field == 1 and isinstance(value, int):  # dims, one a field
+            items *= value
+        elif field == 1 and isinstance(value, tuple):  # packed
+            at = value[0]
+            while at < value[1]:
+                length, at = _varint(content, at, value[1])
+                items *= length
+        elif field == 2 and isinstance(value, int):  # data_type
+            kind = value
+        elif field == 13 and isinstance(value, tuple):  # external_data, a pair of texts each
+            pair = {n: content[v[0] : v[1]].decode() for n, v in _fields(content, *value) if isinstance(v, tuple)}
+            facts[pair.get(1, "")] = pair.get(2, "")
+    if "location" in facts:
+        size = int(facts["length"]) if facts.get("length") else items * ONNX_BITS.get(kind, 0) // 8
+        yield _External(facts["location"], int(facts.get("offset") or 0) + size)
+
+
+def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int] | None]]:
+    """Yield number and value of a protobuf message's fields: a whole number, the bytes' place (start, end), or None.
+
+    Raises:
+        ValueError: if they do not end where the message does.
+    """
+    at = start
+    while at < end:
+        tag, at = _varint(content, at, end)
+        value: int | tuple[int, int] | None = None
+        if tag & 7 == 0:
+            value, at = _varint(content, at, end)
+        elif tag & 7 == 2:
+            length, at = _varint(content, at, end)
+            value, at = (at, at + length), at + length
+        elif tag & 7 in (1, 5):
+            at += 8 if tag & 7 == 1 else 4
+        else:
+            raise ValueError("it is no ONNX file, or cut off")
+        if at > end:
+            raise ValueError(f"it is cut off: {at:,} bytes are needed, it has {len(content):,}")
+        yield tag >> 3, value
+
+
+def _varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+    """Return a whole number as protobuf writes it, seven bits a byte, and the place after it."""
+    value, shift = 0, 0
+    while at < end and shift < 64:
+        byte = content[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
+    raise ValueError("it is no ONNX file, or cut off")
