@@ -30,6 +30,8 @@ fps = None  # frames per second to resample to; None: the video's own
 deinterlace = False  # make whole frames of interlaced video, whose frames are woven of two moments
 pose_video = None  # your own pose drawings; None: drawn from the keypoints
 face_video = None  # your own face crops, 512x512; None: cropped from the driving video
+detectors = "auto"  # what finds body, hands and face: bundled, or a folder with YOLOv10m and ViTPose-H (a checkpoint's, ComfyUI's); auto: those where they are, else bundled
+pose_channel_order = "bgr"  # order of the colours that ViTPose gets: bgr as the official code, rgb as ComfyUI's nodes
 # replace mode: the mask and the background
 mask_source = "auto"  # replace: where the person's mask comes from: auto (the best available; its name is printed), segmenter, keypoints, official, centre, a points file, a mask video
 mask_chain = None  # replace: how the mask is enlarged, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)
@@ -67,7 +69,8 @@ display(run.settings, run)
 
 # %% [markdown]
 # ## Run
-# Keypoints are detected frame by frame, drawn at the result's size, and the face is cropped. With backend wan22 the
+# Keypoints are detected, drawn at the result's size, and the face is cropped. What finds them and what it runs on is named
+# above and below: the checkpoint's own detectors where they are, on a GPU if onnxruntime can use it. With backend wan22 the
 # official script does it: its log appears below and is kept as `wan22.log`.
 
 # %%

@@ -108,7 +108,7 @@ def stand_ins(folder: Path, batch: int | str = "batch", data: str | None = "end2
         "output0",
         {"w": person, "b": constant, "shape": np.array([-1, 2, 6])},
     )
-    shares = np.random.default_rng(0).uniform(0.02, 0.1, (133, 3, 1, 1)).astype(np.float32)
+    shares = np.random.default_rng(0).uniform(0.1, 0.4, (133, 3, 1, 1)).astype(np.float32)
     write(
         place / "pose2d" / "vitpose_h_wholebody.onnx" / "end2end.onnx",
         [

@@ -243,7 +243,7 @@ def test_kijai_s_nodes_become_settings(tmp_path: Path) -> None:
         ("colormatch = mkl", "colour_hold true matches later segments"),
         ("attention_mode = sageattn", "PyTorch"),
         ("ImageResizeKJv2", "the reference's size"),
-        ("OnnxDetectionModelLoader", "own networks"),
+        ("OnnxDetectionModelLoader", "models/detection"),
         ("Wan2_2-Animate-14B_fp8.safetensors", "models link"),
         ("VHS_VideoCombine", "plays 16 frames per second", "keeps 8"),
     ):

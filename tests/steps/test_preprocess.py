@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_files import stand_ins
 
 from wanlab import config, inputs, mask, media, pose, runs
 from wanlab.files import make_folder, remove, write_arrays
 from wanlab.media import resize
-from wanlab.pose import detection
+from wanlab.pose import detection, detector_files, topdown
 from wanlab.steps import inspect, preprocess
 
 FRAMES = 6
@@ -31,6 +32,36 @@ def settings(sample: Path, **more: object) -> config.PreprocessSettings:
 
 def made(sample: Path, **more: object) -> inputs.AnimateInputs:
     return preprocess.work(preprocess.prepare(settings(sample, **more)))
+
+
+def test_the_checkpoints_detectors_are_taken_where_they_are(outputs: Path, sample: Path, tmp_path: Path) -> None:
+    bundled = preprocess.prepare(settings(sample))
+    assert bundled.settings.detectors == "bundled"
+    assert "the bundled detectors are used (MoveNet, BlazePose)" in " ".join(bundled.manifest["notes"])
+    assert preprocess.prepare(settings(sample, detectors="bundled")).id == bundled.id
+    place = stand_ins(tmp_path / "networks")
+    run = preprocess.prepare(settings(sample, detectors=place))
+    assert run.manifest["models"].keys() - bundled.manifest["models"].keys() == {"person detector", "pose network"}
+    found = preprocess.work(run).keypoints()
+    assert "detectors run on the CPU" in " ".join(run.manifest["notes"])
+    networks = topdown.open_networks(detector_files.choose(place)[0])
+    expected = topdown.detect(media.open_clip(sample / "half.mp4", max_frames=FRAMES), networks)
+    np.testing.assert_array_equal(found, expected.keypoints)
+    assert preprocess.prepare(settings(sample, detectors=place / "process_checkpoint")).id == run.id
+    assert preprocess.prepare(settings(sample, detectors=place, pose_channel_order="rgb")).id != run.id
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"pose_channel_order": "rgb"}, "pose_channel_order must be left out with the bundled detectors"),
+        ({"detectors": "nowhere"}, "detectors must be a folder with yolov10m.onnx and vitpose_h_wholebody.onnx"),
+        ({"detectors": "bundled", "backend": "wan22"}, "detectors must be left out with backend wan22"),
+    ],
+)
+def test_detectors_that_are_not_there_are_refused(sample: Path, more: dict[str, str], message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        preprocess.prepare(settings(sample, **more))
 
 
 def test_writes_upstream_s_files_and_the_masters(outputs: Path, sample: Path) -> None:

@@ -15,6 +15,7 @@ from wanlab import config
 from wanlab.mask import sam2_weights
 from wanlab.model import attention, checkpoints
 from wanlab.official import clone
+from wanlab.pose import detector_files
 
 
 class Line(NamedTuple):
@@ -44,6 +45,7 @@ def check() -> Iterator[Line]:
     yield from _checkpoint()
     yield from (Line(topic, what) for topic, what in clone.overview())
     yield from (Line(name, what) for name, what in sam2_weights.overview())
+    yield from (Line(name, what) for name, what in detector_files.overview())
     usage = shutil.disk_usage(config.outputs_root() if config.outputs_root().is_dir() else config.project_root())
     remedy = "" if usage.free > 10 * 2**30 else "set WANLAB_OUTPUTS to a folder on a larger disk"
     yield Line(
@@ -109,7 +111,7 @@ def _providers() -> Line:
     used = "CUDA" if "CUDAExecutionProvider" in providers else "CPU"
     remedy = "make gpu" if used == "CPU" and driver() else ""
     return Line(
-        "detectors",
+        "onnxruntime",
         f"onnxruntime {onnxruntime.__version__}: {', '.join(p.removesuffix('ExecutionProvider') for p in providers)}; {used} is used",
         remedy,
     )

@@ -93,12 +93,13 @@ def add_runs(commands: Any) -> None:
 def _models(_: argparse.Namespace) -> int:
     from wanlab.mask import sam2_weights
     from wanlab.model import checkpoints
-    from wanlab.pose import people
+    from wanlab.pose import detector_files, people
 
     print_table(
         [
             *checkpoints.overview(),
             *sam2_weights.overview(),
+            *detector_files.overview(),
             *((name, f"bundled network, SHA-256 {sha[:12]}…") for name, sha in people.fingerprints().items()),
         ]
     )

@@ -161,7 +161,7 @@ NO_COUNTERPART = {  # node: why, and what to do
     "OpenposePreprocessor": _OWN_POSE,
     "AIO_Preprocessor": _OWN_POSE,
     "WanVideoUniAnimateDWPoseDetector": _OWN_POSE,
-    "OnnxDetectionModelLoader": "wanlab finds the keypoints with its own networks",
+    "OnnxDetectionModelLoader": "wanlab takes the detectors of ComfyUI's models/detection where they are (setting detectors); pose_channel_order rgb gives ViTPose what the nodes give it",
     "FaceMaskFromPoseKeypoints": "wanlab crops the face as the official preprocessing does; give your own as face_video",
     "ImageCropByMaskAndResize": "wanlab crops the face as the official preprocessing does; give your own as face_video",
     "WanVideoContextOptions": "wanlab works in segments that overlap, not in context windows; see segment_frame_length",

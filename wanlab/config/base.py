@@ -93,10 +93,13 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the result, ready for JSON; paths are left out: files count by content.
 
-        A setting that came later is left out while it has its default, so that older runs keep their hash.
+        A setting that came later is left out while it has its default, or says what runs did before, so that older runs
+        keep their hash.
         """
         paths = {name for name in self.paths() if self.files(name)}
-        unused = set(self._marked("later")) - set(self.changed(*self._marked("later")))
+        later = self._marked("later")
+        unused = set(later) - set(self.changed(*later))
+        unused |= {name for name in later if getattr(self, name) == self._marked_as(name, "before")}
         kept = self.model_dump(mode="json", exclude=paths | unused | set(self.conveniences()))
         return dict(sorted(kept.items()))
 
@@ -159,6 +162,10 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
     @classmethod
     def _marked(cls, mark: str) -> tuple[str, ...]:
         return tuple(n for n, f in cls.model_fields.items() if (f.json_schema_extra or {}).get(mark))  # type: ignore[union-attr]
+
+    @classmethod
+    def _marked_as(cls, name: str, mark: str) -> Any:
+        return (cls.model_fields[name].json_schema_extra or {}).get(mark)  # type: ignore[union-attr]
 
     def changed(self, *names: str) -> tuple[str, ...]:
         """Return those of the fields `names` that do not have their default."""

@@ -69,9 +69,17 @@ def _of_wan22(default: Any, description: str, mark: str, **rules: Any) -> Any:
     return Field(default, description=f"wan22: {description}", json_schema_extra=extra, **rules)
 
 
-def _later(default: Any, description: str, **rules: Any) -> Any:
-    """Return a field that was added later: while it has its default it is not in the hash, so that older runs are found."""
-    return Field(default, description=description, json_schema_extra={"later": True}, **rules)
+def _later(default: Any, description: str, before: Any = None, **rules: Any) -> Any:
+    """Return a field that was added later: while it has its default it is not in the hash, so that older runs are found.
+
+    Args:
+        default: of the field.
+        description: of the field.
+        before: another value that is not in the hash: what runs did before there was a choice.
+        rules: further ones of pydantic's Field.
+    """
+    extra: dict[str, Any] = {"later": True, "before": before}
+    return Field(default, description=description, json_schema_extra=extra, **rules)
 
 
 _BACKEND: Any = Field(
@@ -161,6 +169,15 @@ class PreprocessSettings(_Backed, frozen=True):
     face_video: Path | None = Field(
         None, description="your own face crops, 512x512; None: cropped from the driving video"
     )
+    detectors: Literal["auto", "bundled"] | Path = _later(
+        "auto",
+        "what finds body, hands and face: bundled, or a folder with YOLOv10m and ViTPose-H (a checkpoint's, ComfyUI's); auto: those where they are, else bundled",
+        before="bundled",
+        union_mode="left_to_right",
+    )
+    pose_channel_order: Literal["bgr", "rgb"] = _later(
+        "bgr", "order of the colours that ViTPose gets: bgr as the official code, rgb as ComfyUI's nodes"
+    )
     mask_source: Literal["auto", "segmenter", "keypoints", "official", "centre"] | Path = Field(
         "auto",
         union_mode="left_to_right",
@@ -242,7 +259,7 @@ class PreprocessSettings(_Backed, frozen=True):
 
 
 NO_UPSTREAM_ARGUMENT = (
-    "start_s", "max_frames", "deinterlace", "preview", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+    "start_s", "max_frames", "deinterlace", "preview", "detectors", "pose_channel_order", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ inputs = preprocess.work(run)        # keypoints â†’ pose drawings, face crops â
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from wanlab.mask.person import PersonMasker, takes_sam2
 from wanlab.mask.prompts import read_prompts
 from wanlab.media import resize
 from wanlab.model import checkpoints
-from wanlab.pose import detection, face, people
+from wanlab.pose import detection, detector_files, face, people, sessions, topdown
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
@@ -182,7 +182,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
     own = _own_videos(run, settings)
     clip, reference = _read(run, settings)
     height, width = reference.shape[:2]
-    found, of_reference = _keypoints(run, clip, reference, required=not set(pose_videos.VIDEOS) <= set(own))
+    found, of_reference = _keypoints(run, settings, clip, reference, required=not set(pose_videos.VIDEOS) <= set(own))
     boxes = pose_videos.write(
         run,
         clip,
@@ -275,12 +275,13 @@ def _enlarged(
 
 
 def _keypoints(
-    run: runs.Run, clip: media.Clip, reference: np.ndarray, *, required: bool
+    run: runs.Run, settings: config.PreprocessSettings, clip: media.Clip, reference: np.ndarray, *, required: bool
 ) -> tuple[detection.Detection, np.ndarray]:
     """Return what is detected in the working clip, and the reference's own keypoints, [133, 3].
 
     Args:
         run: whose progress is updated.
+        settings: resolved.
         clip: the working clip.
         reference: [H, W, 3], uint8 RGB.
         required: whether the clip must show a person.
@@ -289,12 +290,13 @@ def _keypoints(
         ValueError: if it must and does not.
     """
     with run.stage("keypoints"):
-        found = detection.detect(run.progress.iterate(clip, "keypoints", len(clip)), float(clip.fps))
+        detect = _detector(run, settings, float(clip.fps))
+        found = detect(run.progress.iterate(clip, "keypoints", len(clip)))
         if required and len(found.no_person) == len(clip):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a video with one person who is at least a quarter of the image high"
             )
-        of_reference = detection.detect_image(reference)
+        of_reference = detect([reference])
         if of_reference.no_person:
             run.add_notes(
                 "no person was found in reference_image: the character is used as it is, without a sketch of its skeleton"
@@ -307,6 +309,23 @@ def _keypoints(
             )
         run.add_notes(*found.notes)
     return found, of_reference.keypoints[0]
+
+
+def _detector(
+    run: runs.Run, settings: config.PreprocessSettings, fps: float
+) -> Callable[[Iterable[np.ndarray]], detection.Detection]:
+    """Open what finds the keypoints of frames ([H, W, 3] each, uint8 RGB), and say where it runs.
+
+    Raises:
+        ValueError: if a network cannot be opened.
+    """
+    assert settings.detectors != "auto"  # resolved by prepare
+    files, _ = detector_files.choose(settings.detectors)
+    if files is None:
+        return lambda frames: detection.detect(frames, fps)
+    networks = topdown.open_networks(files)
+    run.add_notes(*sessions.describe(networks.pose))
+    return lambda frames: topdown.detect(frames, networks, settings.pose_channel_order)
 
 
 def _write_mask(
@@ -349,9 +368,16 @@ def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSett
     checkpoint = checkpoints.find(settings.checkpoint)
     chain = settings.mask_chain
     source, weights, passed_over = _mask_source(settings, checkpoint.folder)
+    detectors, about_them = detector_files.choose(settings.detectors, checkpoint=checkpoint.folder)
+    if detectors is None and settings.changed("pose_channel_order"):
+        raise config.SettingsError(
+            f"pose_channel_order must be left out with the bundled detectors, which have no choice, got {settings.pose_channel_order}; "
+            f"use bgr, or get the checkpoint's: {detector_files.DOWNLOAD}"
+        )
     resolved = settings.replaced(
         resolution=settings.resolution or checkpoint.recommended["resolution"],
         retarget=bool(settings.retarget),
+        detectors=detectors.folder if detectors else "bundled",
         mask_source=source,
         sam_checkpoint=weights.file if weights else "none",
         mask_chain=mask.DEFAULT_CHAIN
@@ -359,7 +385,9 @@ def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSett
         else chain,
         checkpoint=checkpoint.folder,
     )
-    return resolved, people.fingerprints() | ({weights.name: weights.sha256()} if weights else {}), passed_over
+    models = people.fingerprints() | (detectors.fingerprints() if detectors else {})
+    models |= {weights.name: weights.sha256()} if weights else {}
+    return resolved, models, (*about_them, *passed_over)
 
 
 def _mask_source(
