@@ -468,3 +468,42 @@ def test_remux_leaves_nothing_where_it_fails(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="video must be"):
         media.remux(tmp_path / "a.mp4", tmp_path / "b.mp4", Fraction(16))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("fps", [Fraction(16), Fraction(30000, 1001)])
+def test_joined_parts_are_the_file_of_all_their_frames(tmp_path: Path, fps: Fraction) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (9, 48, 64, 3), np.uint8)
+    parts = [tmp_path / f"{first}.mkv" for first in (0, 5, 6)]
+    for part, piece in zip(parts, np.split(frames, [5, 6]), strict=True):
+        media.write_video(part, piece, fps, lossless=True)
+    media.write_video(tmp_path / "all.mkv", frames, fps, lossless=True)
+    assert media.join(parts, tmp_path / "joined.mkv", fps) == 9
+    assert (tmp_path / "joined.mkv").read_bytes() == (tmp_path / "all.mkv").read_bytes()
+
+
+def test_no_frame_is_encoded_where_parts_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only parts that were encoded in another way, here with another number of slices, cannot stand in one stream."""
+    frames = np.random.default_rng(0).integers(0, 255, (6, 48, 64, 3), np.uint8)
+    parts = [tmp_path / f"{n}.mkv" for n in range(3)]
+    for part, piece in zip(parts[:2], np.split(frames[:4], 2), strict=True):
+        media.write_video(part, piece, FPS, lossless=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "_encode", lambda *_: pytest.fail("encoded again"))
+        assert media.join(parts[:2], tmp_path / "two.mkv", FPS) == 4
+    with av.open(str(parts[2]), "w") as container:
+        stream = container.add_stream("ffv1", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "bgr0"
+        stream.options = {"level": "3", "g": "1", "slices": "9"}
+        for frame in frames[4:]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame).reformat(format="bgr0")))
+        container.mux(stream.encode(None))
+    assert media.join(parts, tmp_path / "joined.mkv", FPS) == 6
+    np.testing.assert_array_equal(media.read_video(tmp_path / "joined.mkv").frames, frames)
+
+
+def test_a_join_leaves_nothing_where_it_fails(tmp_path: Path) -> None:
+    media.write_video(tmp_path / "0.mkv", [grey(9)], FPS, lossless=True)
+    (tmp_path / "1.mkv").write_bytes(b"no video")
+    with pytest.raises(ValueError, match="video must be"):
+        media.join([tmp_path / "0.mkv", tmp_path / "1.mkv"], tmp_path / "joined.mkv", FPS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mkv", "1.mkv"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from wanlab import files
 from wanlab.media.decode import open_container, reason_of, video_stream
 from wanlab.media.probe import probe_video
 from wanlab.media.sound import AudioStretch, Sound, add_sound_stream, decode_sound, mux_sound
+from wanlab.media.video import open_clip
 
 CRF = 14  # visually lossless: exports are read back by other tools
 
@@ -84,6 +86,29 @@ def remux(
     """
     rate, sound = probe_video(source).fps, decode_sound(audio)
     return _whole(Path(path), lambda part: _copy(Path(source), rate, part, Fraction(fps), comment, sound))
+
+
+def join(parts: Sequence[Path], path: Path | str, fps: Fraction) -> int:
+    """Write lossless videos one behind the other, completely or not at all: their coded images are copied bit for bit.
+
+    The file is the one that `write_video` makes of all their frames. Parts that were encoded in different ways, as
+    where another version went on with a run, are decoded and encoded again.
+
+    Args:
+        parts: videos that `write_video` wrote with `lossless`, in order.
+        path: `.mkv`.
+        fps: frames per second.
+
+    Returns:
+        the number of frames.
+
+    Raises:
+        OSError, ValueError: as `write_video`, and if a part cannot be read.
+    """
+    if len({_coding(part) for part in parts}) == 1:
+        return _whole(Path(path), lambda whole: _append(parts, whole, Fraction(fps)))
+    frames = itertools.chain.from_iterable(open_clip(part) for part in parts)
+    return write_video(path, frames, fps, lossless=True)
 
 
 def rewrap(source: Path | str, path: Path | str) -> int:
@@ -172,6 +197,31 @@ def _copy(source: Path, rate: Fraction, part: Path, fps: Fraction, comment: str 
                 container.mux(packet)
                 count += 1
         mux_sound(container, sound_stream, sound)
+    return count
+
+
+def _coding(part: Path) -> tuple[Any, ...]:
+    """Return what the coded images of a video need of their decoder; equal ones may stand in one stream."""
+    with open_container(part) as container:
+        context = video_stream(container, part).codec_context
+        return context.name, context.pix_fmt, context.height, context.width, context.extradata
+
+
+def _append(parts: Sequence[Path], whole: Path, fps: Fraction) -> int:
+    count, stream = 0, None
+    with _container(whole, None, lossless=True) as container:
+        for part in parts:
+            with open_container(part) as given:
+                track = video_stream(given, part)
+                if stream is None:
+                    stream = container.add_stream_from_template(track)
+                    stream.codec_context.framerate, stream.time_base = fps, 1 / fps
+                for packet in given.demux(track):
+                    if packet.size:  # each image is coded by itself and shown in its turn
+                        packet.pts = packet.dts = count
+                        packet.duration, packet.time_base, packet.stream = 1, 1 / fps, stream
+                        container.mux(packet)
+                        count += 1
     return count
 
 

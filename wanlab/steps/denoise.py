@@ -17,7 +17,15 @@ from wanlab import config, files, inputs, media, runs
 from wanlab.files import fingerprints
 from wanlab.model import checkpoints, memory, parts, segments
 from wanlab.steps import continuing
-from wanlab.steps.segment_files import BEGUN, SEGMENTS, num_finished, partial_velocities, save_segment, saved_frames
+from wanlab.steps.segment_files import (
+    BEGUN,
+    SEGMENTS,
+    SegmentWriter,
+    num_finished,
+    partial_velocities,
+    saved_frames,
+    saved_videos,
+)
 
 if TYPE_CHECKING:
     from wanlab.model import sampling
@@ -201,8 +209,7 @@ class Denoiser:
         if done < num_segments:
             _within_memory(run, loaded, lambda: _generate(run, animate_inputs, plan, folder, loaded))
         with run.stage("write"):
-            frames = itertools.chain.from_iterable(saved_frames(folder, n) for n in range(num_segments))
-            count = media.write_video(run.path(MASTER), frames, animate_inputs.fps, lossless=True)
+            count = media.join(saved_videos(folder, num_segments), run.path(MASTER), animate_inputs.fps)
         size = {"height": animate_inputs.height, "width": animate_inputs.width}
         run.add_artefact("master", MASTER, frames=count, **size, fps=str(animate_inputs.fps))
 
@@ -311,7 +318,15 @@ def _generate(
     already = done * settings.num_inference_steps + (0 if velocities is None else len(velocities))
     conditions, before = _conditions(animate_inputs, settings, plan)
     tail = np.load(folder / f"{done - 1:03d}.npy", allow_pickle=False) if done else before
-    with run.stage("generate"), _steps(run, len(plan.segments), already) as on_step:
+
+    def keep(number: int) -> None:
+        run.keep(f"{number + 1} of {len(plan.segments)} segments")
+
+    with (
+        run.stage("generate"),
+        _steps(run, len(plan.segments), already) as on_step,
+        SegmentWriter(folder, animate_inputs.fps, keep) as writer,
+    ):
         for segment in sampling.generate_segments(
             networks,
             conditions,
@@ -324,8 +339,7 @@ def _generate(
             on_step=on_step,
             encodings=encodings,
         ):
-            save_segment(folder, segment.number, segment.frames, segment.tail, animate_inputs.fps)
-            run.keep(f"{segment.number + 1} of {len(plan.segments)} segments")
+            writer.save(segment.number, segment.frames, segment.tail)
     if networks.device.type == "cuda":
         import torch
 

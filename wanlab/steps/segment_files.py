@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import collections
+import concurrent.futures
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -35,6 +38,58 @@ def save_segment(folder: Path, number: int, frames: np.ndarray, tail: np.ndarray
     if len(frames):
         media.write_video(folder / f"{number:03d}.mkv", frames, fps, lossless=True)
     files.write_array(folder / f"{number:03d}.npy", tail)
+
+
+class SegmentWriter:
+    """Saves segments in a thread of its own, while the next one is generated.
+
+    One may be in work and one may wait; who brings a third waits with it, so that memory is bounded. What was brought is
+    saved also where the block ends by an error or an interrupt.
+    """
+
+    def __init__(self, folder: Path, fps: Fraction, on_saved: Callable[[int], object]) -> None:
+        """Take the run's folder of segments, frames per second, and what is called here with the number of each saved one."""
+        self._folder, self._fps, self._on_saved = folder, fps, on_saved
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "segments")
+        self._coming: collections.deque[tuple[int, concurrent.futures.Future[None]]] = collections.deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Wait until all is saved; raises as `save`, unless another error is on its way."""
+        try:
+            while self._coming:
+                self._end_first()
+        except Exception as own:
+            if error is None:
+                raise
+            error.add_note(f"and a finished segment could not be saved: {own}")
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+
+    def save(self, number: int, frames: np.ndarray, tail: np.ndarray) -> None:
+        """Have `save_segment` called, as soon as the segments before it are saved.
+
+        Raises:
+            OSError: if one of these could not be saved.
+        """
+        while self._coming and (len(self._coming) > 1 or self._coming[0][1].done()):
+            self._end_first()
+        saving = self._thread.submit(save_segment, self._folder, number, frames, tail, self._fps)
+        self._coming.append((number, saving))
+
+    def _end_first(self) -> None:
+        number, saving = self._coming[0]
+        saving.result()
+        self._coming.popleft()
+        self._on_saved(number)
+
+
+def saved_videos(folder: Path, num_segments: int) -> list[Path]:
+    """Return the videos of saved segments, of those that have new frames."""
+    places = (folder / f"{number:03d}.mkv" for number in range(num_segments))
+    return [place for place in places if place.is_file()]
 
 
 def saved_frames(folder: Path, number: int) -> Iterator[np.ndarray]:
