@@ -28,6 +28,7 @@ start_s = 0.0  # seconds to skip at the start of the video
 max_frames = None  # process at most this many frames; None: all
 fps = None  # frames per second to resample to; None: the video's own
 deinterlace = False  # make whole frames of interlaced video, whose frames are woven of two moments
+person = None  # whom to follow: a number from 10_preprocess's contact sheet, or clicks on them: x,y@frame, separated by spaces, in pixels of the working clip; None: number 1, with detectors of a checkpoint the largest in each frame, as upstream
 pose_video = None  # your own pose drawings; None: drawn from the keypoints
 face_video = None  # your own face crops, 512x512; None: cropped from the driving video
 detectors = "auto"  # what finds body, hands and face: bundled, or a folder with YOLOv10m and ViTPose-H (a checkpoint's, ComfyUI's); auto: those where they are, else bundled
@@ -81,10 +82,11 @@ animate_inputs = preprocess.work(run)
 # The skeleton should sit on the person in every column, the crop should hold the whole face.
 # In frames without a skeleton no person was detected. In replace mode nothing of the person may be left in the
 # background, and the mask should be no larger than that needs.
+# Of several people each has a number, on the first sheet: `person = 2` follows another one, with pose, face and mask.
 
 # %%
 clip = animate_inputs.driving() or animate_inputs.video("pose_video")
-viz.contact_sheet(animate_inputs.clips())
+display(*filter(None, (viz.people_sheet(clip, animate_inputs.people_boxes()), viz.contact_sheet(animate_inputs.clips()))))
 
 # %% [markdown]
 # ## Where are the keypoints unreliable?

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wanlab import media
-from wanlab.pose import detection, people, smooth, wholebody
+from wanlab.pose import detection, people, smooth, tracks, wholebody
 
 
 def truth_of(sample: Path, name: str) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_somebody_upside_down_is_found_as_upright(sample: Path) -> None:
     """The turned video gives the turned pose, and that is said; the upright one says nothing."""
     clip = media.open_clip(sample / "half.mp4", max_frames=4)
     upright = detection.detect(clip, float(clip.fps))
-    over = detection.detect((frame[::-1, ::-1] for frame in clip), float(clip.fps))
+    over = detection.detect([frame[::-1, ::-1] for frame in clip], float(clip.fps))
     seen = (upright.keypoints[..., 2] > 0.3) & (over.keypoints[..., 2] > 0.3)
     assert seen.sum() > 0.9 * (upright.keypoints[..., 2] > 0.3).sum()
     turned = np.array([clip.width - 1, clip.height - 1]) - over.keypoints[..., :2]
@@ -83,21 +83,35 @@ def test_somebody_upside_down_is_found_as_upright(sample: Path) -> None:
     assert upright.notes == ()
 
 
-def test_the_same_person_is_followed_when_two_cross(sample: Path) -> None:
-    """Where she hides him the frame is empty; in all others the drawn body is on him, never on her."""
-    clip = media.open_clip(sample / "two_people.mp4", start_s=12 / 16, max_frames=26)
-    with np.load(sample / "two_people_truth.npz") as truth:
-        both = truth["keypoints"][:, 12:38, :17, :2].astype(np.float64)
-    found = detection.detect(clip, float(clip.fps))
-    assert set(found.no_person) <= set(range(22 - 12, 26 - 12))  # MoveNet sees only the one in front in 22 to 25
-    assert found.num_people.max() == 2
-    assert any("2 people in" in note and "is followed" in note for note in found.notes)
-    here = np.setdiff1d(np.arange(26), found.no_person)
-    drawn = found.keypoints[here, :17, 2] >= 0.5
-    apart = np.linalg.norm(found.keypoints[here, :17, :2] - both[:, here], axis=-1)
-    from_him, from_her = (apart * drawn).sum(axis=-1) / drawn.sum(axis=-1)
-    assert (from_him < from_her).all()
-    assert from_him.max() < 0.15 * 137  # of his torso
+@pytest.mark.parametrize("frames", [12, pytest.param(77, marks=pytest.mark.slow)])
+def test_hands_outside_the_image_are_not_drawn(sample: Path, frames: int) -> None:
+    """A man walks into the image (and out, and back): of hand points outside at most 3 % are drawn, of those inside as many as before."""
+    true, clip = truth_of(sample, "walk_truth.npz")[:frames], media.open_clip(sample / "walk.mp4", max_frames=frames)
+    found = detection.detect(clip, 16.0).keypoints
+    here = (true[:, :17, 2] > 0).any(axis=1)
+    for hand, before in zip(wholebody.HANDS, (0.98, 0.91) if frames == 77 else (0.91, 0.72), strict=True):
+        inside, drawn = true[here, hand, 2] > 0, found[here, hand, 2] >= 0.5
+        assert drawn[~inside].mean() <= (0.03 if frames == 77 else 0.05)  # 21 points of two hands in 12 frames
+        assert drawn[inside].mean() >= before
+
+
+def test_clicks_lead_through_frames_in_which_nobody_is_detected(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = media.open_clip(sample / "half.mp4", max_frames=9)
+    true, looked, find = truth_of(sample, "half_truth.npz"), [], people.find_people
+
+    def blind(frame: np.ndarray) -> people.People:
+        looked.append(frame)
+        found = find(frame)
+        return people.People(*(part[:0] for part in found)) if len(looked) > 5 else found
+
+    monkeypatch.setattr(people, "find_people", blind)
+    surveyed = detection.survey(clip)
+    assert detection.detect(clip, 16.0, 1, surveyed).no_person == (3, 4, 5, 6, 7, 8)  # two looks tell which way is up
+    led = detection.detect(clip, 16.0, (tracks.Click(0, 190.0, 330.0),), surveyed)
+    assert led.no_person == ()
+    assert any("the clicks lead to the person in frames 3 to 8" in note for note in led.notes)
+    inside = true[:9, :11, 2] > 0
+    assert np.linalg.norm(led.keypoints[:, :11, :2] - true[:9, :11, :2], axis=-1)[inside].mean() < 12
 
 
 def test_cuts_are_found_and_motion_is_none(sample: Path) -> None:

@@ -48,7 +48,7 @@ def test_batches_of_any_size_give_what_frames_one_by_one_give(
 
 def test_the_order_of_the_channels_reaches_the_pose_network_alone(tmp_path: Path) -> None:
     both = networks(tmp_path)
-    bgr, rgb = (topdown.detect(clip(2), both, order) for order in ("bgr", "rgb"))
+    bgr, rgb = (topdown.detect(list(clip(2)), both, order) for order in ("bgr", "rgb"))
     np.testing.assert_array_equal(bgr.boxes, rgb.boxes)
     assert np.abs(bgr.keypoints[..., 2] - rgb.keypoints[..., 2]).max() > 0.01
 
@@ -82,6 +82,23 @@ def test_frames_without_a_person_are_empty_and_named() -> None:
     assert "no person in frames 1, 3" in found.notes[0]
     assert "no box around a person in frame 2" in found.notes[1]
     assert "2 people in 2 frames: the largest of each frame is taken" in found.notes[2]
+
+
+def test_a_person_is_followed_by_their_place(tmp_path: Path) -> None:
+    """The box nearest to where the person is seen is taken, not the largest; where nobody is near, the place itself."""
+    rows = np.array([[100, 100, 300, 500, 0.9, 0], [400, 100, 600, 560, 0.8, 0]], np.float32)
+
+    def pose(images: np.ndarray) -> np.ndarray:
+        return np.full((len(images), 133, 64, 48), 0.9, np.float32)
+
+    both = topdown.Networks(
+        topdown.sessions.Network(lambda images: np.tile(rows, (len(images), 1, 1)), 2, False, ""),
+        topdown.sessions.Network(pose, 2, False, ""),
+    )
+    places = np.array([[105, 95, 290, 510], [5, 5, 60, 200], [0, 0, 0, 0]], float)
+    found = list(topdown.find([np.zeros((640, 640, 3), np.uint8)] * 3, both, places=places))
+    assert found[0].box[:4].tolist() == [100, 100, 300, 500]
+    assert found[1].box[:4].tolist() == [5, 5, 60, 200]
 
 
 def test_a_fault_or_an_end_in_the_middle_leaves_no_thread(tmp_path: Path) -> None:

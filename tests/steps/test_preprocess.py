@@ -186,12 +186,32 @@ def test_frames_without_a_person_do_not_end_the_run(outputs: Path, sample: Path)
 def test_two_people_are_said_and_a_reference_without_a_person_too(outputs: Path, sample: Path, tmp_path: Path) -> None:
     media.write_image(tmp_path / "vase.png", np.full((256, 192, 3), 150, np.uint8))
     run = preprocess.prepare(
-        settings(sample, driving_video=sample / "two_people.mp4", reference_image=tmp_path / "vase.png", max_frames=2)
+        settings(
+            sample,
+            driving_video=sample / "two_people.mp4",
+            reference_image=tmp_path / "vase.png",
+            max_frames=2,
+            person="360,400",
+        )
     )
-    preprocess.work(run)
+    found = preprocess.work(run)
     notes = " ".join(run.manifest["notes"])
-    assert "2 people in 2 frames: the left one at frame 0 is person 1 and is followed" in notes
+    assert "2 people, 2 of them at once in 2 frames: person 2, the right one at frame 0, is followed" in notes
     assert "no person was found in reference_image" in notes
+    boxes, keypoints = found.people_boxes(), found.keypoints()
+    assert boxes is not None
+    assert keypoints is not None
+    assert boxes.shape == (2, 2, 4)
+    x1, y1, x2, y2 = boxes[1, 0]
+    assert (keypoints[0, [0, 5, 6], :2] > (x1, y1)).all()
+    assert (keypoints[0, [0, 5, 6], :2] < (x2, y2)).all()
+
+
+def test_whom_nobody_means_is_refused_before_anything_is_computed(outputs: Path, sample: Path) -> None:
+    with pytest.raises(config.SettingsError, match="person must be a number from 1, or clicks such as"):
+        preprocess.prepare(settings(sample, person="the tall one"))
+    with pytest.raises(ValueError, match="person must be a number from 1 to 1, got 2: one person is in the video"):
+        preprocess.work(preprocess.prepare(settings(sample, max_frames=2, person=2)))
 
 
 @pytest.mark.parametrize(

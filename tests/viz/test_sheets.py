@@ -79,6 +79,16 @@ def test_mask_views_show_a_row_per_mask(clip: media.Clip) -> None:
         assert image.shape[0] == pytest.approx(rows * viz.MASK_CELL * viz.DPI, rel=0.3)
 
 
+def test_people_have_their_numbers_on_them(clip: media.Clip) -> None:
+    boxes = np.zeros((2, 20, 4), np.float32)
+    boxes[0, :], boxes[1, 7:] = (4, 8, 30, 60), (50, 8, 90, 60)
+    shown = viz.people_sheet(clip, boxes, columns=3)
+    assert shown is not None
+    assert "Frames 0, 7, 10, 19 of people" in shown.alt
+    assert viz.people_sheet(clip, boxes[:1]) is None
+    assert viz.people_sheet(clip, None) is None
+
+
 def test_pareto_keeps_what_no_other_beats() -> None:
     cost = np.array([4.0, 1.0, 2.0, 3.0, 2.0, 1.0])
     value = np.array([9.0, 1.0, 5.0, 4.0, 6.0, np.nan])

@@ -165,6 +165,11 @@ class PreprocessSettings(_Backed, frozen=True):
         description="make whole frames of interlaced video, whose frames are woven of two moments",
         json_schema_extra={"later": True},
     )
+    person: int | str | None = _later(
+        None,
+        "whom to follow: a number from 10_preprocess's contact sheet, or clicks on them: x,y@frame, separated by spaces, in pixels of the working clip; None: number 1, with detectors of a checkpoint the largest in each frame, as upstream",
+        union_mode="left_to_right",
+    )
     pose_video: Path | None = Field(None, description="your own pose drawings; None: drawn from the keypoints")
     face_video: Path | None = Field(
         None, description="your own face crops, 512x512; None: cropped from the driving video"
@@ -259,7 +264,7 @@ class PreprocessSettings(_Backed, frozen=True):
 
 
 NO_UPSTREAM_ARGUMENT = (
-    "start_s", "max_frames", "deinterlace", "preview", "detectors", "pose_channel_order", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+    "start_s", "max_frames", "deinterlace", "person", "preview", "detectors", "pose_channel_order", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
 )  # fmt: skip
 
 

@@ -151,11 +151,21 @@ class AnimateInputs:
 
     def reference_keypoints(self) -> np.ndarray | None:
         """Return the character's own [133, 3], float32, in pixels of the reference; None in a folder of other tools."""
+        return self._beside_keypoints("reference_keypoints")
+
+    def people_boxes(self) -> np.ndarray | None:
+        """Return the box of each numbered person, [P, T, 4], float32: x1, y1, x2, y2 in pixels of the working clip.
+
+        All 0 where a person is not seen; None in a folder of other tools or of an earlier wanlab.
+        """
+        return self._beside_keypoints("people_boxes")
+
+    def _beside_keypoints(self, name: str) -> np.ndarray | None:
         path = self.folder / KEYPOINTS
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as saved:
-            return saved["reference_keypoints"] if "reference_keypoints" in saved.files else None
+            return saved[name] if name in saved.files else None
 
     def fingerprint(self, name: str) -> str:
         """Return the SHA-256 of the current file for a name."""

@@ -6,14 +6,14 @@ there. Where legs are outside the image BlazePose guesses hips too high, so Move
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from wanlab import media
-from wanlab.pose import people
+from wanlab.pose import guide, people, tracks
 from wanlab.pose.cuts import mark_shots
 from wanlab.pose.people import run_network
 from wanlab.pose.smooth import bridge_gaps, smooth_keypoints, stretches
@@ -33,6 +33,7 @@ MOVENET_SHARE = np.array(
 )  # where MoveNet is sure and sees the person large; the least error on the rendered clips
 COARSE, FINE = 60.0, 120.0  # pixels of MoveNet's input: up to COARSE BlazePose alone counts, from FINE on both
 NEAR, FAR = 0.04, 0.08  # of the person's size: where the networks differ by more than FAR, BlazePose is the one astray
+MAX_ASTRAY_NEAR = 0.06  # the same where somebody else is so near that BlazePose's crop shows both
 MAX_ASTRAY = 0.12  # of the person's size, the median of the points: beyond, BlazePose has found another person
 POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
     1.25,
@@ -40,11 +41,17 @@ POSE_MARGIN, HAND_SIZE, FACE_SIZE = (
     1.9,
 )  # side of a crop: of the circle around the person, the hand, the face
 MIN_PRESENCE = 0.5  # of body and face in a crop; below, they are looked for again
+CLOSER = 6  # frames after two boxes overlapped in which one may be hidden
+CLOSE_UP = (
+    1.05  # side of a closer look at people who overlap: MoveNet sees them larger, and one behind the other more often
+)
 LOOK_AGAIN = 16  # frames after which it is looked which way up the people are
 UPSIDE_DOWN, CLEARLY = (
     0.5,
     0.2,
 )  # MoveNet's score in the turned image, and how much better: upright people give at most 0.49 and -0.1
+MIN_WRIST = 0.4  # score of the wrist on which a hand may hang: outside the image it has less, and the hand is guessed
+HAND_BORDER = 0.03  # of its size: a hand that leaves the image is squeezed into it by so much
 MIN_HAND = 0.25  # presence of a hand; an edge-on one that is there gets little more
 
 
@@ -59,6 +66,7 @@ class Detection(NamedTuple):
         num_people: [T], int; people in each frame.
         cuts: first frames of new shots.
         notes: what a user must know, one sentence each.
+        people: [P, T, 4], float32; the box of each numbered person, 0 where they are not seen; P is 0 where nobody was numbered.
     """
 
     keypoints: np.ndarray
@@ -67,79 +75,166 @@ class Detection(NamedTuple):
     num_people: np.ndarray
     cuts: tuple[int, ...]
     notes: tuple[str, ...]
+    people: np.ndarray
 
 
-def detect(frames: Iterable[np.ndarray], fps: float = 16.0) -> Detection:
-    """Find and follow one person through a clip, the largest at first.
+Person = int | tuple[tracks.Click, ...]  # whom to follow: a number, or clicks on them
+Watch = Callable[
+    [Iterable[np.ndarray], str], Iterable[np.ndarray]
+]  # what a pass over frames goes through, with its name
+
+
+def unwatched(frames: Iterable[np.ndarray], _: str) -> Iterable[np.ndarray]:
+    """Return the frames."""
+    return frames
+
+
+class Survey(NamedTuple):
+    """Everybody in a clip.
+
+    Attributes:
+        found: the people of each frame, in pixels of the frame, or of the turned frame.
+        numbers: [n] each, int; whose they are, from 1; 0: nobody's.
+        cuts: first frames of new shots.
+        turned: frames in which people are upside down and were looked for in the image turned by 180 degrees.
+        height, width: of the frames in pixels.
+    """
+
+    found: list[people.People]
+    numbers: list[np.ndarray]
+    cuts: tuple[int, ...]
+    turned: frozenset[int]
+    height: int
+    width: int
+
+    def boxes(self) -> np.ndarray:
+        """Return [P, T, 4], float32: each numbered person's box in pixels of the clip, 0 where they are not seen."""
+        most = max((int(each.max(initial=0)) for each in self.numbers), default=0)
+        boxes = np.zeros((most, len(self.found), 4), np.float32)
+        for t, (each, numbers) in enumerate(zip(self.found, self.numbers, strict=True)):
+            for box, number in zip(each.boxes, numbers, strict=True):
+                if number:
+                    boxes[number - 1, t] = _over(box, self.height, self.width) if t in self.turned else box
+        return boxes
+
+
+def survey(frames: Iterable[np.ndarray]) -> Survey:
+    """Find everybody in a clip and number them.
 
     Args:
         frames: [H, W, 3] each, 0 to 255, uint8 RGB; read once, one at a time.
-        fps: frames per second, for the smoothing.
     """
-    follower = _Follower()
-    points, boxes, counts, cuts, others, turned = [], [], [], [], [], []
-    height = width = 0
+    found, looks, cuts, borders, turned = [], [], [], set(), set()
+    over = False
+    height, width, crossed = 0, 0, -CLOSER - 1
     for t, (frame, begins) in enumerate(mark_shots(frames)):
         height, width = frame.shape[:2]
         if begins:
             cuts.append(t)
-            follower.forget()
         if begins or t % LOOK_AGAIN == 0:
-            follower.turn(frame)
-        found, box, count, side = follower.follow(frame)
-        if follower.turned:
-            turned.append(t)
-        points.append(found)
+            before, over = over, _is_over(frame, over)
+            if over != before and t:
+                borders.add(t)  # places before and after do not compare
+        image = _turned(frame) if over else frame
+        if over:
+            turned.add(t)
+        found.append(tracks.unmixed(_find(image, t - crossed <= CLOSER)))
+        if tracks.are_crossing(found[-1].boxes):
+            crossed = t
+        looks.append(tracks.look_of(image, found[-1].points))
+    numbers = tracks.link(found, looks, borders | set(cuts))
+    return Survey(found, numbers, tuple(cuts), frozenset(turned), height, width)
+
+
+def detect(
+    frames: Iterable[np.ndarray],
+    fps: float = 16.0,
+    person: Person = 1,
+    surveyed: Survey | None = None,
+    watch: Watch = unwatched,
+) -> Detection:
+    """Find and follow one person through a clip.
+
+    Args:
+        frames: [H, W, 3] each, 0 to 255, uint8 RGB; gone through twice, one at a time, or once with `surveyed`.
+        fps: frames per second, for the smoothing.
+        person: whom: a number from 1 in the order in which people appear, the largest first, or clicks on them.
+        surveyed: from `survey` of the same frames, where it is there.
+        watch: what each pass over the frames goes through, with its name: progress.
+
+    Raises:
+        ValueError: nobody has the number, or nobody is where was clicked.
+    """
+    everybody = surveyed or survey(watch(frames, "people"))
+    number, clicks = tracks.chosen(everybody.numbers, everybody.boxes(), person)
+    follower = _Follower(everybody, number, clicks)
+    points, boxes = [], []
+    for t, frame in enumerate(watch(frames, "keypoints")):
+        each, box = follower.follow(frame, t)
+        points.append(each)
         boxes.append(box)
-        counts.append(count)
-        if count > 1:
-            others.append((t, side))
     keypoints, box_array = np.array(points, dtype=np.float64).reshape(-1, 133, 3), np.array(boxes).reshape(-1, 4)
     empty = ~(keypoints[..., 2] > 0).any(axis=1)
-    for start, end in stretches(np.asarray(~empty), cuts):
+    for start, end in stretches(np.asarray(~empty), everybody.cuts):
         for side in (0, 1):
             bridge_gaps(keypoints[start:end], HANDS[side], 9 + side)
         size = max(float(np.median((box_array[start:end, 2:] - box_array[start:end, :2]).max(axis=1))), 1.0)
         smooth_keypoints(keypoints[start:end], size, fps)
-    inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < (max(width, 1), max(height, 1)))).all(axis=-1)
-    keypoints[..., 2] *= inside
+    _hide_outside(keypoints, everybody.height, everybody.width)
     no_person = tuple(np.flatnonzero(empty).tolist())
-    notes = _notes(no_person, cuts, turned, others, max(counts, default=0))
     return Detection(
         keypoints.astype(np.float32),
         box_array.astype(np.float32),
         no_person,
-        np.array(counts, dtype=int),
-        tuple(cuts),
-        tuple(notes),
+        np.array([len(each.scores) for each in everybody.found], dtype=int),
+        everybody.cuts,
+        (*_notes(no_person, everybody, number), *follower.notes()),
+        everybody.boxes(),
     )
 
 
-def _notes(
-    no_person: Sequence[int], cuts: Sequence[int], turned: Sequence[int], others: Sequence[tuple[int, str]], most: int
-) -> list[str]:
-    """Return what a reader must know of a detection.
+def _hide_outside(keypoints: np.ndarray, height: int, width: int) -> None:
+    """Set the score of points outside the image to 0 in place, and of hands that the network can only have guessed.
 
     Args:
-        no_person, cuts, turned: frames without a person, that begin a shot, and in which the person is upside down.
-        others: frames with several people, and where the followed one stands among them.
-        most: people in one frame.
+        keypoints: [T, 133, 3]; x, y in pixels, score; changed.
+        height, width: of the image in pixels.
     """
+    points = keypoints[..., :2]
+    beyond = np.asarray(((points < 0) | (points >= (max(width, 1), max(height, 1)))).any(axis=-1))
+    border = np.minimum(points, np.array([width, height]) - points).min(axis=-1)
+    keypoints[beyond, 2] = 0
+    for side, hand in enumerate(HANDS):
+        size = np.ptp(points[:, hand], axis=1).max(axis=-1)
+        squeezed = beyond[:, hand].any(axis=1, keepdims=True) & (border[:, hand] < HAND_BORDER * size[:, None])
+        keypoints[:, hand, 2] *= ~squeezed & (keypoints[:, 9 + side, 2] >= MIN_WRIST)[:, None]
+
+
+def _notes(no_person: Sequence[int], everybody: Survey, number: int) -> list[str]:
+    """Return what a reader must know of a detection."""
     notes = []
     if no_person:
         notes.append(f"no person in {media.describe_frames(no_person)}: the pose is empty there")
-    if cuts:
+    if everybody.cuts:
         notes.append(
-            f"the video has cuts, new shots begin at {media.describe_frames(cuts)}: the person is found again in each"
+            f"the video has cuts, new shots begin at {media.describe_frames(everybody.cuts)}: the person is found again in each"
         )
-    if turned:
+    if everybody.turned:
         notes.append(
-            f"the person is upside down in {media.describe_frames(turned)}: found in the image turned by 180 degrees; look at "
-            "pose and face there in 20_inspect"
+            f"the person is upside down in {media.describe_frames(sorted(everybody.turned))}: found in the image turned by 180 "
+            "degrees; look at pose and face there in 20_inspect"
         )
-    if others:
-        t, side = others[0]
-        notes.append(f"{most} people in {len(others)} frames: the {side} one at frame {t} is person 1 and is followed")
+    boxes = everybody.boxes()
+    if len(boxes) > 1:
+        first = np.flatnonzero(boxes[number - 1].any(axis=1))[0]
+        most = max(int((each > 0).sum()) for each in everybody.numbers)
+        crowded = sum(int((each > 0).sum() > 1) for each in everybody.numbers)
+        others = boxes[boxes[:, first].any(axis=1), first]
+        side = _place(others, int(np.flatnonzero((others == boxes[number - 1, first]).all(axis=1))[0]))
+        notes.append(
+            f"{len(boxes)} people, {most} of them at once in {crowded} frames: person {number}, the {side} one at frame {first}, "
+            "is followed; another one: person"
+        )
     return notes
 
 
@@ -149,54 +244,54 @@ def detect_image(image: np.ndarray) -> Detection:
 
 
 class _Follower:
-    """Carries the crops of body, hands and face from one frame to the next."""
+    """Carries the crops of body, hands and face of one person from one frame to the next."""
 
-    def __init__(self) -> None:
-        self._tracker = people.Tracker()
-        self.turned = False  # whether people are looked for in the image turned by 180 degrees
-        self.forget()
-
-    def turn(self, frame: np.ndarray) -> None:
-        """Look which way up the people of a frame are; a person who turned over is found again."""
-        upright, over = (
-            float(people.find_people(each).scores.max(initial=0))
-            for each in (frame, np.ascontiguousarray(frame[::-1, ::-1]))
-        )
-        here, other = (over, upright) if self.turned else (upright, over)
-        if other > UPSIDE_DOWN and other > here + CLEARLY:
-            self.turned = not self.turned
-            self.forget()
-
-    def forget(self) -> None:
-        self._tracker.forget()
+    def __init__(self, everybody: Survey, number: int, clicks: Sequence[tracks.Click] = ()) -> None:
+        self._everybody, self._number = everybody, number
+        self._guide = guide.Guide(clicks) if clicks else None
+        self._guided: list[int] = []
         self._lose()
+
+    def notes(self) -> list[str]:
+        """Return what a reader must know of where the person was not detected and the clicks led."""
+        if not self._guided:
+            return []
+        return [f"the clicks lead to the person in {media.describe_frames(self._guided)}, where nobody was detected"]
 
     def _lose(self) -> None:
         self._blaze: np.ndarray | None = None
         self._hands: list[np.ndarray | None] = [None, None]
         self._face: np.ndarray | None = None
 
-    def follow(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, str]:
-        """Return [133, 3] points, the box, how many people there are, and where the followed one stands among them."""
-        if not self.turned:
-            return self._follow(frame)
-        points, box, count, side = self._follow(np.ascontiguousarray(frame[::-1, ::-1]))
-        last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
-        seen = points[:, 2] > 0
-        points[seen, :2] = last - points[seen, :2]
-        box = np.concatenate([last - box[2:], last - box[:2]]) if box.any() else box
-        return points, box, count, {"left": "right", "right": "left"}.get(side, side)
-
-    def _follow(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, str]:
-        found = people.find_people(frame)
-        chosen = self._tracker.choose(frame, found)
-        points = np.zeros((len(NAMES), 3))
-        if chosen is None:
+    def follow(self, frame: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return [133, 3] points and the box of the person in frame `t` of the clip."""
+        turned = t in self._everybody.turned
+        if t in self._everybody.cuts or (t and turned != (t - 1 in self._everybody.turned)):
             self._lose()
-            return points, np.zeros(4), len(found.scores), ""
-        movenet = found.points[chosen]
-        trust = _trust(movenet, frame)
-        blaze, visible = self._body(frame, movenet, found.boxes[chosen], trust)
+        if not turned:
+            return self._follow(frame, t)
+        points, box = self._follow(_turned(frame), t)
+        seen = points[:, 2] > 0
+        points[seen, :2] = np.array([frame.shape[1] - 1, frame.shape[0] - 1]) - points[seen, :2]
+        return points, _over(box, *frame.shape[:2]) if box.any() else box
+
+    def _follow(self, frame: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+        found = self._everybody.found[t]
+        chosen = tracks.row_of(self._everybody.numbers[t], self._number)
+        place = found.boxes[chosen] if chosen is not None else None
+        if self._guide is not None:
+            place = self._guide.follow(frame, t, place)
+        points = np.zeros((len(NAMES), 3))
+        if place is None:
+            self._lose()
+            return points, np.zeros(4)
+        if chosen is None:
+            movenet, trust, near = np.zeros((NUM_BODY, 3)), 0.0, 0.0
+            self._guided.append(t)
+        else:
+            movenet, trust = found.points[chosen], _trust(found.points[chosen], frame)
+            near = max((tracks.overlap(place, box) for i, box in enumerate(found.boxes) if i != chosen), default=0.0)
+        blaze, visible = self._body(frame, movenet, place, trust, near)
         points[:NUM_BODY] = _merge_body(movenet, blaze, visible, trust)
         moved = points[:NUM_BODY, :2] - blaze[list(BLAZE_BODY)]
         ankles = [15, 15, 15, 16, 16, 16]
@@ -207,15 +302,25 @@ class _Follower:
             points[HANDS[side]] = self._hand(frame, side, points, [roots + moved[9 + side], roots])
         points[FACE] = self._face_points(frame, points)
         seen = points[(points[:, 2] > SEEN)][:, :2]
-        box = np.concatenate([seen.min(axis=0), seen.max(axis=0)]) if len(seen) else found.boxes[chosen]
-        return points, box, len(found.scores), _place(found.boxes, chosen)
+        box = np.concatenate([seen.min(axis=0), seen.max(axis=0)]) if len(seen) else place
+        return points, box
 
     def _body(
-        self, frame: np.ndarray, movenet: np.ndarray, box: np.ndarray, trust: float
+        self, frame: np.ndarray, movenet: np.ndarray, box: np.ndarray, trust: float, near: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return BlazePose's 39 points in pixels ([39, 2]) and how visible they are ([39]), 0 if it has found another person."""
+        """Return BlazePose's 39 points in pixels ([39, 2]) and how visible they are ([39]), 0 if it has found another person.
+
+        Args:
+            frame: [H, W, 3], 0 to 255, uint8 RGB.
+            movenet: [17, 3], x, y in pixels, score; all 0: not known.
+            box: x1, y1, x2, y2 of the person in pixels.
+            trust: of MoveNet's points, 0 to 1.
+            near: share of the person's box that another person's covers.
+        """
         tries = 1
         limit = trust * MAX_ASTRAY + (1 - trust) * 0.3  # MoveNet itself is off by a fifth of the smallest people
+        if near > tracks.TOUCH:
+            limit = min(limit, MAX_ASTRAY_NEAR)
         if self._blaze is None or _astray(self._blaze, movenet) > limit:
             sure = movenet[movenet[:, 2] > SEEN, :2]
             corners = np.concatenate([sure, box.reshape(2, 2)])
@@ -328,6 +433,40 @@ class _Follower:
         return nothing
 
 
+def _find(image: np.ndarray, closer: bool) -> people.People:
+    """Return the people of an image; where some are close together, or were (`closer`), from a closer look at them."""
+    found = people.find_people(image)
+    if not len(found.scores) or not (closer or tracks.are_crossing(found.boxes)):
+        return found
+    low, high = found.boxes[:, :2].min(axis=0), found.boxes[:, 2:].max(axis=0)
+    middle, half = (low + high) / 2, CLOSE_UP / 2 * (high - low).max()
+    x1, y1 = np.maximum(middle - half, 0).astype(int)
+    x2, y2 = np.minimum(middle + half, image.shape[1::-1]).astype(int)
+    if max(x2 - x1, y2 - y1) > 0.9 * max(image.shape[:2]):  # nothing to gain
+        return found
+    near = people.find_people(np.ascontiguousarray(image[y1:y2, x1:x2]))
+    if len(near.scores) < len(found.scores):
+        return found
+    return people.People(np.add(near.points, (x1, y1, 0)), np.add(near.boxes, (x1, y1, x1, y1)), near.scores)
+
+
+def _is_over(frame: np.ndarray, over: bool) -> bool:
+    """Return whether the people of a frame are upside down, who were (`over`) or were not before."""
+    upright, turned = (float(people.find_people(each).scores.max(initial=0)) for each in (frame, _turned(frame)))
+    here, other = (turned, upright) if over else (upright, turned)
+    return not over if other > UPSIDE_DOWN and other > here + CLEARLY else over
+
+
+def _turned(frame: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(frame[::-1, ::-1])
+
+
+def _over(box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a box (x1, y1, x2, y2) of an image turned by 180 degrees."""
+    last = np.array([width - 1, height - 1])
+    return np.concatenate([last - box[2:], last - box[:2]])
+
+
 def _trust(movenet: np.ndarray, frame: np.ndarray) -> float:
     """Return the weight of MoveNet's points, 0 to 1: it gets the whole image at 256 pixels, BlazePose only the person."""
     pixels = _extent(movenet) * people.SIDE / max(frame.shape[:2])
@@ -356,6 +495,8 @@ def _merge_body(movenet: np.ndarray, blaze: np.ndarray, visible: np.ndarray, tru
     share = (np.where(seen < 0.2, 1.0, share * trust) * sure)[:, None]
     say = 0.5 + 0.35 * trust  # MoveNet's in the score: it knows better than BlazePose what is outside the image
     score = (1 - say) * seen + say * np.minimum(movenet[:, 2] / 0.7, 1)  # 0.7: the least of a whole person's points
+    if not movenet[:, 2].any():  # nothing is known but a place
+        score = seen
     return np.column_stack([share * movenet[:, :2] + (1 - share) * ours, score])
 
 

@@ -59,7 +59,8 @@ def evaluate(animate_inputs: inputs.AnimateInputs, video: media.Clip, seams: Seq
     one_pass = metrics.OnePass(video, seams, *compared)
     odd, found = oddities.Oddities(), None
     if driven is not None:
-        found = detection.detect(odd.watch(one_pass), float(video.fps)).keypoints
+        surveyed = detection.survey(odd.watch(one_pass))
+        found = detection.detect(video, float(video.fps), surveyed=surveyed).keypoints
     else:
         collections.deque(odd.watch(one_pass), maxlen=0)  # nobody else wants the frames
     measured = one_pass.results()

@@ -21,11 +21,11 @@ from wanlab.mask.person import PersonMasker, takes_sam2
 from wanlab.mask.prompts import read_prompts
 from wanlab.media import resize
 from wanlab.model import checkpoints
-from wanlab.pose import detection, detector_files, face, people, sessions, topdown
+from wanlab.pose import detection, detector_files, face, people, sessions, topdown, tracks
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
-RESULT_VERSION = 6  # raise it when the same settings come to mean another result
+RESULT_VERSION = 7  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
@@ -192,6 +192,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
         {name: own[name] for name in pose_videos.VIDEOS if name in own},
         boxes=found.boxes,
         reference_keypoints=of_reference,
+        people_boxes=found.people,
     )
     no_person, cuts = list(found.no_person), list(found.cuts)
     run.add_artefact("keypoints", inputs.KEYPOINTS, frames=len(clip), no_person=no_person, cuts=cuts)
@@ -281,7 +282,7 @@ def _keypoints(
 
     Args:
         run: whose progress is updated.
-        settings: resolved.
+        settings: resolved; whom to follow.
         clip: the working clip.
         reference: [H, W, 3], uint8 RGB.
         required: whether the clip must show a person.
@@ -291,12 +292,12 @@ def _keypoints(
     """
     with run.stage("keypoints"):
         detect = _detector(run, settings, float(clip.fps))
-        found = detect(run.progress.iterate(clip, "keypoints", len(clip)))
+        found = detect(clip, _whom(settings), lambda frames, what: run.progress.iterate(frames, what, len(clip)))
         if required and len(found.no_person) == len(clip):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a video with one person who is at least a quarter of the image high"
             )
-        of_reference = detect([reference])
+        of_reference = detect([reference], None, lambda frames, _: frames)
         if of_reference.no_person:
             run.add_notes(
                 "no person was found in reference_image: the character is used as it is, without a sketch of its skeleton"
@@ -311,9 +312,18 @@ def _keypoints(
     return found, of_reference.keypoints[0]
 
 
+def _whom(settings: config.PreprocessSettings) -> detection.Person | None:
+    """Return whom to follow; None: not said.
+
+    Raises:
+        ValueError: if `person` is neither a number nor clicks.
+    """
+    return None if settings.person is None else tracks.read_person(settings.person)
+
+
 def _detector(
     run: runs.Run, settings: config.PreprocessSettings, fps: float
-) -> Callable[[Iterable[np.ndarray]], detection.Detection]:
+) -> Callable[[Iterable[np.ndarray], detection.Person | None, detection.Watch], detection.Detection]:
     """Open what finds the keypoints of frames ([H, W, 3] each, uint8 RGB), and say where it runs.
 
     Raises:
@@ -322,10 +332,10 @@ def _detector(
     assert settings.detectors != "auto"  # resolved by prepare
     files, _ = detector_files.choose(settings.detectors)
     if files is None:
-        return lambda frames: detection.detect(frames, fps)
+        return lambda frames, person, watch: detection.detect(frames, fps, person or 1, watch=watch)
     networks = topdown.open_networks(files)
     run.add_notes(*sessions.describe(networks.pose))
-    return lambda frames: topdown.detect(frames, networks, settings.pose_channel_order)
+    return lambda frames, person, watch: topdown.detect(frames, networks, settings.pose_channel_order, person, watch)
 
 
 def _write_mask(
@@ -427,6 +437,7 @@ def _check_fit(
     settings: config.PreprocessSettings, given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int
 ) -> None:
     """Refuse a size that the checkpoint cannot generate, and the user's files that do not fit; all in one message."""
+    _whom(settings)
     faults = []
     if not settings.is_official:  # a preview is made smaller for it anyway
         faults = checkpoints.find(settings.checkpoint).faults_of_size(height, width, asked=True)

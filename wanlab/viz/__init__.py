@@ -27,7 +27,7 @@ from wanlab.viz.plots import (
     segment_plan,
     time_against_metrics,
 )
-from wanlab.viz.sheets import contact_sheet, reference_sketch, result_beside, video_changes
+from wanlab.viz.sheets import contact_sheet, people_sheet, reference_sketch, result_beside, video_changes
 from wanlab.viz.style import (
     CELL,
     COLUMNS,

@@ -10,7 +10,7 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 from wanlab import media, pose
-from wanlab.viz.style import CELL, COLUMNS, DPI, PAGE, SEAM_COLOUR, as_image, show_image
+from wanlab.viz.style import CELL, COLUMNS, DPI, OBJECT_COLOURS, PAGE, SEAM_COLOUR, as_image, show_image
 
 
 def contact_sheet(
@@ -33,6 +33,40 @@ def contact_sheet(
     marked = [sorted(marks)[i] for i in spread(len(marks), columns)]
     frames = sorted({*spread(length, columns), *marked})
     return draw_sheet({name: frames_at(clip, frames) for name, clip in shown.items()}, frames, reference, marks=marks)
+
+
+def people_sheet(clip: media.Clip, boxes: np.ndarray | None, columns: int = COLUMNS) -> Image | None:
+    """Show who has which number: frames with the people's boxes and numbers; None where one person at most is in the clip.
+
+    Args:
+        clip: the working clip.
+        boxes: [P, T, 4], x1, y1, x2, y2 in pixels of the clip, all 0 where a person is not seen; None: not known.
+        columns: frames to show, those in which most people are seen among them.
+    """
+    if boxes is None or len(boxes) < 2:
+        return None
+    seen = np.asarray(boxes.any(axis=-1))
+    first = [int(np.flatnonzero(each)[0]) for each in seen if each.any()]
+    frames = sorted({*spread(len(clip), columns), *first[:columns], int(np.argmax(seen.sum(axis=0)))})
+    images = frames_at(clip, frames).copy()
+    for image, t in zip(images, frames, strict=True):
+        for number, box in enumerate(boxes[:, t], 1):
+            if box.any():
+                _draw_number(image, number, box)
+    return draw_sheet({"people": images}, frames)
+
+
+def _draw_number(image: np.ndarray, number: int, box: np.ndarray) -> None:
+    """Draw a person's box (x1, y1, x2, y2) and number into an image ([H, W, 3], uint8 RGB) in place."""
+    height, width = image.shape[:2]
+    colour = OBJECT_COLOURS[(number - 1) % len(OBJECT_COLOURS)]
+    thick, large = max(round(height / 240), 1), height / 360
+    x1, y1, x2, y2 = (int(v) for v in np.clip(box, 0, (width - 1, height - 1) * 2))
+    cv2.rectangle(image, (x1, y1), (x2, y2), colour, thick)
+    (wide, high), _ = cv2.getTextSize(str(number), cv2.FONT_HERSHEY_SIMPLEX, large, 2 * thick)
+    cv2.rectangle(image, (x1, y1), (x1 + wide + 4 * thick, y1 + high + 4 * thick), colour, -1)
+    place = (x1 + 2 * thick, y1 + high + 2 * thick)
+    cv2.putText(image, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, large, (0, 0, 0), 2 * thick, cv2.LINE_AA)
 
 
 def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip, seams: Sequence[int] = ()) -> Image:

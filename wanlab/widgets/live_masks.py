@@ -77,6 +77,11 @@ class LiveMasks:
         """Return the keypoints, [T, 133, 3]: those of the inputs, else detected once."""
         if self._keypoints is None:
             known = self._seen.parent.keypoints()
-            looked = job.progress.iterate(self._clip, "keypoints", len(self._clip))
-            self._keypoints = detection.detect(looked, float(self._clip.fps)).keypoints if known is None else known
+            self._keypoints = self._detected(job) if known is None else known
         return self._keypoints
+
+    def _detected(self, job: Job) -> np.ndarray:
+        clip = self._clip
+        return detection.detect(
+            clip, float(clip.fps), watch=lambda frames, what: job.progress.iterate(frames, what, len(clip))
+        ).keypoints
