@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from wanlab import media
 from wanlab.mask import sam2_image, sam2_video, sam2_weights
@@ -62,6 +64,21 @@ def test_the_person_is_followed(network: sam2_video.Predictor, sample: Path) -> 
     scores = followed(network, media.open_clip(sample / "half.mp4", max_frames=16), truth(sample, "half_truth.npz"))
     assert len(scores) == 16
     assert min(scores) >= FOLLOWED
+
+
+def test_as_on_a_gpu_the_person_is_followed_as_in_float32(
+    network: sam2_video.Predictor, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half precision, four frames at a time."""
+    frames = media.Frames(media.open_clip(sample / "half.mp4", max_frames=10))
+    plan = sam2_video.plan(Prompts((chest(truth(sample, "half_truth.npz")[0]),)), len(frames))
+    exact = [mask for _, mask in sam2_video.track(network, frames, plan)]
+    monkeypatch.setattr(sam2_video, "precision", lambda _: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr(sam2_video.Predictor, "batch", 4)
+    halved = copy.deepcopy(network)
+    sam2_video.halve(halved, torch.bfloat16)
+    quick = [mask for _, mask in sam2_video.track(halved, frames, plan)]
+    assert min(iou(*pair) for pair in zip(quick, exact, strict=True)) >= 0.99
 
 
 @pytest.mark.slow

@@ -196,6 +196,71 @@ def test_clicks_are_answered_from_one_look_at_a_frame(
     assert not clicks.mask(5, Prompts((click(5, False),))).any()
 
 
+def test_frames_looked_at_together_give_the_same_masks(
+    network: sam2_video.Predictor, video: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where the pixels of those ahead are made meanwhile; prompted ones are looked at by themselves before."""
+    clicks = click(9), click(12, x=30), click(20, False)
+    alone = masks(network, video, *clicks)
+    looked: list[int] = []
+    original = sam2_video.Predictor.look
+    monkeypatch.setattr(
+        sam2_video.Predictor,
+        "look",
+        lambda self, state, frames: looked.append(len(frames)) or original(self, state, frames),
+    )
+    monkeypatch.setattr(sam2_video.Predictor, "batch", 4)
+    together = masks(network, video, *clicks)
+    assert sum(looked) == LENGTH
+    assert looked[:2] == [1, 1]
+    assert max(looked) == 4
+    assert (alone != together).mean() < 1e-3  # other kernels may round otherwise
+    looked.clear()
+    monkeypatch.setattr(network, "is_compiled", True)  # for four frames: others stand in
+    assert (alone != masks(network, video, *clicks)).mean() < 1e-3
+    assert sum(looked) == LENGTH
+
+
+def test_half_precision_weights_change_nothing(
+    network: sam2_video.Predictor, video: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Autocast would convert them for each frame; the heads' stay in float32."""
+    monkeypatch.setattr(sam2_video, "precision", lambda _: torch.autocast("cpu", torch.bfloat16))
+    before = masks(network, video, click(5), click(15, False, x=40))
+    sam2_video.halve(network, torch.bfloat16)
+    assert network.image_encoder.neck.convs[0].conv.weight.dtype == torch.bfloat16
+    assert {weight.dtype for weight in network.sam_mask_decoder.parameters()} == {torch.float32}
+    np.testing.assert_array_equal(masks(network, video, click(5), click(15, False, x=40)), before)
+
+
+@pytest.mark.parametrize("lag", [0, 2, 9])
+def test_masks_come_in_order_however_long_they_take(lag: int) -> None:
+    made: list[int] = []
+
+    def make() -> Iterator[tuple[int, torch.Tensor]]:
+        for t in range(5):
+            made.append(t)
+            yield t, torch.full((2, 3), t == 3)
+
+    found = sam2_video._brought(make(), lag)
+    assert next(found)[0] == 0
+    assert made == list(range(min(1 + lag, 5)))
+    assert [(t, mask.any()) for t, mask in found] == [(1, False), (2, False), (3, True), (4, False)]
+
+
+def test_what_was_expected_is_left_out_where_the_caller_stops(
+    network: sam2_video.Predictor, video: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[object] = []
+    original = sam2_video._Pixels.close
+    monkeypatch.setattr(sam2_video._Pixels, "close", lambda self: closed.append(self) or original(self))
+    found = sam2_video.track(network, Frames(video), sam2_video.plan(Prompts((click(0),)), LENGTH))
+    next(found)
+    found.close()
+    assert len(closed) == 1
+    assert all(each.done() for each in closed[0]._coming.values())
+
+
 def test_nothing_is_compiled_on_a_cpu(network: sam2_video.Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("was compiled"))
     assert not sam2_video.worth_compiling(network, 10_000)

@@ -8,10 +8,11 @@ the prompts, not of the order in which they were clicked.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,11 +28,20 @@ from wanlab.media.colour import IMAGENET_DEVIATION, IMAGENET_MEAN
 RESULT_VERSION = 2  # raise it when the same clip, prompts and weights come to mean other masks
 RECENT = 16  # frames whose features are kept: 8 MB each for the large model in bfloat16
 CHUNK = 400  # frames after which upstream starts again
+BATCH = 4  # frames that the image encoder looks at together on a GPU: launching its 1,200 kernels takes longer than one frame's
+AHEAD = 8  # frames, BATCH at least, whose pixels are made in a thread before they are wanted: 3 MB each
+LAG = 4  # masks that may be on their way from the GPU
 COMPILE_FROM = 2000  # frames; on an H200 compiling took 51 s, and all of a frame 61 ms, of which it can save a part
 
 
 class Predictor(SAM2VideoPredictor):
-    """sam2's video predictor over frames in memory, whose state does not grow with the clip."""
+    """sam2's video predictor over frames in memory, whose state does not grow with the clip.
+
+    Attributes:
+        is_compiled: whether the image encoder is, see `compile_encoder`.
+    """
+
+    is_compiled = False
 
     def __init__(self, **arguments: Any) -> None:
         """Take the arguments of sam2's config files; a correction is remembered like any other prompted frame."""
@@ -52,8 +62,28 @@ class Predictor(SAM2VideoPredictor):
             "storage_device": self.device,
             "obj_ids": [],
             "recent_features": OrderedDict(),
+            "no_image": torch.zeros(1, 3, 1, 1, device=self.device),  # sam2 hands the image on and never looks at it
             **{name: {} for name in names},
         }
+
+    @property
+    def batch(self) -> int:
+        """Frames to look at together; on a CPU nothing is gained."""
+        return BATCH if self.device.type == "cuda" else 1
+
+    def look(self, state: dict[str, Any], frames: Sequence[int]) -> None:
+        """Let the image encoder look at frames together, and keep their features with those of RECENT others."""
+        shown = [state["images"][t] for t in frames]
+        if self.is_compiled:  # for one number of frames
+            shown += shown[-1:] * (self.batch - len(shown))
+        made = self.forward_image(torch.stack(shown))
+        positions = state["constants"].setdefault("positions", [level[:1] for level in made["vision_pos_enc"]])
+        recent = state["recent_features"]
+        for n, t in enumerate(frames):
+            levels = [level[n : n + 1] for level in made["backbone_fpn"]]
+            recent[t] = {"backbone_fpn": levels, "vision_pos_enc": positions}
+        while len(recent) > RECENT:
+            recent.popitem(last=False)
 
     def follow(self, state: dict[str, Any], t: int, reverse: bool) -> torch.Tensor:
         """Find every object on frame `t` by what is remembered; return logits, [objects, 1, H, W].
@@ -108,24 +138,31 @@ class Predictor(SAM2VideoPredictor):
 
     def _get_image_feature(self, inference_state: dict[str, Any], frame_idx: int, batch_size: int) -> Any:
         recent = inference_state["recent_features"]
-        if frame_idx in recent:
-            recent.move_to_end(frame_idx)
-            inference_state["cached_features"] = {frame_idx: recent[frame_idx]}
-        features = super()._get_image_feature(inference_state, frame_idx, batch_size)
         if frame_idx not in recent:
-            image, made = inference_state["cached_features"].pop(frame_idx)
-            positions = inference_state["constants"].setdefault("positions", made["vision_pos_enc"])  # of every frame
-            kept = {"backbone_fpn": made["backbone_fpn"], "vision_pos_enc": positions}
-            recent[frame_idx] = image[..., :1, :1].clone(), kept  # the image is not used
-            while len(recent) > RECENT:
-                recent.popitem(last=False)
-        return features
+            self.look(inference_state, [frame_idx])
+        recent.move_to_end(frame_idx)
+        inference_state["cached_features"] = {frame_idx: (inference_state["no_image"], recent[frame_idx])}
+        return super()._get_image_feature(inference_state, frame_idx, batch_size)
 
 
 @functools.lru_cache(maxsize=1)
 def load(weights: sam2_weights.Weights) -> Predictor:
     """Return the network, on a GPU where there is one; the last one is kept."""
-    return sam2_weights.build(weights, Predictor, "cuda" if torch.cuda.is_available() else "cpu")
+    network = sam2_weights.build(weights, Predictor, "cuda" if torch.cuda.is_available() else "cpu")
+    if network.device.type == "cuda":
+        halve(network, _half())
+    return network
+
+
+def halve(network: Predictor, dtype: torch.dtype) -> None:
+    """Keep in half precision the weights that `precision` would convert again for each frame: the results stay the same.
+
+    The heads that find masks stay in float32, as they are computed.
+    """
+    for part in (network.image_encoder, network.memory_attention, network.memory_encoder):
+        for layer in part.modules():
+            if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                layer.to(dtype)
 
 
 def worth_compiling(network: Predictor, num_frames: int) -> bool:
@@ -139,17 +176,19 @@ def compile_encoder(network: Predictor) -> None:
     Without CUDA graphs, which would overwrite the features that are kept, and without upstream's search for the fastest
     kernels, which had not ended after three minutes on an H200.
     """
-    if network.device.type == "cuda" and "forward" not in vars(network.image_encoder):
+    if network.device.type == "cuda" and not network.is_compiled:
+        network.is_compiled = True
         network.image_encoder.forward = torch.compile(network.image_encoder.forward, fullgraph=True, dynamic=False)
 
 
 def precision(network: torch.nn.Module) -> contextlib.AbstractContextManager[Any]:
     """Return the context that the network computes in: half precision (and so flash attention) on a GPU, else float32."""
     device = next(network.parameters()).device.type
-    if device != "cuda":
-        return contextlib.nullcontext()
-    brain = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device, torch.bfloat16 if brain else torch.float16)
+    return torch.autocast(device, _half()) if device == "cuda" else contextlib.nullcontext()
+
+
+def _half() -> torch.dtype:
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 class Pass(NamedTuple):
@@ -210,8 +249,9 @@ def track(network: Predictor, frames: Frames, passes: Iterable[Pass]) -> Iterato
 
     Source: SAM2 (Ravi et al., 2024).
     """
+    lag = LAG if network.device.type == "cuda" else 0
     for each in passes:
-        yield from ((each.stretch[t], mask) for t, mask in _follow(network, frames, each))
+        yield from ((each.stretch[t], mask) for t, mask in _brought(_follow(network, frames, each), lag))
 
 
 class _Prompt(NamedTuple):
@@ -238,48 +278,98 @@ class _Prompt(NamedTuple):
 class _Pixels:
     """Frames as the network takes them, made when they are asked for: [3, side, side], float32, normalised.
 
-    Squashed to a square bicubically in whole levels, as Pillow does it for upstream; torch does that on the CPU alone.
+    Squashed to a square bicubically in whole levels, as Pillow does it for upstream; torch does that on the CPU alone. A
+    thread does it for frames that are expected, while the network is busy with others.
     """
 
     def __init__(self, frames: Frames, stretch: range, side: int, device: torch.device) -> None:
         self._frames, self._stretch, self._side = frames, stretch, side
         self._mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
         self._deviation = torch.tensor(IMAGENET_DEVIATION, device=device)[:, None, None]
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "pixels")
+        self._coming: dict[int, concurrent.futures.Future[torch.Tensor]] = {}
+
+    def expect(self, frames: Iterable[int]) -> None:
+        """Begin with frames that are going to be asked for."""
+        for t in frames:
+            if t not in self._coming:
+                self._coming[t] = self._thread.submit(self._squashed, t)
+
+    def close(self) -> None:
+        """Leave out what was expected and not asked for."""
+        self._thread.shutdown(cancel_futures=True)
 
     def __getitem__(self, t: int) -> torch.Tensor:
+        self.expect([t])
+        squashed = self._coming.pop(t).result()
+        return (squashed.to(self._mean.device, non_blocking=True) / 255 - self._mean) / self._deviation
+
+    def _squashed(self, t: int) -> torch.Tensor:
         frame = torch.tensor(self._frames[self._stretch[t]]).permute(2, 0, 1)[None]
-        squashed = F.interpolate(frame, (self._side, self._side), mode="bicubic", antialias=True)
-        return (squashed[0].to(self._mean.device) / 255 - self._mean) / self._deviation
+        squashed = F.interpolate(frame, (self._side, self._side), mode="bicubic", antialias=True)[0]
+        return squashed.pin_memory() if self._mean.is_cuda else squashed
 
 
-def _follow(network: Predictor, frames: Frames, each: Pass) -> Iterator[tuple[int, np.ndarray]]:
+def _brought(found: Iterable[tuple[int, torch.Tensor]], lag: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield masks as arrays; `lag` of them are on their way from the GPU while it is busy with the next frames."""
+    coming: deque[tuple[int, torch.Tensor, Any]] = deque()
+    for t, mask in found:
+        coming.append((t, *_sent(mask)))
+        if len(coming) > lag:
+            yield _arrived(*coming.popleft())
+    while coming:
+        yield _arrived(*coming.popleft())
+
+
+def _sent(mask: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """Return where a mask will be on the host, and the event after which it is there, None where it is already."""
+    if not mask.is_cuda:
+        return mask, None
+    place = torch.empty(mask.shape, dtype=mask.dtype, pin_memory=True).copy_(mask, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return place, event
+
+
+def _arrived(t: int, mask: torch.Tensor, event: Any) -> tuple[int, np.ndarray]:
+    if event is not None:
+        event.synchronize()
+    return t, np.array(mask.numpy())  # a copy: what was pinned for it is used again
+
+
+def _follow(network: Predictor, frames: Frames, each: Pass) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield index within the stretch and mask: from the first prompted frame on to the end, then back to the start."""
     state = network.open(frames, each.stretch)
     corrections: dict[int, list[_Prompt]] = {}
-    with torch.inference_mode(), precision(network):
-        for prompt in _by_place(each.prompts):
-            if prompt.corrects:
-                corrections.setdefault(prompt.frame, []).append(prompt)
-            else:
-                _add(network, state, prompt)
-        network.propagate_in_video_preflight(state)
-    yield from _go(network, state, range(each.first, len(each.stretch)), corrections)
-    if each.backwards:
-        network.forget(state)
-        yield from _go(network, state, range(each.first - 1, -1, -1), corrections)
+    with contextlib.closing(state["images"]):
+        with torch.inference_mode(), precision(network):
+            for prompt in _by_place(each.prompts):
+                if prompt.corrects:
+                    corrections.setdefault(prompt.frame, []).append(prompt)
+                else:
+                    _add(network, state, prompt)
+            network.propagate_in_video_preflight(state)
+        yield from _go(network, state, range(each.first, len(each.stretch)), corrections)
+        if each.backwards:
+            network.forget(state)
+            yield from _go(network, state, range(each.first - 1, -1, -1), corrections)
 
 
 def _go(
     network: Predictor, state: dict[str, Any], order: range, corrections: Mapping[int, Iterable[_Prompt]]
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield the masks of the frames in `order`, correcting on the way and forgetting what lies too far back."""
-    for t in order:
+    for place, t in enumerate(order):
+        unseen = [each for each in order[place : place + AHEAD] if each not in state["recent_features"]]
+        state["images"].expect(unseen)
         with torch.inference_mode(), precision(network):  # not held while the caller works
+            if unseen[:1] == [t]:
+                network.look(state, unseen[: network.batch])
             logits = network.follow(state, t, reverse=order.step < 0)
             for prompt in corrections.get(t, ()):
                 logits = _add(network, state, prompt)
                 network.propagate_in_video_preflight(state)
-            mask = (logits > 0).any(dim=0)[0].cpu().numpy()
+            mask = (logits > 0).any(dim=0)[0]
         network.forget(state, t - order.step * network.memory)
         yield t, mask
 
