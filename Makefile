@@ -12,8 +12,11 @@ STAMP := $(VENV)/.wanlab-ready
 demo: env
 	$(BIN)/wanlab demo
 
+# Two processes: the tests take longer than a machine of two cores needs for them one after the other, and much of that is
+# waiting for kernels and pages. A file stays in one process, which shares what its fixtures make; files begin in order,
+# the long ones of e2e first.
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: env
 	$(BIN)/wanlab lab

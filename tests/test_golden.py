@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
+from conftest import GOLDEN_NOT_BUILT, SHARED
 from PIL import Image
 
 from wanlab import config
@@ -517,4 +517,4 @@ def test_every_topic_is_built_or_named(record_property: Callable[[str, object], 
     found = {path.name for folder in FOLDERS for path in folder.iterdir() if path.is_dir()}
     assert found <= set(TOPICS) | set(NOT_BUILT)
     assert set(TOPICS) <= found
-    record_property("golden topics not built", NOT_BUILT)
+    record_property(GOLDEN_NOT_BUILT, NOT_BUILT)

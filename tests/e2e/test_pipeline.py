@@ -25,9 +25,9 @@ from wanlab.model import checkpoints
 from wanlab.model.networks import Networks
 from wanlab.steps import denoise, generate, preprocess
 
-FRAMES = 5  # one segment of the shortest length; steps and guidance are the checkpoint's without the last two
+FRAMES = 3  # in one segment of the shortest length; steps and guidance are the checkpoint's without the last two
 SMALL = ["--resolution", "96 128", "--max_frames", str(FRAMES)]
-SHORT = f"--segment_frame_length {FRAMES} --num_inference_steps 1 --guidance_scale 1".split()
+SHORT = ["--segment_frame_length", "5", "--num_inference_steps", "1", "--guidance_scale", "1"]
 
 
 def wanlab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -70,7 +70,7 @@ copies.write(runs.list_runs("preprocess")[-1].folder, str(place.resolve()), targ
 edits.update(
     place / edits.EDITS,
     points=json.loads(Path("points.json").read_text()),
-    pose=[{{"do": "hide", "part": "left hand", "first": 2, "last": 3}}],
+    pose=[{{"do": "hide", "part": "left hand", "first": 1, "last": 2}}],
     mask_chain="grow:10,blockify:32",
 )
 wanlab("inspect", "--inputs", place, "--edits", place / edits.EDITS, "--save_path", "replace/process_results2")
@@ -172,11 +172,11 @@ def test_one_command_replays_decisions(replaced: Path) -> None:
     source = inputs.read(folder(replaced, "preprocess"))
     made, clicked = inputs.read(replaced / "process_results2"), inputs.read(folder(replaced, "inspect"))
     assert made.facts["parent"] == source.folder.name
-    assert made.facts["by_hand"] == ["1 point on 1 frame", "left hand hidden in frames 2 to 3", "mask chain grow:10,blockify:32"]  # fmt: skip
+    assert made.facts["by_hand"] == ["1 point on 1 frame", "left hand hidden in frames 1 to 2", "mask chain grow:10,blockify:32"]  # fmt: skip
     np.testing.assert_array_equal(made.mask(), mask.apply_chain(made.person_mask(), "grow:10,blockify:32"))
     np.testing.assert_array_equal(made.person_mask(), clicked.person_mask())
     hidden = made.keypoints()[:, 91:112, 2].max(axis=1) == 0
-    assert hidden.tolist() == [source.keypoints()[t, 91:112, 2].max() == 0 or t in (2, 3) for t in range(FRAMES)]
+    assert hidden.tolist() == [source.keypoints()[t, 91:112, 2].max() == 0 or t in (1, 2) for t in range(FRAMES)]
     assert inputs.read(replaced / "process_results").sha256() == source.sha256()
 
 
@@ -359,7 +359,7 @@ def test_real_footage_goes_through(outputs: Path, shared_media: Path, film: str)
     made = preprocess.prepare(config.PreprocessSettings.build(given))
     preprocess.work(made)
     assert made.manifest["artefacts"]["keypoints"]["no_person"] == []
-    quick = {"segment_frame_length": FRAMES, "num_inference_steps": 1, "guidance_scale": 1}
+    quick = {"segment_frame_length": 5, "num_inference_steps": 1, "guidance_scale": 1}
     video = generate.work(
         generate.prepare(
             config.GenerateSettings.build({"inputs": made.folder, "checkpoint": checkpoints.NANO, **quick})
