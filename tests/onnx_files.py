@@ -29,19 +29,22 @@ def write(
         data: name of the file beside it that holds them; None: they are in the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    written, beside = [], b""
+    written, outside, offset = [], [], 0
     for name, array in tensors.items():
-        kind, content = INT64 if array.dtype == np.int64 else FLOAT, array.tobytes()
+        kind = INT64 if array.dtype == np.int64 else FLOAT
         head = b"".join(_field(1, side) for side in array.shape) + _field(2, kind) + _field(8, name)
-        if data:
-            where = {"location": data, "offset": str(len(beside)), "length": str(len(content))}
-            beside += content
+        if data and kind == FLOAT:  # shapes must be known when the graph is opened
+            where = {"location": data, "offset": str(offset), "length": str(array.nbytes)}
+            outside.append(array)
+            offset += array.nbytes
             pairs = (_field(13, _field(1, key) + _field(2, value)) for key, value in where.items())
             written.append(head + b"".join(pairs) + _field(14, 1))
         else:
-            written.append(head + _field(9, content))
+            written.append(head + _field(9, array.tobytes()))
     if data:
-        (path.parent / data).write_bytes(beside)
+        with (path.parent / data).open("wb") as beside:
+            for array in outside:
+                array.tofile(beside)
     graph = b"".join(_field(1, each) for each in nodes) + _field(2, "graph")
     graph += b"".join(_field(5, each) for each in written)
     graph += _field(11, _value(*given)) + _field(12, _value(result, ()))
@@ -67,7 +70,7 @@ def _value(name: str, shape: Sequence[int | str]) -> bytes:
 
 def _field(number: int, value: int | str | bytes) -> bytes:
     if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
+        return _varint(number << 3) + _varint(value % 2**64)
     content = value.encode() if isinstance(value, str) else value
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 

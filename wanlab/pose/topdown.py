@@ -6,6 +6,8 @@ batches, and decoding, preparing, the two networks and reading their answers ove
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -20,7 +22,9 @@ from wanlab.pose.detector_files import Detectors
 from wanlab.pose.wholebody import NAMES, NUM_BODY, SEEN
 
 T = TypeVar("T")
-WORKERS = 4  # threads that prepare frames; OpenCV and numpy leave the interpreter's lock meanwhile
+WORKERS = min(
+    8, os.cpu_count() or 1
+)  # threads that prepare frames; OpenCV and numpy leave the interpreter's lock meanwhile
 SURE = 0.5  # score of a box that counts as another person: YOLO's smallest ones are furniture
 SAME = 0.4  # IoU from which a box is that of the person seen at a place
 LEAST_SEEN = 4  # body points; where nobody was found, a pose with fewer in the whole image is none
@@ -178,14 +182,11 @@ def _prepared(
     frames: Iterable[np.ndarray], size: int, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[list[tuple[np.ndarray, bool]], np.ndarray]]:
     """Yield batches of frames with whether a shot begins, and the person detector's input for them."""
-    batch: list[tuple[np.ndarray, bool]] = []
-    for frame in mark_shots(frames):
-        batch.append(frame)
-        if len(batch) == max(size, sessions.BATCH):
-            yield batch, np.stack(list(pool.map(lambda each: yolo.tensor(each[0]), batch)))
-            batch = []
-    if batch:
-        yield batch, np.stack(list(pool.map(lambda each: yolo.tensor(each[0]), batch)))
+    marked = mark_shots(frames)
+    while batch := list(itertools.islice(marked, max(size, sessions.BATCH))):
+        images = np.empty((len(batch), 3, yolo.SIDE, yolo.SIDE), np.float32)
+        list(pool.map(lambda frame, image: yolo.tensor(frame[0], image), batch, images))
+        yield batch, images
 
 
 def _placed(

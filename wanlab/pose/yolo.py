@@ -14,14 +14,17 @@ LEVELS = (np.arange(256) / 255).astype(np.float32)
 COLUMNS = 84  # of a raw head: x, y, width, height, and a score for each of COCO's 80 classes
 
 
-def tensor(frame: np.ndarray) -> np.ndarray:
+def tensor(frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return the network's input: [3, 640, 640], float32, 0 to 1, RGB.
 
     Args:
         frame: [H, W, 3], 0 to 255, uint8 RGB.
+        out: an array of that shape to write it into, e.g. a batch's.
     """
-    small = cv2.resize(frame, (SIDE, SIDE))
-    return np.stack([cv2.LUT(channel, LEVELS) for channel in cv2.split(small)])
+    out = np.empty((3, SIDE, SIDE), np.float32) if out is None else out
+    for target, channel in zip(out, cv2.split(cv2.resize(frame, (SIDE, SIDE))), strict=True):
+        cv2.LUT(channel, LEVELS, target)
+    return out
 
 
 def boxes(raw: np.ndarray, height: int, width: int) -> np.ndarray:
