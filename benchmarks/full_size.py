@@ -34,7 +34,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from wanlab import config  # noqa: E402
-from wanlab.model import checkpoints, layouts, loading, memory, networks, parts, sampling, segments  # noqa: E402
+from wanlab.model import (  # noqa: E402
+    attention,
+    checkpoints,
+    kernels,
+    layouts,
+    loading,
+    memory,
+    networks,
+    parts,
+    sampling,
+    segments,
+)
 
 GOLDEN = ROOT / "tests" / "golden" / "13_model"
 PARTS = {"transformer": "transformer", "vae": "vae", "text_encoder": "t5", "image_encoder": "clip"}  # golden's names
@@ -52,7 +63,7 @@ FP8 = {
     "text_encoder": r"^encoder\.block\..*(SelfAttention\.[qkvo]|DenseReluDense\.w\w+)\.weight$",
 }
 EIGHT_BIT_MAX = 448.0  # of e4m3fn
-PLAN = ("gpu_memory_gb", "offload", "quantization", "loras")  # what asks for a plan
+PLAN = ("gpu_memory_gb", "offload", "quantization", "loras", "attention")  # what a run is planned by
 TOY = {
     "transformer": {
         "num_attention_heads": 4, "attention_head_dim": 32, "ffn_dim": 256, "num_layers": 5, "text_dim": 64,
@@ -95,6 +106,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gpu_memory_gb", type=float, help="plan for this much of the GPU, and take no more")
     parser.add_argument("--offload", default="auto", help="auto, none or blocks, where a plan is made [auto]")
     parser.add_argument("--quantization", default="none", help="none, fp8 or int8, where a plan is made [none]")
+    parser.add_argument("--attention", help="a kernel [the best that is here]")
+    parser.add_argument("--no_compile", action="store_true", help="leave the blocks as they are")
     parser.add_argument("--loras", default="", help="ranks of LoRAs for all matrices of the blocks, e.g. 64,128")
     parser.add_argument("--folder", type=Path, default=None, help="where to write; a temporary folder without")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
@@ -115,7 +128,16 @@ def one(layout: str, args: argparse.Namespace) -> dict[str, Any]:
         size = {path.relative_to(place).as_posix(): path.stat().st_size for path in place.rglob("*") if path.is_file()}
         shape = ["--frames", args.frames, "--height", args.height, "--width", args.width, "--steps", args.steps]
         plan = [f"--{name}={getattr(args, name)}" for name in PLAN if getattr(args, name) is not None]
-        command = [*own, *map(str, shape), *plan, "--measure", str(place), "--started", str(time.time())]
+        command = [
+            *own,
+            *map(str, shape),
+            *plan,
+            *(["--no_compile"] if args.no_compile else []),
+            "--measure",
+            str(place),
+            "--started",
+            str(time.time()),
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         return {"layout": layout, "seconds_to_write": round(written, 1), "bytes_on_disk": sum(size.values()), **found}
@@ -305,6 +327,7 @@ class Watch(threading.Thread):
 
 def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Load a checkpoint as wanlab does, run some steps; return seconds and bytes."""
+    marks = {"imported": time.time() - args.started}
     watch = Watch()
     watch.look()
     before = watch.peak["RssAnon"]
@@ -327,13 +350,21 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     loras = list(_write_loras(place, checkpoint.folder, args.loras))
     made = networks.Networks(checkpoint.folder, device)
     made.take(loras)
-    planned = _plan(made, checkpoint.folder, args, [file for file, _ in loras])
+    ways = _ways(device, args)
+    made.compute(ways)
+    planned = _plan(made, checkpoint.folder, args, [file for file, _ in loras], ways)
+    marks["planned"] = time.time() - args.started
+    for name in ("encode_text", "encode_image", "encode", "decode"):
+        setattr(made, name, _marked(getattr(made, name), name, marks, args.started))
     steps: list[float] = []
     denoise = made.denoise
 
     def stepped(*given: Tensor) -> Tensor:
         made._transformer  # noqa: B018 (loaded before the clock runs)
+        marks.setdefault("transformer loaded", time.time() - args.started)
+        made._denoiser  # noqa: B018
         _synchronize()
+        marks.setdefault("transformer ready", time.time() - args.started)
         first.setdefault("begins", time.time() - args.started)
         start = time.time()
         result = denoise(*given)
@@ -354,6 +385,9 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
         "plan": planned,
         "seconds_to_first_step": round(first["begins"], 1),
         "seconds_of_steps": steps,
+        "reached_after_seconds": {name: round(seconds, 1) for name, seconds in marks.items()},
+        "computed_by": ways._asdict(),
+        "not_compiled": made.compile_failure,
         "seconds_in_all": round(time.time() - args.started, 1),
         "loaded": loaded,
         "peak_host_anonymous_bytes": watch.peak["RssAnon"],
@@ -367,13 +401,36 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _plan(made: networks.Networks, folder: Path, args: argparse.Namespace, loras: list[Path]) -> dict[str, Any] | None:
+def _marked(work: Callable[..., Any], name: str, marks: dict[str, float], started: float) -> Callable[..., Any]:
+    """Return the work; after each call it is noted when it was done."""
+
+    def done(*given: Any) -> Any:
+        result = work(*given)
+        _synchronize()
+        marks[name] = time.time() - started
+        return result
+
+    return done
+
+
+def _ways(device: str, args: argparse.Namespace) -> kernels.Ways:
+    """Return how a run computes on this machine."""
+    if device != "cuda":
+        return kernels.Ways()
+    best = attention.best(torch.cuda.get_device_capability(), attention.installed())
+    return kernels.Ways(args.attention or best, args.quantization == "fp8", not args.no_compile)
+
+
+def _plan(
+    made: networks.Networks, folder: Path, args: argparse.Namespace, loras: list[Path], ways: kernels.Ways
+) -> dict[str, Any] | None:
     """Have the networks follow a plan, as a run does; none where nothing asks for one."""
     wishes = memory.Wishes(args.offload, args.quantization)
-    if args.gpu_memory_gb is None and wishes == memory.Wishes():
+    if made.device.type == "cpu" and args.gpu_memory_gb is None and wishes == memory.Wishes():
         return None
     clip = memory.Clip(args.frames, args.height, args.width)
-    needs = memory.needs(parts.of(folder), clip, made.dtype.itemsize, loras)
+    how = {"is_compiled": ways.compiled, "pace": memory.pace(ways.attention, ways.fp8_products, ways.compiled)}
+    needs = memory.needs(parts.of(folder), clip, made.dtype.itemsize, loras, **how)
     if made.device.type == "cuda":
         memory.cap(args.gpu_memory_gb)
     plan = memory.choose(memory.here(made.device.type, args.gpu_memory_gb), needs, wishes)

@@ -12,24 +12,29 @@ import torch
 from torch import Tensor, nn
 
 GIB = 2**30
+OUTLIERS, LARGER = 1000, 20  # one row of so many, and how much larger it is
 
 
 class Measured(NamedTuple):
-    """The median of some calls after a first one, the GPU's peak (0 on a CPU), and what the last call returned."""
+    """Seconds of a first call and the median of those after it, the GPU's peak (0 on a CPU), what the last call returned."""
 
+    first: float
     seconds: float
     peak: int
     result: Tensor
 
 
-def filled(network: nn.Module, device: torch.device, dtype: torch.dtype, kept: tuple[str, ...] = ()) -> Any:
+def filled(
+    network: nn.Module, device: torch.device, dtype: torch.dtype, kept: tuple[str, ...] = (), *, outliers: bool = False
+) -> Any:
     """Give a network without weights random ones that keep what flows through at a usual size.
 
     Args:
         network: from `loading.empty`.
         device: where they are made.
         dtype: of them.
-        kept: parts of names; what bears one is in float32.
+        kept: parts of names; what bears one is in float32, rounded to `dtype` all the same.
+        outliers: whether a few rows of each matrix are much larger than the others.
     """
     random = torch.Generator(device).manual_seed(0)
     for name, old in list(network.named_parameters()):
@@ -40,25 +45,38 @@ def filled(network: nn.Module, device: torch.device, dtype: torch.dtype, kept: t
             made = made * 0.1 + (1 if is_norm else 0)
         elif not name.startswith("motion_encoder."):
             made = made / math.prod(made.shape[1:]) ** 0.5
+            if outliers and made.ndim == 2:
+                made[torch.randint(len(made), (max(1, len(made) // OUTLIERS),), generator=random, device=device)] *= (
+                    LARGER
+                )
         place, _, last = name.rpartition(".")
-        setattr(network.get_submodule(place), last, nn.Parameter(made.to(own), requires_grad=False))
+        setattr(network.get_submodule(place), last, nn.Parameter(made.to(dtype).to(own), requires_grad=False))
     return network.to(device).eval()
 
 
 def measured(device: torch.device, work: Callable[[], Tensor], times: int) -> Measured:
     """Call some work `times` times after a first time that does not count."""
-    seconds, result = [], work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    for _ in range(times):
+    seconds: list[float] = []
+    result = torch.empty(0)
+    for number in range(times + 1):
+        if number == 1 and device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         start = time.perf_counter()
         result = work()
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-    return Measured(statistics.median(seconds), peak, result.float().cpu())
+    return Measured(seconds[0], statistics.median(seconds[1:]), peak, result.float().cpu())
+
+
+def profile(work: Callable[[], Tensor]) -> str:
+    """Return the kernels of a step, the longest first."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+        work()
+    return found.key_averages().table(sort_by="self_device_time_total", row_limit=22, max_name_column_width=60)
 
 
 def row(name: str, found: Measured, first: Measured) -> str:

@@ -8,6 +8,9 @@ python benchmarks/vae.py --toy                      # does it run? on a CPU
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
+import math
 import sys
 from pathlib import Path
 
@@ -37,11 +40,11 @@ def main() -> None:
     print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'cpu'}, torch {torch.__version__}")
     counts = [int(count) for count in args.bands.split(",")]
     for name, whole, part, given in (
-        ("encode", lambda x: vae.encode(x).latent_dist.mode(), bands.encode, pixels),
-        ("decode", lambda x: vae.decode(x).sample, bands.decode, latents),
+        ("encode", lambda made, x: made.encode(x).latent_dist.mode(), bands.encode, pixels),
+        ("decode", lambda made, x: made.decode(x).sample, bands.decode, latents),
     ):
         print(f"{name}, {frames} frames of {width}x{height}\n{rows.HEADING}")
-        first = rows.measured(device, lambda whole=whole, given=given: whole(given), args.times)
+        first = rows.measured(device, lambda whole=whole, given=given: whole(vae, given), args.times)
         print(rows.row("plain diffusers", first, first), flush=True)
         for count in counts:
             found = rows.measured(
@@ -49,6 +52,18 @@ def main() -> None:
             )
             said = f"  share {memory.share(memory.Clip(frames, height, width), count):.2f}"
             print(rows.row(f"wanlab, {count} bands" if count > 1 else "wanlab, whole", found, first) + said, flush=True)
+        short = bands.in_bfloat16(copy.deepcopy(vae))
+        work = functools.partial(part, short, given)
+        found = rows.measured(device, work, args.times)
+        print(rows.row("wanlab in bfloat16", found, first), f" {_decibels(found, first):.1f} dB", flush=True)
+        if args.profile:
+            print(rows.profile(work), flush=True)
+        del short, work
+
+
+def _decibels(found: rows.Measured, first: rows.Measured) -> float:
+    """Return the PSNR of a result of -1 to 1 against the first one's."""
+    return 10 * math.log10(4 / float((found.result - first.result).square().mean()))
 
 
 def arguments() -> argparse.Namespace:
@@ -57,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=77, help="4n + 1 [77]")
     parser.add_argument("--bands", default="1,2,3,4", help="counts [1,2,3,4]")
     parser.add_argument("--times", type=int, default=2, help="that are measured, after a first one [2]")
+    parser.add_argument("--profile", action="store_true", help="list the kernels in bfloat16")
     parser.add_argument("--toy", action="store_true", help="a narrow VAE, 9 frames of 192x64")
     return parser.parse_args()
 

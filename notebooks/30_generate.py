@@ -34,7 +34,9 @@ continue_from = None  # run of 30_generate whose result this one goes on from, o
 solver = "unipc"  # sampling method: unipc, the official default; dpm++; euler or lcm, which distilled models need
 sigma_schedule = "linear"  # noise levels of the steps: linear, as the official code; simple or normal, as ComfyUI's schedulers
 precision = "fast"  # official: float32 where the official code keeps it, slower; fast: rounded after each block, as diffusers
-quantization = "none"  # 8-bit weights with a scale a row, made when plain ones are loaded: half the memory, less exact
+quantization = "none"  # the blocks' weights in 8 bits with a scale a row: half the memory, less exact; fp8 multiplies in 8 bits too, on GPUs that can
+attention = "auto"  # attention kernel; auto: FlashAttention 3 on Hopper where it is installed, else PyTorch's; flash3_fp8 and sage are less exact
+vae_precision = "float32"  # of the VAE; bfloat16 takes half the time and memory, 47 dB from float32 or better
 noise_device = "cpu"  # where noise is drawn: cpu, the same on every machine; or cuda, as the official code
 pose_strength = 1.0  # how strongly the skeleton acts; 1 as the model was trained, 0: not at all
 face_strength = 1.0  # how strongly the face crops act; 1 as the model was trained, 0: not at all
@@ -53,6 +55,7 @@ wan22_python = None  # wan22: Python of the clone's own environment, not wanlab'
 checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
 device = None  # device the model runs on; None: a GPU if there is one
 offload = "auto"  # auto: as much of the model stays in host memory as must; none: all on the GPU; blocks: all blocks travel
+compile_model = "auto"  # compile the model's blocks, never on a CPU: half a minute once for each size, then quicker; auto: on a GPU
 gpu_memory_gb = None  # most of the GPU's memory that is used, 10^9 bytes each; None: what is free
 fresh = False  # compute again even where a finished run with the same settings exists
 video_quality = 14  # of result.mp4: x264's crf, 0 to 40; less is better and larger; another one is written from what is there
@@ -79,11 +82,11 @@ display(run.settings, run)
 # %% [markdown]
 # ## The segments
 # The clip is generated in overlapping segments. Hatched frames are computed only to fill the last one: a clip length
-# that the table names wastes none.
+# that the table names wastes none. With a GPU the memory and the time that this is expected to take stand above it.
 
 # %%
 plan = generate.plan(run)
-print(plan.describe())
+print(plan.describe(), generate.expected(run), sep="\n")
 viz.segment_plan(plan)
 
 # %% [markdown]

@@ -28,8 +28,8 @@ NEVER = {"mask": {"inputs", "runs"}, "model": {"media", "runs"}}  # below them, 
 STEPS = {  # among themselves: every step may use preview and segment_files
     "sweep": {"generate", "inspect"},
     "inspect": {"preprocess"},
-    "generate": {"inspect", "denoise", "continuing"},
-    "denoise": {"continuing"},
+    "generate": {"inspect", "denoise", "continuing", "planning"},
+    "denoise": {"continuing", "planning"},
     "report": {"generate", "inspect"},
 }
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2", "papermill")

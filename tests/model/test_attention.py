@@ -45,3 +45,31 @@ def test_the_wheel_is_named_by_torch_cuda_and_python() -> None:
     assert attention.wheel("3.10.1", "2.11.1", "13.0") == "cu13torch2.11 (or cu130torch2.11) and cp310"
     with pytest.raises(ValueError, match="torch must be built for CUDA for flash-attn, got 2.8.0"):
         attention.wheel("3.12.4", "2.8.0+cpu", None)
+
+
+def test_the_quickest_kernel_that_loses_nothing_is_taken() -> None:
+    assert attention.best((9, 0), {"fa3_fwd_interface", "sageattention"}) == "flash3"
+    assert attention.best((9, 0), {"flash_attn"}) == "sdpa"
+    assert attention.best((8, 9), {"fa3_fwd_interface"}) == "sdpa"
+    assert attention.best(None, {"fa3_fwd_interface"}) == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("asked", "capability", "message"),
+    [
+        ("flash3", None, "attention must be a kernel for a CPU, got flash3 (FlashAttention 3, fa3-fwd wheel, for Hopper"),
+        ("flash3_fp8", (8, 9), "attention must be a kernel for compute capability 8.9, got flash3_fp8"),
+        ("sage", (9, 0), "got sage: sageattention is not; use auto, or install it: pip install sageattention"),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_does_not_run_here_is_refused(
+    asked: str, capability: tuple[int, int] | None, message: str
+) -> None:
+    (line,) = attention.faults(asked, capability, {"fa3_fwd_interface"})
+    assert message in line
+
+
+def test_kernels_that_run_here_are_taken() -> None:
+    for asked in ("auto", "sdpa", "flash3", "flash3_fp8"):
+        assert attention.faults(asked, (9, 0), {"fa3_fwd_interface"}) == []
+    assert attention.faults("sdpa", None, ()) == []

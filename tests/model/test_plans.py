@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from wanlab.model import bands, checkpoints, loading, streaming
+from wanlab.model import bands, checkpoints, kernels, loading, streaming
 from wanlab.model.memory import Plan
 from wanlab.model.networks import TEXT_LENGTH, Loras, Networks
 from wanlab.model.quantised import QuantisedLinear, by_row
@@ -80,6 +80,17 @@ def test_quantised_weights_are_near_the_plain_ones_streamed_or_not(
     assert len(layers) == 8 * 12
 
 
+def test_products_in_fp8_are_near_the_plain_ones(given: dict[str, torch.Tensor], expected: torch.Tensor) -> None:
+    made = networks(Plan("none", 8, 8, "fp8"))
+    stored = made.denoise(**given)
+    made.compute(kernels.Ways(fp8_products=True))
+    found = made.denoise(**given)
+    assert 0 < relative(found, stored) < 0.12
+    assert relative(found, expected) < 0.15
+    made.compute(kernels.Ways())
+    assert torch.equal(made.denoise(**given), stored)  # nothing of it stays
+
+
 def test_a_scale_a_row_keeps_small_rows_beside_large_ones() -> None:
     rows = torch.randn(4, 64, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1e-4], [1.0], [1e4], [0.0]])
     for kind, error in (("fp8", 0.04), ("int8", 0.01)):
@@ -135,8 +146,29 @@ def test_the_vae_in_bands_is_nearly_the_whole(whole: Networks, monkeypatch: pyte
     latents = whole.encode(pixels)
     made = networks(Plan(vae_bands=3))
     assert (made.encode(pixels) - latents).abs().max() < 1e-4
-    assert asked == [3]
+    assert asked == [1, 3]
+    exact = (latents * whole._latent_statistics[1] + whole._latent_statistics[0])[0][None]
+    with torch.inference_mode():
+        assert torch.equal(whole.decode(latents), whole._vae.decode(exact).sample[0].clamp(-1, 1))
     assert 0 < (made.decode(latents) - whole.decode(latents)).abs().max() < 1e-4
+
+
+def test_the_vae_in_bfloat16_is_near_the_one_in_float32(whole: Networks) -> None:
+    pixels = torch.rand(PIXELS, generator=torch.Generator().manual_seed(0)).repeat_interleave(1, 1) * 2 - 1
+    made = networks()
+    made.compute(kernels.Ways(vae_in_bfloat16=True))
+    latents = whole.encode(pixels)
+    assert 0 < relative(made.encode(pixels), latents) < 0.03
+    found, wanted = made.decode(latents), whole.decode(latents)
+    assert found.dtype == torch.float32
+    assert 10 * torch.log10(4 / (found - wanted).square().mean()) > 45
+    made.compute(kernels.Ways())
+    assert torch.equal(made.encode(pixels), latents)
+
+
+def test_a_text_encoder_that_comes_layer_by_layer_gives_the_same_bits(whole: Networks) -> None:
+    made = networks(Plan(text_stays=False))
+    assert all(map(torch.equal, made.encode_text(["a dancer", ""]), whole.encode_text(["a dancer", ""])))
 
 
 def test_clip_is_dropped_after_use_where_blocks_travel(whole: Networks) -> None:

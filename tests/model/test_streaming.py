@@ -55,6 +55,22 @@ def test_only_two_blocks_are_on_the_device() -> None:
     assert len(places) == 2 + streaming.SLOTS
 
 
+def test_blocks_are_changed_before_they_are_put_away() -> None:
+    blocks, seen = [Block(seed) for seed in range(4)], []
+
+    def double(number: int) -> None:
+        seen.append(number)
+        with torch.no_grad():
+            blocks[number].scale.mul_(2)
+
+    wanted = [block.scale.detach() * 2 for block in blocks]
+    streaming.stream(blocks, CPU, resident=1, prepare=double)
+    assert seen == [0, 1, 2, 3]
+    for block, scale in zip(blocks, wanted, strict=True):
+        block(torch.zeros(1, 24, dtype=torch.bfloat16))  # it is there when it was used
+        assert torch.equal(block.scale, scale)
+
+
 def test_the_blocks_that_travel_lie_between_those_that_stay() -> None:
     assert streaming._spread(40, 10) == list(range(0, 40, 4))
     assert streaming._spread(40, 40) == list(range(40))
@@ -117,3 +133,18 @@ def run_on(device: torch.device, blocks: list[Block]) -> list[torch.Tensor]:
             x = block(x)
         seen.append(x)
     return seen
+
+
+@pytest.mark.gpu
+@torch.inference_mode()
+def test_a_visited_network_has_its_weights_only_while_it_computes() -> None:
+    gpu, table, block = torch.device("cuda"), nn.Embedding(10, 24, dtype=torch.bfloat16), Block(3)
+    network, ids = nn.Sequential(table, block), torch.tensor([[1, 5]], device="cuda")
+    expected = nn.Sequential(nn.Embedding.from_pretrained(table.weight.data.cuda()), Block(3).cuda())(ids)
+    streaming.visit(network, gpu)
+    seen, place = [], block.first.weight.data_ptr()
+    block.first.register_forward_pre_hook(lambda layer, _: seen.append(layer.weight.device.type))
+    assert torch.equal(network(ids), expected)
+    assert seen == ["cuda"]
+    assert (block.first.weight.device.type, block.first.weight.data_ptr()) == ("cpu", place)
+    assert table.weight.device.type == "cpu"

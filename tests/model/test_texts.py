@@ -44,7 +44,7 @@ def test_only_the_missing_prompt_is_encoded(loads: list[str], outputs: Path) -> 
     both = made.encode_text([PROMPT, "x"])
     assert loads == ["text_encoder"] * 2
     with torch.inference_mode():
-        assert torch.equal(both[1], next(made._encode_text(["x"], made.device)))
+        assert torch.equal(both[1], next(made._encode_text(["x"])))
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensor", b"\x80\x04cos\nsystem\n(S'true'\ntR."])

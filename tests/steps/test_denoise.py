@@ -80,7 +80,7 @@ def test_a_second_time_the_error_names_the_plan_that_takes_less(
     outputs: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "KEPT_FREE", 0)  # nano's own needs then decide
-    monkeypatch.setattr(memory, "REMEMBERED", 0)
+    monkeypatch.setattr(memory, "FACES", 0)
     plans = refusing(monkeypatch, 2)
     run = prepared(small, gpu_memory_gb=8)
     with pytest.raises(

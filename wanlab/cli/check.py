@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -98,9 +97,7 @@ def _attention() -> Iterator[Line]:
     import torch
 
     capability = torch.cuda.get_device_capability(0) if torch.cuda.is_available() else None
-    modules = [kernel.module for kernel in attention.KERNELS if kernel.module]
-    installed = [name for name in modules if importlib.util.find_spec(name)]
-    for kernel, what in attention.rows(capability, installed):
+    for kernel, what in attention.rows(capability, attention.installed()):
         yield Line(f"attention: {kernel}", what)
 
 

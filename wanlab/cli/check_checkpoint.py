@@ -19,10 +19,11 @@ import numpy as np
 import wanlab
 from wanlab import config, files, media, pose, runs
 from wanlab.media import resize
-from wanlab.model import checkpoints, parts, segments
+from wanlab.model import checkpoints, memory, parts, segments
 from wanlab.pose import face
 
 FRAMES, STEPS, SEED = 9, 2, 42
+SIZES, SEGMENT = ((832, 480), (1280, 720)), 77  # that plans are shown for
 AREA = "832 480"  # of the trial; smaller where the checkpoint recommends less
 LEAST_PSNR = 25.0  # dB of the VAE's round trip; nano's gives 33
 LEAST_LIKENESS = 0.3  # of the first velocity to the noise: nano's is 0.7; of wrong weights about 0
@@ -59,6 +60,7 @@ def check_checkpoint(place: Path | None, device: str | None = None) -> Iterator[
     checkpoint = checkpoints.find(place)
     yield Row("checkpoint", f"{checkpoint.name} ({_layout(checkpoint.folder)})", OK, _identity(checkpoint))
     yield from _keys(checkpoint.folder)
+    yield from _plans(checkpoint.folder)
     from wanlab.model import networks
 
     used = networks.Networks(checkpoint.folder, device or networks.default_device())
@@ -118,6 +120,19 @@ def _keys(folder: Path) -> Iterator[Row]:
         size = sum(file.stat().st_size for file in parts.files(part)) / 2**30
         text = "; ".join([f"{dtype}, {found.num_tensors} tensors, {size:.2f} GiB", *said])
         yield Row(f"keys: {name}", text, BAD if wrong else OK, {**facts, "gib": round(size, 3)})
+
+
+def _plans(folder: Path) -> Iterator[Row]:
+    """Yield what a segment is expected to take on usual cards; of the full-size model, which the estimates are fitted to."""
+    for width, height in SIZES:
+        clip = memory.Clip(SEGMENT, height, width)
+        needs = memory.needs(parts.of(folder), clip, 2, is_compiled=True, pace=memory.pace("sdpa", False, True))
+        if needs.width != memory.WIDTH:
+            return
+        for card, machine in memory.CARDS.items():
+            plan = memory.choose(machine, needs)
+            text = f"estimate: {plan.describe()}, {plan.seconds():.0f} s for {SEGMENT} frames in {memory.STEPS} steps"
+            yield Row(f"{card}, {width}x{height}", text, INFO, {"plan": plan.facts()})
 
 
 def _round_trip(used: Any, conditions: _Trial) -> Iterator[Row]:

@@ -363,7 +363,15 @@ class _Generation(_Backed, frozen=True):
         "official: float32 where the official code keeps it, slower; fast: rounded after each block, as diffusers",
     )
     quantization: Literal["none", "fp8", "int8"] = _later(
-        "none", "8-bit weights with a scale a row, made when plain ones are loaded: half the memory, less exact"
+        "none",
+        "the blocks' weights in 8 bits with a scale a row: half the memory, less exact; fp8 multiplies in 8 bits too, on GPUs that can",
+    )
+    attention: Literal["auto", "sdpa", "flash2", "flash3", "flash3_fp8", "sage"] = _later(
+        "auto",
+        "attention kernel; auto: FlashAttention 3 on Hopper where it is installed, else PyTorch's; flash3_fp8 and sage are less exact",
+    )
+    vae_precision: Literal["float32", "bfloat16"] = _later(
+        "float32", "of the VAE; bfloat16 takes half the time and memory, 47 dB from float32 or better"
     )
     noise_device: Literal["cpu", "cuda"] = _later(
         "cpu", "where noise is drawn: cpu, the same on every machine; or cuda, as the official code"
@@ -402,6 +410,10 @@ class _Generation(_Backed, frozen=True):
     offload: Literal["auto", "none", "blocks"] = _convenience(
         "auto",
         "auto: as much of the model stays in host memory as must; none: all on the GPU; blocks: all blocks travel",
+    )
+    compile_model: Literal["auto"] | bool = _convenience(
+        "auto",
+        "compile the model's blocks, never on a CPU: half a minute once for each size, then quicker; auto: on a GPU",
     )
     gpu_memory_gb: float | None = _convenience(
         None, "most of the GPU's memory that is used, 10^9 bytes each; None: what is free", gt=0, le=10_000
@@ -501,12 +513,15 @@ class _Generation(_Backed, frozen=True):
             "sigma_schedule",
             "precision",
             "quantization",
+            "attention",
+            "vae_precision",
             "noise_device",
             "pose_strength",
             "face_strength",
             "colour_hold",
             "device",
             "offload",
+            "compile_model",
             "gpu_memory_gb",
             "video_quality",
             "preview",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ class Kernel(NamedTuple):
         torch: versions of torch that it works with.
         users: what uses it.
         get: the command that installs it.
+        choices: values of the setting `attention` that use it.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Kernel(NamedTuple):
     torch: str
     users: str
     get: str
+    choices: tuple[str, ...] = ()
 
     def runs_on(self, capability: tuple[int, int] | None) -> bool:
         """Return whether the kernel runs on a GPU of that compute capability; None: a CPU."""
@@ -35,19 +38,20 @@ class Kernel(NamedTuple):
 
 
 KERNELS = (
-    Kernel("PyTorch SDPA", None, None, "any, and CPU", "any", "wanlab", "comes with torch"),
+    Kernel("PyTorch SDPA", None, None, "any, and CPU", "any", "wanlab", "comes with torch", ("sdpa",)),
     Kernel(
         "FlashAttention 2", "flash_attn", ((8, 0), (12, 1)), "Ampere, Ada, Hopper, Blackwell (8.0 and newer)",
-        "the one it was built for", "official scripts: needed", "pip install --no-build-isolation flash-attn",
+        "the one it was built for", "official scripts: needed; wanlab where asked for", "pip install --no-build-isolation flash-attn", ("flash2",),
     ),
     Kernel(
         "FlashAttention 3, built from source", "flash_attn_interface", ((9, 0), (9, 0)), "Hopper (9.0)",
         "the one it was built for", "official scripts: preferred where it is", "python setup.py install in hopper/ of flash-attention",
     ),
     Kernel(
-        "FlashAttention 3, fa3-fwd wheel", "fa3_fwd_interface", ((9, 0), (9, 0)), "Hopper (9.0)", "recent ones: its ABI is stable", "nothing yet", "make gpu",
+        "FlashAttention 3, fa3-fwd wheel", "fa3_fwd_interface", ((9, 0), (9, 0)), "Hopper (9.0)", "recent ones: its ABI is stable", "wanlab: preferred where it is", "make gpu",
+        ("flash3", "flash3_fp8"),
     ),
-    Kernel("SageAttention", "sageattention", ((8, 0), (12, 1)), "Ampere and newer", "the one it was built for", "nothing", "pip install sageattention"),
+    Kernel("SageAttention", "sageattention", ((8, 0), (12, 1)), "Ampere and newer", "the one it was built for", "wanlab where asked for", "pip install sageattention", ("sage",)),
 )  # fmt: skip
 
 
@@ -67,6 +71,43 @@ def rows(capability: tuple[int, int] | None, installed: Collection[str]) -> list
             state = "installed" if here else f"not installed: {kernel.get}"
         found.append((kernel.name, f"{state}; used by {kernel.users}"))
     return found
+
+
+def installed() -> set[str]:
+    """Return the modules of kernels that this Python can import."""
+    return {kernel.module for kernel in KERNELS if kernel.module and importlib.util.find_spec(kernel.module)}
+
+
+def best(capability: tuple[int, int] | None, here: Collection[str]) -> str:
+    """Return the kernel that is taken where none is asked for: the quickest of those that lose nothing."""
+    flash3 = _of("flash3")
+    return "flash3" if flash3.runs_on(capability) and flash3.module in here else "sdpa"
+
+
+def faults(asked: str, capability: tuple[int, int] | None, here: Collection[str]) -> list[str]:
+    """Return the line that refuses a kernel that does not run here.
+
+    Args:
+        asked: value of the setting `attention`.
+        capability: compute capability of the GPU, None for a CPU.
+        here: modules that can be imported.
+    """
+    if asked == "auto":
+        return []
+    kernel = _of(asked)
+    if not kernel.runs_on(capability):
+        return [
+            f"attention must be a kernel for {_named(capability)}, got {asked} ({kernel.name}, for {kernel.gpus}); use auto"
+        ]
+    if kernel.module is not None and kernel.module not in here:
+        return [
+            f"attention must be a kernel that is installed, got {asked}: {kernel.module} is not; use auto, or install it: {kernel.get}"
+        ]
+    return []
+
+
+def _of(choice: str) -> Kernel:
+    return next(kernel for kernel in KERNELS if choice in kernel.choices)
 
 
 def wheel(python: str, torch: str, cuda: str | None) -> str:

@@ -35,7 +35,7 @@ def encode(vae: Any, pixels: Tensor, bands: int = 1) -> Tensor:
     Returns:
         [1, 16, (T + 3) // 4, H / 8, W / 8].
     """
-    encoder, pixels = vae.encoder, patchify(pixels, _patch(vae))
+    encoder, pixels = vae.encoder, patchify(pixels.to(vae.dtype), _patch(vae))
     chunks = [slice(0, 1), *(slice(t, t + TIME) for t in range(1, pixels.shape[2], TIME))]
 
     def down(part: Tensor) -> Tensor:
@@ -45,14 +45,14 @@ def encode(vae: Any, pixels: Tensor, bands: int = 1) -> Tensor:
     features = _in_bands(pixels, bands, STRIDE // _patch(vae), 1, down)
     rest = _Cached(encoder.mid_block, encoder.norm_out, encoder.nonlinearity, encoder.conv_out)
     moments = torch.cat([rest(frame) for frame in features.split(1, 2)], 2)
-    return vae.quant_conv(moments).chunk(2, dim=1)[0]
+    return vae.quant_conv(moments).chunk(2, dim=1)[0].float()
 
 
 def decode(vae: Any, latents: Tensor, bands: int = 1) -> Tensor:
     """Return the video of latents, [1, 3, 4 t - 3, 8 h, 8 w], -1 to 1, of [1, 16, t, h, w]; the other arguments as of `encode`."""
     decoder, cell = vae.decoder, STRIDE // _patch(vae)
     middle = _Cached(decoder.conv_in, decoder.mid_block)
-    features = torch.cat([middle(frame) for frame in vae.post_quant_conv(latents).split(1, 2)], 2)
+    features = torch.cat([middle(frame) for frame in vae.post_quant_conv(latents.to(vae.dtype)).split(1, 2)], 2)
 
     def up(part: Tensor) -> Tensor:
         through = _Cached(*decoder.up_blocks, decoder.norm_out, decoder.nonlinearity, decoder.conv_out)
@@ -62,7 +62,16 @@ def decode(vae: Any, latents: Tensor, bands: int = 1) -> Tensor:
             made[:, :, max(0, TIME * t - TIME + 1) : TIME * t + 1] = through(frame)
         return made
 
-    return unpatchify(_in_bands(features, bands, 1, cell, up), _patch(vae)).clamp_(-1, 1)
+    return unpatchify(_in_bands(features, bands, 1, cell, up), _patch(vae)).float().clamp_(-1, 1)
+
+
+def in_bfloat16(vae: Any) -> Any:
+    """Return the VAE in bfloat16, its weights laid out as tensor cores take them: quicker, and 60 dB from float32 on the miniature."""
+    for parameter in vae.to(torch.bfloat16).parameters():
+        layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(parameter.ndim)
+        if layout:
+            parameter.data = parameter.data.to(memory_format=layout)
+    return vae
 
 
 def _patch(vae: Any) -> int:

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +138,21 @@ def of_checkpoint(folder: Path, given: Iterable[tuple[Path, float]]) -> list[Lor
     return [read(file, strength, shapes) for file, strength in given]
 
 
-def apply(network: nn.Module, loras: Sequence[Lora], device: torch.device | None = None) -> None:
+def apply(
+    network: nn.Module,
+    loras: Sequence[Lora],
+    device: torch.device | None = None,
+    within: Callable[[str], bool] = lambda name: True,
+) -> None:
     """Change a network: full weights themselves, at quantised layers what they give.
 
     Args:
         network: is changed; its tensors stay where they are.
         loras: matched to it.
         device: that computes the changes; None: where each tensor is.
+        within: which tensors are changed, by name.
     """
-    for name in dict.fromkeys(name for lora in loras for name in lora.names()):
+    for name in dict.fromkeys(name for lora in loras for name in lora.names() if within(name)):
         place, _, last = name.rpartition(".")
         layer: Any = network.get_submodule(place)
         changing = [lora for lora in loras if name in lora.names()]
@@ -162,13 +168,13 @@ def apply(network: nn.Module, loras: Sequence[Lora], device: torch.device | None
         setattr(layer, last, nn.Parameter(new.to(old.dtype).to(old.device), requires_grad=False))
 
 
-def changed(network: nn.Module, given: Iterable[tuple[Path, float]], device: torch.device | None = None) -> None:
-    """Change a transformer that is loaded by files, each with its strength; `device` as of `apply`. Raises as `read`."""
+def matched(network: nn.Module, given: Iterable[tuple[Path, float]]) -> list[Lora]:
+    """Match files, each with its strength, to a transformer that is loaded. Raises as `read`."""
     shapes = {name: tuple(each.shape) for name, each in network.named_parameters()}
     for name, each in network.named_modules():
         if isinstance(each, QuantisedLinear):
             shapes[f"{name}.weight"] = each.shape
-    apply(network, [read(file, strength, shapes) for file, strength in given], device)
+    return [read(file, strength, shapes) for file, strength in given]
 
 
 def relighting(folder: Path) -> Path | None:

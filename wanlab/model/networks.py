@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import functools
 import gc
 import html
@@ -17,12 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wanlab.model import bands, loading, lora, parts, precision, quantised, streaming, texts
+from wanlab.model import bands, kernels, loading, lora, parts, quantised, streaming, texts
 from wanlab.model.memory import Plan
+from wanlab.model.transformer import TEXT_LENGTH, Transformer
 
-REMEMBERED = 64  # batches of 8 face crops: more than two segments of 77 frames, and 0.4 GB on a GPU
 Loras = Sequence[tuple[Path, float]]
-TEXT_LENGTH = 512  # tokens; the transformer cuts images and text apart at this place
 
 
 class Networks:
@@ -35,6 +32,7 @@ class Networks:
         precision: fast, or official: float32 where the official code has it (see `precision`), and pixels rounded as there.
         face_size: side in pixels of the face crops that the transformer takes.
         vae_stride: pixels per side of the latent grid's cell.
+        ways: how the networks compute.
         plan: what stays on the device, what travels, and what is made in bands; None: all stays, the VAE works whole.
         host_bytes: of pinned host memory that the transformer's blocks take.
     """
@@ -55,7 +53,9 @@ class Networks:
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.precision = "fast"
         self.plan: Plan | None = None
+        self.ways = kernels.Ways()
         self.host_bytes = 0
+        self._changes: list[lora.Lora] = []
 
     def take(self, loras: Loras) -> None:
         """Change the transformer by these LoRAs from now on; where they are others than before, it is loaded again."""
@@ -69,9 +69,25 @@ class Networks:
             self.drop()
         self.plan = plan
 
+    def compute(self, ways: kernels.Ways) -> None:
+        """Compute in these ways from now on; what was made by others is dropped."""
+        if ways.vae_in_bfloat16 != self.ways.vae_in_bfloat16:
+            self.__dict__.pop("_vae", None)
+        if ways._replace(vae_in_bfloat16=False) != self.ways._replace(vae_in_bfloat16=False):
+            self.__dict__.pop("_denoiser", None)
+            if self._streams:  # blocks are tied to their places
+                self.drop()
+        self.ways = ways
+
+    @property
+    def compile_failure(self) -> str | None:
+        """Why blocks that were to be compiled are not; None: they are, or were not to be."""
+        return self._denoiser.failure if "_denoiser" in vars(self) else None
+
     def drop(self) -> None:
         """Give back the memory of the transformer; it is loaded again when it is needed."""
         self.host_bytes = 0
+        self.__dict__.pop("_denoiser", None)
         if self.__dict__.pop("_transformer", None) is not None:
             gc.collect()  # hooks and blocks hold each other
             if self.device.type == "cuda":
@@ -88,29 +104,29 @@ class Networks:
     @torch.inference_mode()
     def encode_text(self, prompts: list[str]) -> list[Tensor]:
         """Return [1, 512, D] per prompt: zero behind the prompt's own tokens. What is kept on disk is not computed again."""
-        cleaned, device = list(map(_clean, prompts)), self._device_of_text()
-        kept = texts.Kept(self._parts, f"{device.type} {self.dtype}")
+        cleaned = list(map(_clean, prompts))
+        kept = texts.Kept(self._parts, f"{self.device.type} {self.dtype}")
         found = {prompt: kept.read(prompt) for prompt in cleaned}
         states = {prompt: state for prompt, state in found.items() if state is not None}
         if missing := [prompt for prompt in found if prompt not in states]:
-            for prompt, state in zip(missing, self._encode_text(missing, device), strict=True):
+            for prompt, state in zip(missing, self._encode_text(missing), strict=True):
                 states[prompt] = state
                 kept.write(prompt, state)
         return [states[prompt].to(self.device) for prompt in cleaned]
 
-    def _encode_text(self, prompts: list[str], device: torch.device) -> Iterator[Tensor]:
+    def _encode_text(self, prompts: list[str]) -> Iterator[Tensor]:
         from transformers import UMT5EncoderModel
 
-        encoder = self._load(UMT5EncoderModel, "text_encoder", self.dtype, device)
-        for ids, mask in map(self._tokenizer(device), prompts):
+        plan = self.plan or Plan()
+        has_room = plan.text_beside if "_transformer" in vars(self) else plan.text_stays
+        encoder = self._load(
+            UMT5EncoderModel, "text_encoder", self.dtype, self.device if has_room else torch.device("cpu")
+        )
+        if not has_room:
+            streaming.visit(encoder, self.device)
+        for ids, mask in map(self._tokenizer(self.device), prompts):
             state = encoder(ids, mask).last_hidden_state
             yield (state * mask[..., None]).to(self.dtype)
-
-    def _device_of_text(self) -> torch.device:
-        """Return where texts are encoded: on the GPU where there is room, beside the transformer if that is loaded."""
-        plan = self.plan or Plan()
-        has_room = plan.text_beside if "_transformer" in vars(self) else plan.text_encoder == "gpu"
-        return self.device if has_room else torch.device("cpu")
 
     @torch.inference_mode()
     def encode_image(self, reference: Tensor) -> Tensor:
@@ -137,19 +153,14 @@ class Networks:
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the VAE's standardised latents, [16, (T + 3) // 4, H / 8, W / 8], of [3, T, H, W], -1 to 1, float32."""
-        pixels = self._rounded(pixels)[None]
-        num = self._num_bands
-        latents = bands.encode(self._vae, pixels, num) if num > 1 else self._vae.encode(pixels).latent_dist.mode()
         mean, deviation = self._latent_statistics
-        return ((latents - mean) / deviation)[0]
+        return ((bands.encode(self._vae, self._rounded(pixels)[None], self._num_bands) - mean) / deviation)[0]
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Return [3, T, H, W], -1 to 1, float32, of standardised latents; the inverse of `encode`."""
         mean, deviation = self._latent_statistics
-        latents, num = latents[None].float() * deviation + mean, self._num_bands
-        made = bands.decode(self._vae, latents, num) if num > 1 else self._vae.decode(latents).sample
-        return made[0].clamp(-1, 1)
+        return bands.decode(self._vae, latents[None].float() * deviation + mean, self._num_bands)[0]
 
     @torch.inference_mode()
     def denoise(
@@ -172,7 +183,8 @@ class Networks:
             condition: [20, t + 1, h, w], 4 mask channels and 16 of latents.
             pose: [16, t, h, w], latents of the drawing.
             face: [3, T, S, S], -1 to 1.
-            image, text: from `encode_image` and `encode_text`.
+            image, text: from `encode_image` and `encode_text`. What is made of them and of `face` is kept for the next
+                step, which hands in the same tensors.
             timestep: 0 to 1000.
             pose_strength, face_strength: factors of what the drawing adds to the tokens, and the face crops after each
                 fifth block; 1 changes nothing, 0 leaves it out.
@@ -180,26 +192,17 @@ class Networks:
         Returns:
             [16, t + 1, h, w], float32.
         """
-        transformer = self._transformer
-        with contextlib.ExitStack() as stack:
-            if self.precision == "official":
-                stack.enter_context(precision.as_official(transformer, self.dtype))
-            adding = (
-                (pose_strength, transformer.pose_patch_embedding),
-                *((face_strength, each) for each in transformer.face_adapter),
-            )
-            for strength, layer in adding:
-                if strength != 1:
-                    stack.callback(layer.register_forward_hook(_times(strength)).remove)
-            return transformer(
-                hidden_states=torch.cat([latents, condition])[None].to(self.dtype),
-                timestep=timestep.to(self.device)[None],
-                encoder_hidden_states=text,
-                encoder_hidden_states_image=image,
-                pose_hidden_states=pose[None].to(self.dtype),
-                face_pixel_values=self._rounded(face)[None].to(self.dtype),
-                return_dict=False,
-            )[0][0].float()
+        return self._denoiser.velocity(
+            torch.cat([latents, condition]),
+            pose,
+            face,
+            image,
+            text,
+            timestep.to(self.device),
+            pose_strength=pose_strength,
+            face_strength=face_strength,
+            official=self.precision == "official",
+        )
 
     def _rounded(self, pixels: Tensor) -> Tensor:
         """Return pixels as the official code has them: it rounds them to bfloat16 before any network sees them."""
@@ -207,35 +210,51 @@ class Networks:
 
     @functools.cached_property
     def _transformer(self) -> Any:
+        """diffusers' network, with LoRAs, where the plan wants it; blocks that travel are put away by `_denoiser`."""
         from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
 
-        plan = self.plan or Plan()
-        waits = (
-            self._streams or plan.quantization != "none"
-        )  # in files, which are mapped, until each block has its place
-        place = torch.device("cpu") if waits else self.device
-        transformer = self._load(WanAnimateTransformer3DModel, "transformer", self.dtype, place)
-        if plan.quantization != "none":
-            quantised.quantise(transformer.blocks, plan.quantization, self.device)
-        if self._loras:
-            lora.changed(transformer, self._loras, self.device)
-            self._halve_added(transformer)
-        if self._streams:
-            blocks = transformer.blocks
-            transformer.blocks = torch.nn.ModuleList()
-            transformer.to(self.device)
-            self.host_bytes = streaming.stream(list(blocks), self.device, plan.resident)
-            transformer.blocks = blocks
-        else:
-            transformer.to(self.device)
-        transformer.motion_encoder = _Remembering(transformer.motion_encoder)
-        return transformer
+        stays = not self._streams and (self.plan or Plan()).quantization == "none"
+        place = self.device if stays else torch.device("cpu")  # in its mapped file, from where it comes block by block
+        network = self._load(WanAnimateTransformer3DModel, "transformer", self.dtype, place)
+        self._changes = lora.matched(network, self._loras)
+        lora.apply(network, self._changes, self.device, lambda name: not name.startswith("blocks."))
+        if not self._streams:
+            for number, block in enumerate(network.blocks):
+                block.to(self.device)
+                self._change(network, number)
+            network.to(self.device)
+        return network
 
-    def _halve_added(self, transformer: torch.nn.Module) -> None:
-        """Hold what LoRAs add to quantised layers in the type that it is used in, as its layers would make it each time."""
-        for layer in transformer.modules():
+    def _change(self, network: Any, number: int) -> None:
+        """Give a block its LoRAs, then its 8 bits; weights that are quantised in their files keep LoRAs beside them."""
+        plan, block = self.plan or Plan(), network.blocks[number]
+        lora.apply(network, self._changes, self.device, lambda name: name.startswith(f"blocks.{number}."))
+        if plan.quantization != "none":
+            quantised.quantise(block, plan.quantization, self.device)
+        for layer in block.modules():
             if isinstance(layer, quantised.QuantisedLinear):
-                layer.added.to(self.dtype)
+                layer.added.to(self.dtype)  # as its layers would make it each time
+
+    @functools.cached_property
+    def _denoiser(self) -> Transformer:
+        """The transformer ready to denoise; blocks that travel lie in host memory then."""
+        network = self._transformer
+        plan = self.plan or Plan()
+        made = Transformer(network, self.dtype, kernels.KERNELS[self.ways.attention])
+        if self._streams:  # what makes keys and values of text and image stays in its file: it is used once a run
+            blocks, network.blocks = network.blocks, torch.nn.ModuleList()
+            network.to(self.device)
+            network.blocks = blocks
+
+            def change(number: int) -> None:
+                self._change(network, number)
+                made.blocks[number].take(blocks[number])
+
+            self.host_bytes = streaming.stream(made.blocks, self.device, plan.resident, change)
+        quantised.multiply(network, self.ways.fp8_products)
+        if self.ways.compiled:
+            made.compile()
+        return made
 
     @property
     def _streams(self) -> bool:
@@ -249,7 +268,8 @@ class Networks:
     def _vae(self) -> Any:
         from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
 
-        return self._load(AutoencoderKLWan, "vae", torch.float32)  # in half precision colours drift
+        vae = self._load(AutoencoderKLWan, "vae", torch.float32)
+        return bands.in_bfloat16(vae) if self.ways.vae_in_bfloat16 else vae
 
     @functools.cached_property
     def _image_encoder(self) -> Any:
@@ -294,31 +314,6 @@ class Networks:
             return loading.load(component, part, device, dtype)
         name = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
         return kind.from_pretrained(part[0], local_files_only=True, **{name: dtype}).to(device).eval()
-
-
-class _Remembering(torch.nn.Module):
-    """A network that remembers its last results: the face crops of a segment are the same in every denoising step.
-
-    Results are those of the network itself, to the bit: inputs are compared completely.
-    """
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self._seen: collections.deque[tuple[Tensor, tuple[Any, ...], Tensor]] = collections.deque(maxlen=REMEMBERED)
-
-    def forward(self, pixels: Tensor, *more: Any) -> Tensor:
-        more = (torch.is_autocast_enabled(pixels.device.type), *more)  # the same pixels give other results under it
-        for known, with_more, result in self._seen:
-            if with_more == more and known.shape == pixels.shape and torch.equal(known, pixels):
-                return result
-        result = self.network(pixels, *more[1:])
-        self._seen.append((pixels, more, result))
-        return result
-
-
-def _times(strength: float) -> Callable[[Any, Any, Tensor], Tensor]:
-    return lambda layer, given, result: result * strength
 
 
 def default_device() -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8)
 KINDS = {"fp8": torch.float8_e4m3fn, "int8": torch.int8}
+SMALLEST = 1e-12  # of a token: one of zeros has a scale too
 _FOUR = ((1, 1, 1, -1), (1, 1, -1, 1), (1, -1, 1, 1), (-1, 1, 1, 1))  # a Hadamard matrix; symmetric, as its powers are
 
 
@@ -102,8 +103,10 @@ class QuantisedLinear(nn.Module):
         numbers, scale, rotation, blocks: as in `Stored`.
         bias: [out] or None.
         added: products that are added to the weights, of LoRAs.
+        multiplies: whether the input is rounded to 8 bits too, so that the product is one of 8-bit numbers.
     """
 
+    multiplies: bool = False
     numbers: Tensor
     weight = None  # who asks for its type wants to convert the input to it
 
@@ -135,14 +138,38 @@ class QuantisedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ weights.T + bias: [..., in] to [..., out], in the type of `x`."""
-        stored = Stored(self.numbers, self.scale, self.rotation, self.blocks)
-        y = F.linear(x, stored.weights(x.dtype), self.bias)
-        for product in self.added:
+        if self.multiplies:
+            y = _product(x, self.numbers, self.scale, self.bias)
+        else:
+            stored = Stored(self.numbers, self.scale, self.rotation, self.blocks)
+            y = F.linear(x, stored.weights(x.dtype), self.bias)
+        for *first, last in self.added:
             z = x
-            for matrix in product:
+            for matrix in first:
                 z = F.linear(z, matrix.to(x.dtype))
-            y = y + z
+            y.flatten(0, -2).addmm_(z.flatten(0, -2), last.to(x.dtype).t())  # in place: a wide layer's output is large
         return y
+
+
+def multiply(network: nn.Module, on: bool) -> None:
+    """Let the layers of a network whose weights are in fp8 multiply in fp8, each token with a scale of its own, or no more."""
+    for layer in network.modules():
+        if isinstance(layer, QuantisedLinear):
+            layer.multiplies = on and layer.numbers.dtype == torch.float8_e4m3fn and not layer.rotation
+
+
+def _product(x: Tensor, numbers: Tensor, scale: float | Tensor, bias: Tensor | None) -> Tensor:
+    """Return x @ (numbers * scale).T + bias, `x` rounded to e4m3 with a scale for each row."""
+    rows = x.flatten(0, -2)
+    most = torch.finfo(numbers.dtype).max
+    own = rows.abs().amax(dim=1, keepdim=True).float().clamp_min(SMALLEST) / most
+    short = (rows.float() / own).to(numbers.dtype)
+    scales = scale.reshape(1, -1) if isinstance(scale, Tensor) else own.new_full((1, len(numbers)), scale)
+    bias = None if bias is None else bias.to(x.dtype)
+    y = torch._scaled_mm(  # pyright: ignore[reportPrivateImportUsage]
+        short, numbers.t(), own, scales, bias, out_dtype=x.dtype, use_fast_accum=True
+    )
+    return y.unflatten(0, x.shape[:-1])
 
 
 @functools.cache

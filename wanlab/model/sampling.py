@@ -251,6 +251,7 @@ class _Loop:
         self.networks, self.conditions, self.plan, self.sampler = networks, conditions, plan, sampler
         self.encodings, self.on_step = encodings, on_step
         self.guided = sampler.guidance_scale > 1
+        self.blank: Tensor | None = None  # face crops that show none; one tensor, so that its features are made once
         self.first_colours: colours.Colours | None = None  # of the clip's first segment, once it is made
         self.text = encodings.text(networks, [sampler.prompt, *([config.NEGATIVE_PROMPT] if self.guided else [])])
         self.reference = _pixels(conditions.reference_image()[None], networks.device)
@@ -345,8 +346,9 @@ class _Loop:
         denoise = functools.partial(self.networks.denoise, **changed)
         velocity = denoise(latents, condition, pose, face, self.image, self.text[0], timestep)
         if self.guided:  # the unguided pass sees no expression, as upstream
-            blank = torch.full_like(face, -1)
-            unguided = denoise(latents, condition, pose, blank, self.image, self.text[1], timestep)
+            if self.blank is None or self.blank.shape != face.shape:
+                self.blank = torch.full_like(face, -1)
+            unguided = denoise(latents, condition, pose, self.blank, self.image, self.text[1], timestep)
             velocity = unguided + self.sampler.guidance_scale * (velocity - unguided)
         return velocity
 

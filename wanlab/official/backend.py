@@ -117,6 +117,12 @@ class Generation:
         weights = clones.fingerprint(self.checkpoint.folder, GENERATE, lora=settings.use_relighting_lora)
         return {self.checkpoint.name: weights, "Wan2.2": self.clone.commit}
 
+    def expected(
+        self, settings: config.ResolvedGenerateSettings, plan: segments.SegmentPlan, height: int, width: int
+    ) -> str:
+        """Return nothing: what the official script takes is not known beforehand."""
+        return ""
+
     def num_gpus_here(self) -> int:
         """Return how many GPUs the clone's torch sees, which may be another build than this Python's."""
         return int(self.clone.facts.get("gpus") or 0)

@@ -15,8 +15,8 @@ import numpy as np
 
 from wanlab import config, files, inputs, media, runs
 from wanlab.files import fingerprints
-from wanlab.model import checkpoints, memory, parts, segments
-from wanlab.steps import continuing
+from wanlab.model import attention, checkpoints, memory, parts, segments
+from wanlab.steps import continuing, planning
 from wanlab.steps.segment_files import (
     BEGUN,
     SEGMENTS,
@@ -28,7 +28,7 @@ from wanlab.steps.segment_files import (
 )
 
 if TYPE_CHECKING:
-    from wanlab.model import sampling
+    from wanlab.model import kernels, sampling
     from wanlab.model.networks import Loras, Networks
 
 MASTER = "result.mkv"  # lossless: metrics are computed from it
@@ -49,10 +49,16 @@ class LoadedNetworks:
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
         self._parts: Any = None
-        self._planned: _Planned | None = None
+        self._asked: Any = None
+        self._planned: planning.Planned | None = None
 
     def get(
-        self, checkpoint: Path, device: str | None, precision: str = "fast", loras: Loras = ()
+        self,
+        checkpoint: Path,
+        device: str | None,
+        precision: str = "fast",
+        loras: Loras = (),
+        ways: kernels.Ways | None = None,
     ) -> tuple[Networks, sampling.EncodingCache]:
         """Return networks and encodings; those of another checkpoint or device are dropped first: memory is short."""
         from wanlab.model import sampling
@@ -65,29 +71,25 @@ class LoadedNetworks:
             self._key = key
         networks, _ = self._parts
         networks.take(loras)
-        if networks.precision != precision:
-            networks.precision = precision
+        wanted = networks.ways if ways is None else ways
+        if (networks.precision, networks.ways.vae_in_bfloat16) != (precision, wanted.vae_in_bfloat16):
             self._parts = networks, sampling.EncodingCache()  # what is kept was encoded in the other
+        networks.precision = precision
+        networks.compute(wanted)
         return self._parts
 
     def plan(self, settings: config.ResolvedGenerateSettings, clip: memory.Clip, loras: Loras) -> memory.Plan | None:
         """Have the networks work by a plan for the memory that is free; for what was planned before, by that one.
 
         Returns:
-            the plan; None where nothing is to be decided: on a CPU, unless the settings ask for something.
+            the plan; None where nothing is to be decided.
         """
         networks: Networks = self._parts[0]
-        wishes = memory.Wishes("none" if settings.no_offload else settings.offload, settings.quantization)
-        asked = clip, loras, wishes, settings.gpu_memory_gb, self._key
-        is_gpu = networks.device.type == "cuda"
-        if not is_gpu and wishes == memory.Wishes() and settings.gpu_memory_gb is None:
-            self._planned = None
-        elif self._planned is None or self._planned.asked != asked:
-            here = memory.here(networks.device.type, settings.gpu_memory_gb, networks.host_bytes)
-            found = parts.of(config.absolute(settings.checkpoint))
-            needs = memory.needs(found, clip, networks.dtype.itemsize, [file for file, _ in loras])
-            self._planned = _Planned(asked, here, needs, wishes, memory.choose(here, needs, wishes))
-        if is_gpu:
+        wishes = settings.offload, settings.no_offload, settings.quantization, settings.gpu_memory_gb
+        asked = clip, loras, wishes, networks.ways, planning.calls_per_step(settings), self._key
+        if asked != self._asked:
+            self._asked, self._planned = asked, planning.make(settings, clip, loras, networks.host_bytes)
+        if networks.device.type == "cuda":
             memory.cap(settings.gpu_memory_gb)
         plan = self._planned.plan if self._planned else None
         networks.follow(plan)
@@ -99,23 +101,11 @@ class LoadedNetworks:
         Raises:
             LookupError: if there is none.
         """
-        planned = self._planned
-        cheaper = planned and memory.cheaper(planned.plan, planned.machine, planned.needs, planned.wishes)
-        if not planned or not cheaper:
+        cheaper = self._planned.cheaper() if self._planned else None
+        if cheaper is None:
             raise LookupError
-        self._planned = dataclasses.replace(planned, plan=cheaper)
-        return cheaper
-
-
-@dataclasses.dataclass(frozen=True)
-class _Planned:
-    """A plan, what it was made from, and what was asked for."""
-
-    asked: tuple[Any, ...]
-    machine: memory.Machine
-    needs: memory.Needs
-    wishes: memory.Wishes
-    plan: memory.Plan
+        self._planned = cheaper
+        return cheaper.plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +144,11 @@ class Denoiser:
         return cls(checkpoint, loras, tuple(each.describe() for each in found))
 
     def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
-        """Return a line where noise is to be drawn on a GPU that is not there; else the checkpoint's limits are all."""
+        """Return a line for each of the settings that asks for a kernel or a GPU that is not there."""
+        found = attention.faults(settings.attention, planning.capability(settings.device), attention.installed())
         if settings.noise_device == "cuda" and not self.num_gpus_here():
-            return ["noise_device must be cpu on a machine without a GPU, got cuda; use cpu"]
-        return []
+            found.append("noise_device must be cpu on a machine without a GPU, got cuda; use cpu")
+        return found
 
     def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
         """Return the checkpoint's fingerprint by its name, and those of LoRAs with their strengths."""
@@ -166,6 +157,14 @@ class Denoiser:
             self.checkpoint.name: self.checkpoint.fingerprint(),
             **{f"LoRA {number}": change for number, change in enumerate(changes, 1)},
         }
+
+    def expected(
+        self, settings: config.ResolvedGenerateSettings, plan: segments.SegmentPlan, height: int, width: int
+    ) -> str:
+        """Return how much memory and time a generation is expected to take; empty where nothing is known, on a CPU."""
+        clip = planning.longest(plan, height, width)
+        planned = planning.make(settings, clip, self.loras)
+        return planning.describe(planned, plan, settings.num_inference_steps) if planned else ""
 
     def num_gpus_here(self) -> int:
         """Return how many GPUs this Python's torch sees."""
@@ -340,6 +339,8 @@ def _generate(
             encodings=encodings,
         ):
             writer.save(segment.number, segment.frames, segment.tail)
+    if failure := networks.compile_failure:
+        run.add_notes(f"the model's blocks were not compiled: {failure}; compile_model false leaves the try out")
     if networks.device.type == "cuda":
         import torch
 
@@ -369,14 +370,16 @@ def _load(
         run.progress.update("loading the model", 0, 0)
         settings, checkpoint = run.settings, config.absolute(run.settings.checkpoint)
         loras = _loras(settings, checkpoint)
-        networks, encodings = loaded.get(checkpoint, settings.device, settings.precision, loras)
-        longest = max(end - start for start, end in plan.segments)
-        clip = memory.Clip(longest, animate_inputs.height, animate_inputs.width)
-        if chosen := loaded.plan(settings, clip, loras):
+        ways = planning.ways(settings)
+        networks, encodings = loaded.get(checkpoint, settings.device, settings.precision, loras, ways)
+        run.manifest["computed_by"] = ways._asdict()
+        if chosen := loaded.plan(settings, planning.longest(plan, animate_inputs.height, animate_inputs.width), loras):
             print(chosen.describe())
             run.manifest["memory_plan"] = chosen.facts()
             if chosen.quantization != settings.quantization:
-                run.add_notes("quantization has no effect: the weights of this checkpoint are quantised in their files")
+                run.add_notes(
+                    "quantization makes nothing of weights that are quantised in their files: they stay as they are"
+                )
         if networks.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
     return networks, encodings
@@ -420,7 +423,7 @@ def _steps(
     """Show the progress of the denoising; count its calls in the manifest. Yields what is called before each step."""
     steps = num_steps or run.settings.num_inference_steps
     total = num_segments * steps - already
-    per_step = calls_per_step(run.settings)
+    per_step = planning.calls_per_step(run.settings)
     done = itertools.count()
 
     def on_step(segment: int, step: int) -> None:
@@ -430,11 +433,6 @@ def _steps(
 
     yield on_step
     run.progress.finish("step")
-
-
-def calls_per_step(settings: config.ResolvedGenerateSettings) -> int:
-    """Return how often the model is asked in a denoising step: with guidance once more, without the prompt."""
-    return 2 if settings.guidance_scale > 1 else 1
 
 
 class ClipConditions:

@@ -23,7 +23,7 @@ from wanlab.model import checkpoints, segments
 from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
-from wanlab.steps import continuing, denoise, inspect
+from wanlab.steps import continuing, denoise, inspect, planning
 from wanlab.steps.denoise import PREVIEW, LoadedNetworks
 from wanlab.steps.preview import at_generation, smaller_inputs
 from wanlab.steps.segment_files import SEGMENTS
@@ -71,6 +71,12 @@ class Backend(Protocol):
 
     def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
         """Return the fingerprint of all that decides its results, by name."""
+        ...
+
+    def expected(
+        self, settings: config.ResolvedGenerateSettings, plan: segments.SegmentPlan, height: int, width: int
+    ) -> str:
+        """Return how much memory and time it is expected to take, a sentence; empty where nothing is known."""
         ...
 
     def num_gpus_here(self) -> int:
@@ -152,7 +158,7 @@ class Resolved:
     @property
     def calls_per_step(self) -> int:
         """How often the model is asked in a denoising step."""
-        return denoise.calls_per_step(self.settings)
+        return planning.calls_per_step(self.settings)
 
     @property
     def num_calls(self) -> int:
@@ -304,6 +310,12 @@ def inputs_of(run: runs.Run) -> inputs.AnimateInputs:
 def plan(run: runs.Run) -> segments.SegmentPlan:
     """Return how the clip of a run is cut into segments."""
     return _resolved(run).plan
+
+
+def expected(run: runs.Run) -> str:
+    """Return how much memory and time a run is expected to take, a sentence; empty where nothing is known, as on a CPU."""
+    found = _resolved(run)
+    return found.backend.expected(found.settings, found.plan, found.height, found.width)
 
 
 def work(run: runs.Run, loaded: LoadedNetworks | None = None) -> media.Clip:

@@ -1,0 +1,89 @@
+"""wanlab's way through diffusers' network gives what diffusers' own gives, and makes nothing twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from wanlab.model import checkpoints, kernels
+from wanlab.model.networks import Networks
+from wanlab.model.transformer import TEXT_LENGTH, Transformer
+
+TIMES = torch.tensor(500)
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks(checkpoints.NANO, "cpu")
+
+
+@pytest.fixture(scope="module")
+def given(networks: Networks) -> dict[str, Tensor]:
+    """Return random arguments of a denoising step of five frames."""
+    random, settings = torch.Generator().manual_seed(1), networks._transformer.config
+    shapes = {
+        "latents": (36, 3, 8, 8), "pose": (16, 2, 8, 8), "face": (3, 5, networks.face_size, networks.face_size),
+        "image": (1, 257, settings["image_dim"]), "text": (1, TEXT_LENGTH, settings["text_dim"]),
+    }  # fmt: skip
+    return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def made(networks: Networks) -> Transformer:
+    return Transformer(networks._transformer, torch.float32)
+
+
+def own(network: Any, given: dict[str, Tensor]) -> Tensor:
+    """Return what diffusers' own forward makes of the same."""
+    latents, pose, face = (given[name][None] for name in ("latents", "pose", "face"))
+    return network(latents, TIMES[None], given["text"], given["image"], pose, face, return_dict=False)[0][0]
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    return float(torch.linalg.norm(found.float() - wanted.float()) / torch.linalg.norm(wanted.float()))
+
+
+@torch.inference_mode()
+def test_a_step_is_that_of_diffusers(networks: Networks, given: dict[str, Tensor], made: Transformer) -> None:
+    wanted = own(networks._transformer, given)
+    assert relative(made.velocity(**given, timestep=TIMES), wanted) < 1e-5
+    assert relative(made.velocity(**given, timestep=torch.tensor(20)), wanted) > 1e-2
+
+
+@torch.inference_mode()
+def test_text_image_and_face_are_looked_at_once(given: dict[str, Tensor], made: Transformer) -> None:
+    network, calls = made.network, []
+    attention = network.blocks[3].attn2
+    layers = {
+        "text": attention.to_k, "image": attention.add_v_proj, "face": network.face_adapter[0].to_k, "crops": network.motion_encoder,
+    }  # fmt: skip
+    hooks = [layer.register_forward_hook(lambda *_, name=name: calls.append(name)) for name, layer in layers.items()]
+    try:
+        first = made.velocity(**given, timestep=TIMES)
+        assert sorted(calls) == ["crops", "face", "image", "text"]
+        assert torch.equal(made.velocity(**given, timestep=TIMES), first)
+        without = {"text": torch.zeros_like(given["text"]), "face": torch.full_like(given["face"], -1)}
+        for _ in range(2):  # as with guidance: with the prompt, without, with, …
+            other = made.velocity(**{**given, **without}, timestep=TIMES)
+            assert torch.equal(made.velocity(**given, timestep=TIMES), first)
+        assert relative(other, first) > 1e-3
+        assert sorted(calls) == ["crops", "crops", "face", "face", "image", "text", "text"]
+        again = made.velocity(**given, timestep=TIMES, official=True)  # other types, other keys
+        assert relative(again, first) < 1e-4
+        assert calls.count("text") == 3
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_compiled_blocks_give_the_same(given: dict[str, Tensor], made: Transformer) -> None:
+    wanted = made.velocity(**given, timestep=TIMES)
+    made.compile()
+    assert relative(made.velocity(**given, timestep=TIMES), wanted) < 1e-5
+    assert made.failure is None
+    assert isinstance(made._run, kernels.Compiled)
