@@ -153,6 +153,23 @@ def test_further_images_of_the_character_reach_the_model_through_clip(sample: Pa
     assert not np.array_equal(twice, other)
 
 
+def test_of_what_is_kept_encoded_the_oldest_drawings_go_first() -> None:
+    """The prompt's states stay through a long clip: its encoder takes long to load."""
+    cache, made = sampling.EncodingCache(limit=40), []
+
+    def get(*key: object) -> None:
+        cache.get(key, lambda: made.append(key) or torch.zeros(4))
+
+    get("text", "a dance")
+    for n in range(4):
+        get(sampling.DRAWINGS, n)
+    get("text", "a dance")
+    get(sampling.DRAWINGS, 3)
+    assert made == [("text", "a dance"), *((sampling.DRAWINGS, n) for n in range(4))]
+    get(sampling.DRAWINGS, 2)
+    assert made[5:] == [(sampling.DRAWINGS, 2)]
+
+
 def test_the_seed_decides_the_result(networks: Networks, sample: Path) -> None:
     conditions, plan = SampleConditions(sample, 5, "animate"), segments.make_plan(5, LENGTH, 1)
     made = [

@@ -21,6 +21,7 @@ from wanlab import config, mask
 from wanlab.model import colours, segments, solvers
 
 LATENT_CHANNELS = 16
+DRAWINGS = "pose"  # in EncodingCache: a segment's encoded drawings
 
 
 class Networks(Protocol):
@@ -105,13 +106,15 @@ class SamplerSettings(NamedTuple):
 
 
 class EncodingCache:
-    """What clips of one model share, computed once: prompts, references, pose drawings, face crops; the oldest go first.
+    """What clips of one model share, computed once: prompts, references, pose drawings.
+
+    The drawings are many in a long clip, 18 MB a segment of 1280x720: of what is too much the oldest of them goes first.
 
     Attributes:
-        limit: bytes that are kept.
+        limit: bytes that are kept, mostly of the GPU's.
     """
 
-    def __init__(self, limit: int = 4 * 2**30) -> None:
+    def __init__(self, limit: int = 2**28) -> None:
         self.limit = limit
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
@@ -128,7 +131,8 @@ class EncodingCache:
             value = compute()
         self._kept[key] = value  # the newest last
         while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.limit:
-            del self._kept[next(iter(self._kept))]
+            drawings = (other for other in self._kept if other[0] == DRAWINGS)
+            del self._kept[next(drawings, next(iter(self._kept)))]
         return value
 
 
@@ -194,8 +198,11 @@ def generate_segments(
         taken, shown = plan.taken(number), plan.shown(number)
         if sampler.colour_hold:
             made = loop.held(number, made, taken, shown)
-        tail = made[:, -plan.overlap :].numpy()
-        yield Segment(number, _to_uint8(made[:, taken:])[:shown], tail)
+        frames = _to_uint8(made[:, taken:])[:shown]
+        tail = made[:, -plan.overlap :].clone().numpy()
+        del made  # not held while the next segment is made
+        yield Segment(number, frames, tail)
+        del frames
 
 
 def begin(
@@ -256,10 +263,7 @@ class _Loop:
         self.text = encodings.text(networks, [sampler.prompt, *([config.NEGATIVE_PROMPT] if self.guided else [])])
         self.reference = _pixels(conditions.reference_image()[None], networks.device)
         character = conditions.fingerprint("reference_image")
-        self.drawings, self.crops = (
-            ("pose", conditions.fingerprint("pose_video")),
-            ("face", conditions.fingerprint("face_video")),
-        )
+        self.drawings = DRAWINGS, conditions.fingerprint("pose_video")
         others = (hashlib.sha256(image.tobytes()).digest() for image in sampler.more_references)
         self.image = encodings.get(("image", character, *others), self._encode_images)
         latents = encodings.get(("reference", character), lambda: networks.encode(self.reference))
@@ -361,8 +365,7 @@ class _Loop:
         pose = self.encodings.get(
             drawings, lambda: networks.encode(_pixels(conditions.frames("pose_video", indices), device))
         )
-        crops = (*self.crops, indices.tobytes())
-        face = _pixels(self.encodings.get(crops, lambda: _crops(networks, conditions, indices)).numpy(), device)
+        face = _pixels(_crops(networks, conditions, indices), device)
         condition = _condition(networks, conditions, self.plan, indices, tail, self.reference)
         return torch.cat([self.reference_slot, condition], dim=1), pose, face
 
@@ -401,11 +404,14 @@ def _pixels(frames: np.ndarray, device: Any) -> Tensor:
 
 def _to_uint8(made: Tensor) -> np.ndarray:
     """Turn [3, T, H, W], -1 to 1, into [T, H, W, 3] uint8."""
-    return ((made.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+    frames = np.empty((*made.shape[1:], 3), np.uint8)
+    for t, frame in enumerate(made.unbind(1)):  # one at a time: a segment of 1280x720 is 0.8 GiB
+        frames[t] = ((frame.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+    return frames
 
 
-def _crops(networks: Networks, conditions: Conditions, indices: np.ndarray) -> Tensor:
-    """Return face crops of the side that the motion encoder takes, [T, S, S, 3], uint8, on the CPU.
+def _crops(networks: Networks, conditions: Conditions, indices: np.ndarray) -> np.ndarray:
+    """Return face crops of the side that the motion encoder takes, [T, S, S, 3], uint8.
 
     The real model takes them as they are.
     """
@@ -415,7 +421,7 @@ def _crops(networks: Networks, conditions: Conditions, indices: np.ndarray) -> T
 
         lanczos = Image.Resampling.LANCZOS  # as nano was trained
         frames = np.stack([np.asarray(Image.fromarray(frame).resize((side, side), lanczos)) for frame in frames])
-    return torch.from_numpy(frames)
+    return frames
 
 
 def _check(made: Tensor, number: int) -> None:
