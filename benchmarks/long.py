@@ -5,9 +5,9 @@
 Through a run as `wanlab generate` makes it, in replace with colour_hold and guidance: reading, encoding, 2 steps, decoding,
 saving. Memory is what the process holds when a segment is handed over to be saved; the first one also pays for the text.
 
-Ten segments on two CPU cores that others used too: 8.4 to 10.0 CPU seconds each (second half to first 1.09; without a rise
-of its own: the load rose), 1,103 to 1,298 MiB (0.99). At 1280x720 a segment leaves nothing on the host, and 18 MB of encoded
-drawings on the GPU, of which 256 MiB are kept.
+On two CPU cores that others used too: ten segments of 17 frames 8.4 to 10.4 CPU seconds each (second half to first 1.07 and
+1.09, as the load rose), 1,103 to 1,298 MiB (0.98 and 1.01); 24 segments of 5 frames 0.92 and, in MiB, 1.03: nothing grows. At
+1280x720 a segment leaves nothing on the host, and on the GPU 18 MB of encoded drawings, of which 256 MiB are kept.
 """
 
 from __future__ import annotations
