@@ -354,6 +354,8 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     made.compute(ways)
     planned = _plan(made, checkpoint.folder, args, [file for file, _ in loras], ways)
     marks["planned"] = time.time() - args.started
+    if device == "cuda":
+        made.prepare()
     for name in ("encode_text", "encode_image", "encode", "decode"):
         setattr(made, name, _marked(getattr(made, name), name, marks, args.started))
     steps: list[float] = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zlib
@@ -532,3 +534,29 @@ def test_the_tokenizer_in_a_text_encoder_s_file(tmp_path: Path) -> None:
         ValueError, match="must hold the tensor spiece_model, it has none; name the folder google/umt5-xxl"
     ):
         loading.tokens_of(tmp_path / "t5.safetensors")
+
+
+def test_networks_are_loaded_at_the_same_time() -> None:
+    """Nothing of it is for all threads: weights of one never end in the emptiness of another."""
+    found, device = parts.of(checkpoints.NANO), torch.device("cpu")
+
+    def load(name: str) -> dict[str, torch.Tensor]:
+        return dict(loading.load(name, found[name], device, torch.float32).named_parameters())
+
+    names = ("transformer", "image_encoder", "text_encoder")
+    alone = {name: load(name) for name in names}
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        for name, made in [(name, threads.submit(load, name)) for _ in range(3) for name in names]:
+            assert all(torch.equal(each, alone[name][key]) for key, each in made.result().items())
+
+
+def test_a_folder_is_read_without_the_variants_beside(tmp_path: Path) -> None:
+    folder = tmp_path / "vae"
+    shutil.copytree(checkpoints.NANO / "vae", folder)
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    shutil.copy(weights, folder / "diffusion_pytorch_model.fp16.safetensors")
+    assert loading._files_of((folder,)) == [weights]
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "x-1.safetensors", "b": "x-1.safetensors"}}'
+    )
+    assert loading._files_of((folder,)) == [folder / "x-1.safetensors"]

@@ -179,6 +179,28 @@ def test_clip_is_dropped_after_use_where_blocks_travel(whole: Networks) -> None:
     assert "_image_encoder" in vars(whole)
 
 
+def test_a_transformer_that_is_loaded_beside_is_the_same(
+    tmp_path: Path, given: dict[str, torch.Tensor], expected: torch.Tensor
+) -> None:
+    made = networks(Plan("blocks", 3, 8))
+    made.prepare()
+    text = made.encode_text(["a dancer"])
+    made.encode_image(torch.zeros(3, 64, 64))
+    assert torch.equal(made.denoise(**given), expected)
+    assert made.host_bytes > 0
+    assert torch.equal(text[0], networks().encode_text(["a dancer"])[0])
+    made.drop()
+    made.prepare()
+    made.drop()  # nobody has used it
+    assert "_transformer" not in vars(made)
+    assert torch.equal(made.denoise(**given), expected)
+    broken = networks(Plan("blocks", 3, 8))
+    broken.take(((tmp_path / "missing.safetensors", 1.0),))
+    broken.prepare()
+    with pytest.raises(ValueError, match="is missing"):
+        broken.denoise(**given)
+
+
 def test_another_plan_loads_the_transformer_again_only_where_it_must(given: dict[str, torch.Tensor]) -> None:
     made = networks(Plan("none", 8, 8))
     first = made._transformer

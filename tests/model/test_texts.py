@@ -20,9 +20,7 @@ def loads(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     load = Networks._load
     monkeypatch.setattr(texts, "LARGE", 1)
-    monkeypatch.setattr(
-        Networks, "_load", lambda self, kind, name, *more: found.append(name) or load(self, kind, name, *more)
-    )
+    monkeypatch.setattr(Networks, "_load", lambda self, name, *more: found.append(name) or load(self, name, *more))
     return found
 
 

@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from wanlab import config
-from wanlab.model import layouts
+from wanlab.model import layouts, parts
 from wanlab.model.quantised import QuantisedLinear, Stored
 from wanlab.model.single_files import BLOCKS
 from wanlab.model.tensors import TOKENIZER, Tensors
 
 CONFIGS = config.ASSETS / "wan22_animate_14b"  # what shapes do not tell, by component
+WHOLE = ("diffusion_pytorch_model.safetensors", "model.safetensors")  # of a folder, in one file
 NAMED = 4  # tensors in a message
 WHAT = {
     "transformer": "Wan-Animate's transformer",
@@ -46,30 +48,36 @@ class Contents(NamedTuple):
     misshapen: Sequence[str]
 
 
-def load(component: str, files: Iterable[Path], device: torch.device, dtype: torch.dtype, **settings: Any) -> nn.Module:
-    """Return a network, ready to be asked.
+def load(component: str, part: Iterable[Path], device: torch.device, dtype: torch.dtype, **settings: Any) -> Any:
+    """Return a network, ready to be asked. Several may be loaded at the same time.
 
     Args:
         component: transformer, vae, text_encoder or image_encoder.
-        files: that hold its tensors, under official, ComfyUI's or its own names.
+        part: files that hold its tensors, under official, ComfyUI's or its own names; or a folder as diffusers and
+            transformers write it.
         device: where it shall live.
         dtype: of its weights; what the network keeps in float32 stays so.
-        settings: of the network, in place of those of the real checkpoint.
+        settings: of the network, in place of those of the real checkpoint, or of the folder.
 
     Raises:
         ValueError: if the files hold something else, less or more; the message names tensors.
     """
-    tensors, shapes, told = _read(component, files)
-    place = _place(files)
-    network = empty(component, **{**told, **settings})
-    wanted = dict(network.named_parameters())
-    _check(component, place, wanted, shapes)
+    part = tuple(part)
+    if parts.is_folder(part):
+        files = _files_of(part)
+        tensors, shapes = Tensors(files), _shapes_of(component, files)
+        network = _unfilled(component, {**_settings_of(part[0]), **settings})
+    else:
+        files = part
+        tensors, shapes, told = _read(component, files)
+        network = empty(component, **{**told, **settings})
+    _check(component, _place(files), dict(network.named_parameters()), shapes)
     kept = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if component == "transformer" else set()
     for old in tensors:
         names = layouts.renamed(component, old)
-        for name, part in zip(names, tensors.stored(old).cut(len(names)) if names else (), strict=True):
+        for name, part_of in zip(names, tensors.stored(old).cut(len(names)) if names else (), strict=True):
             in_full = bool(kept & set(name.split(".")))
-            _put(network, name, part.to(device), torch.float32 if in_full else dtype, in_full)
+            _put(network, name, part_of.to(device), torch.float32 if in_full else dtype, in_full)
     if component == "text_encoder":
         network.tie_weights()
     return network.to(device).eval()  # constants that no file holds go along
@@ -82,24 +90,44 @@ def empty(component: str, **settings: Any) -> Any:
         component: which network.
         settings: of it, in place of those of the real checkpoint.
     """
-    from accelerate import init_empty_weights
-
     known = json.loads((CONFIGS / f"{component}.json").read_text(encoding="utf-8"))
-    given = {**known, **settings}
-    with init_empty_weights(include_buffers=False):
+    return _unfilled(component, {**known, **settings})
+
+
+def _unfilled(component: str, settings: dict[str, Any]) -> Any:
+    """Return a network without weights, made from all of its settings."""
+    with _WithoutMemory():
         if component == "transformer":
             from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
 
-            return WanAnimateTransformer3DModel(**given)
+            return _on_meta(WanAnimateTransformer3DModel.from_config(settings))
         if component == "vae":
             from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
 
-            return AutoencoderKLWan(**given)
+            return _on_meta(AutoencoderKLWan.from_config(settings))
         import transformers
 
         if component == "text_encoder":
-            return transformers.UMT5EncoderModel(transformers.UMT5Config(**given))
-        return transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**given))
+            return _on_meta(transformers.UMT5EncoderModel(transformers.UMT5Config(**settings)))
+        return _on_meta(transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**settings)))
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Inside it what torch would leave unfilled takes no memory, in this thread alone: weights are brought by files."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        if func is torch.empty and given.get("device") is None:
+            given["device"] = "meta"
+        return func(*args, **given)
+
+
+def _on_meta(network: Any) -> Any:
+    """Return a network whose parameters, small ones that were filled too, hold nothing."""
+    for layer in network.modules():
+        for name, each in layer.named_parameters(recurse=False):
+            setattr(layer, name, nn.Parameter(each.to("meta"), requires_grad=False))
+    return network
 
 
 def check(component: str, files: Iterable[Path]) -> None:
@@ -114,8 +142,7 @@ def shapes(component: str, part: tuple[Path, ...]) -> dict[str, tuple[int, ...]]
         component: which network.
         part: a folder as diffusers writes it, or files.
     """
-    tensors = Tensors(_files_of(part))
-    return dict(pair for old in tensors for pair in _shapes(component, old, tensors.shapes[old]))
+    return _shapes_of(component, _files_of(part))
 
 
 def sizes(component: str, part: tuple[Path, ...], plain: int) -> dict[str, int]:
@@ -154,11 +181,12 @@ def contents(component: str, part: tuple[Path, ...]) -> Contents:
     Raises:
         ValueError: if the files hold another network, or a format that is not read.
     """
-    if len(part) == 1 and part[0].is_dir():
-        settings, found = json.loads((part[0] / "config.json").read_text(encoding="utf-8")), shapes(component, part)
+    if parts.is_folder(part):
+        network, found = _unfilled(component, _settings_of(part[0])), shapes(component, part)
     else:
         _, found, settings = _read(component, part)
-    return _compared(dict(empty(component, **settings).named_parameters()), found)
+        network = empty(component, **settings)
+    return _compared(dict(network.named_parameters()), found)
 
 
 def tokens_of(file: Path) -> Callable[[str], list[int]]:
@@ -199,7 +227,23 @@ def _read(component: str, files: Iterable[Path]) -> tuple[Tensors, dict[str, tup
 
 
 def _files_of(part: tuple[Path, ...]) -> Sequence[Path]:
-    return sorted(part[0].glob("*.safetensors")) if len(part) == 1 and part[0].is_dir() else part
+    """Return the files that hold a part's tensors; of a folder those of its index, without variants beside them."""
+    if not parts.is_folder(part):
+        return part
+    for index in part[0].glob("*.safetensors.index.json"):
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [part[0] / name for name in sorted(set(named))]
+    found = sorted(part[0].glob("*.safetensors"))
+    return [path for path in found if path.name in WHOLE] or found
+
+
+def _settings_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def _shapes_of(component: str, files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    tensors = Tensors(files)
+    return dict(pair for old in tensors for pair in _shapes(component, old, tensors.shapes[old]))
 
 
 def _place(files: Iterable[Path]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import gc
 import html
@@ -56,6 +57,7 @@ class Networks:
         self.ways = kernels.Ways()
         self.host_bytes = 0
         self._changes: list[lora.Lora] = []
+        self._begun: concurrent.futures.Future[tuple[Any, Transformer]] | None = None
 
     def take(self, loras: Loras) -> None:
         """Change the transformer by these LoRAs from now on; where they are others than before, it is loaded again."""
@@ -86,6 +88,9 @@ class Networks:
 
     def drop(self) -> None:
         """Give back the memory of the transformer; it is loaded again when it is needed."""
+        if self._begun is not None:
+            concurrent.futures.wait([self._begun])
+            self._begun = None
         self.host_bytes = 0
         self.__dict__.pop("_denoiser", None)
         if self.__dict__.pop("_transformer", None) is not None:
@@ -115,13 +120,10 @@ class Networks:
         return [states[prompt].to(self.device) for prompt in cleaned]
 
     def _encode_text(self, prompts: list[str]) -> Iterator[Tensor]:
-        from transformers import UMT5EncoderModel
-
         plan = self.plan or Plan()
-        has_room = plan.text_beside if "_transformer" in vars(self) else plan.text_stays
-        encoder = self._load(
-            UMT5EncoderModel, "text_encoder", self.dtype, self.device if has_room else torch.device("cpu")
-        )
+        is_loaded = self._begun is not None or "_transformer" in vars(self)
+        has_room = plan.text_beside if is_loaded else plan.text_stays
+        encoder = self._load("text_encoder", self.dtype, self.device if has_room else torch.device("cpu"))
         if not has_room:
             streaming.visit(encoder, self.device)
         for ids, mask in map(self._tokenizer(self.device), prompts):
@@ -208,14 +210,36 @@ class Networks:
         """Return pixels as the official code has them: it rounds them to bfloat16 before any network sees them."""
         return pixels.bfloat16().to(pixels) if self.precision == "official" else pixels
 
+    def prepare(self) -> None:
+        """Begin to load the transformer beside what is computed meanwhile, where there is room; who needs it waits for it."""
+        is_loaded = self._begun is not None or "_transformer" in vars(self)
+        if not is_loaded and (self._streams or (self.plan or Plan()).text_beside):
+            self._begun = concurrent.futures.ThreadPoolExecutor(1, "load").submit(self._made)
+
+    @torch.inference_mode()
+    def _made(self) -> tuple[Any, Transformer]:
+        network = self._loaded()
+        return network, self._ready(network)
+
     @functools.cached_property
     def _transformer(self) -> Any:
         """diffusers' network, with LoRAs, where the plan wants it; blocks that travel are put away by `_denoiser`."""
-        from diffusers import WanAnimateTransformer3DModel  # pyright: ignore[reportPrivateImportUsage]
+        if self._begun is None:
+            return self._loaded()
+        begun, self._begun = self._begun, None
+        network, vars(self)["_denoiser"] = begun.result()
+        return network
 
+    @functools.cached_property
+    def _denoiser(self) -> Transformer:
+        """The transformer ready to denoise; blocks that travel lie in host memory then."""
+        network = self._transformer
+        return vars(self).get("_denoiser") or self._ready(network)
+
+    def _loaded(self) -> Any:
         stays = not self._streams and (self.plan or Plan()).quantization == "none"
         place = self.device if stays else torch.device("cpu")  # in its mapped file, from where it comes block by block
-        network = self._load(WanAnimateTransformer3DModel, "transformer", self.dtype, place)
+        network = self._load("transformer", self.dtype, place)
         self._changes = lora.matched(network, self._loras)
         lora.apply(network, self._changes, self.device, lambda name: not name.startswith("blocks."))
         if not self._streams:
@@ -235,10 +259,7 @@ class Networks:
             if isinstance(layer, quantised.QuantisedLinear):
                 layer.added.to(self.dtype)  # as its layers would make it each time
 
-    @functools.cached_property
-    def _denoiser(self) -> Transformer:
-        """The transformer ready to denoise; blocks that travel lie in host memory then."""
-        network = self._transformer
+    def _ready(self, network: Any) -> Transformer:
         plan = self.plan or Plan()
         made = Transformer(network, self.dtype, kernels.KERNELS[self.ways.attention])
         if self._streams:  # what makes keys and values of text and image stays in its file: it is used once a run
@@ -266,16 +287,12 @@ class Networks:
 
     @functools.cached_property
     def _vae(self) -> Any:
-        from diffusers import AutoencoderKLWan  # pyright: ignore[reportPrivateImportUsage]
-
-        vae = self._load(AutoencoderKLWan, "vae", torch.float32)
+        vae = self._load("vae", torch.float32)
         return bands.in_bfloat16(vae) if self.ways.vae_in_bfloat16 else vae
 
     @functools.cached_property
     def _image_encoder(self) -> Any:
-        from transformers import CLIPVisionModel
-
-        return self._load(CLIPVisionModel, "image_encoder", self.dtype)
+        return self._load("image_encoder", self.dtype)
 
     @functools.cached_property
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:
@@ -308,12 +325,8 @@ class Networks:
 
         return tokens
 
-    def _load(self, kind: Any, component: str, dtype: torch.dtype, device: torch.device | None = None) -> Any:
-        part, device = self._parts[component], device or self.device
-        if not parts.is_folder(part):
-            return loading.load(component, part, device, dtype)
-        name = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
-        return kind.from_pretrained(part[0], local_files_only=True, **{name: dtype}).to(device).eval()
+    def _load(self, component: str, dtype: torch.dtype, device: torch.device | None = None) -> Any:
+        return loading.load(component, self._parts[component], device or self.device, dtype)
 
 
 def default_device() -> str:

@@ -382,6 +382,7 @@ def _load(
                 )
         if networks.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
+            networks.prepare()
     return networks, encodings
 
 
