@@ -71,7 +71,7 @@ NAMING_FILES = {
 OTHERS = {
     "prompt": "a dance", "num_inference_steps": 2, "guidance_scale": 2, "shift": 3, "seed": 1, "max_frames": 6,
     "segment_frame_length": "auto:9", "prev_segment_conditioning_frames": 5, "solver": "lcm", "sigma_schedule": "simple",
-    "precision": "official", "quantization": "fp8", "attention": "sage", "vae_precision": "bfloat16", "noise_device": "cuda", "pose_strength": 0.5, "face_strength": 0.5, "colour_hold": True,
+    "precision": "official", "quantization": "fp8", "attention": "sdpa", "vae_precision": "bfloat16", "noise_device": "cuda", "pose_strength": 0.5, "face_strength": 0.5, "colour_hold": True,
 }  # fmt: skip
 
 
