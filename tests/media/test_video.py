@@ -423,6 +423,33 @@ def test_a_frame_of_a_film_whose_times_lead_nowhere_is_counted(tmp_path: Path) -
     assert [int(single[t][0, 0, 0]) for t in (20, 3)] == [100, 15]
 
 
+def test_a_pair_is_what_two_files_of_the_same_frames_are(tmp_path: Path) -> None:
+    frames = [np.roll(quarters(), 3 * t, axis=1) for t in range(7)]
+    assert media.write_pair(tmp_path / "a.mkv", tmp_path / "a.mp4", iter(frames), FPS) == 7
+    media.write_video(tmp_path / "b.mkv", frames, FPS, lossless=True)
+    media.write_video(tmp_path / "b.mp4", media.open_clip(tmp_path / "b.mkv"), FPS)
+    for suffix in ("mkv", "mp4"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_a_pair_leaves_nothing_where_a_frame_fails(tmp_path: Path) -> None:
+    frames = (quarters() if t < 3 else quarters(64, 64) for t in range(5))
+    with pytest.raises(ValueError, match=r"frames must all be \(48, 64, 3\) uint8"):
+        media.write_pair(tmp_path / "a.mkv", tmp_path / "a.mp4", frames, FPS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_that_holds_its_frames_decodes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [grey(20 * t) for t in range(6)]
+    media.write_video(tmp_path / "a.mkv", frames, FPS, lossless=True)
+    clip = media.open_clip(tmp_path / "a.mkv").holding(frames)
+    monkeypatch.setattr(media.video, "decode", lambda *_, **__: pytest.fail("decoded"))
+    np.testing.assert_array_equal(clip.read(), frames)
+    for chosen in (slice(1, 4), [0, 5], np.array([2, 2])):
+        np.testing.assert_array_equal(clip.at(chosen).read(), np.array(frames)[chosen])
+    assert clip.at([4]).source_indices.tolist() == [4]
+
+
 def test_equal_films_are_equal_files(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), np.uint8)
     for name in ("a", "b"):
@@ -488,7 +515,7 @@ def test_no_frame_is_encoded_where_parts_are_joined(tmp_path: Path, monkeypatch:
     for part, piece in zip(parts[:2], np.split(frames[:4], 2), strict=True):
         media.write_video(part, piece, FPS, lossless=True)
     with monkeypatch.context() as patch:
-        patch.setattr(write, "_encode", lambda *_: pytest.fail("encoded again"))
+        patch.setattr(write, "_encoded", lambda *_: pytest.fail("encoded again"))
         assert media.join(parts[:2], tmp_path / "two.mkv", FPS) == 4
     with av.open(str(parts[2]), "w") as container:
         stream = container.add_stream("ffv1", rate=FPS)

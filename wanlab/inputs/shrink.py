@@ -134,8 +134,7 @@ def _clip_size(animate_inputs: AnimateInputs) -> Any:
 
 def _write_pair(part: Path, name: str, frames: Iterable[np.ndarray], fps: Fraction) -> None:
     export, master = EXPORTS[name]
-    media.write_video(part / master, frames, fps, lossless=True)
-    media.write_video(part / export, media.open_clip(part / master), fps)
+    media.write_pair(part / master, part / export, frames, fps)
 
 
 def _first(clip: Any, count: int) -> Any:

@@ -17,10 +17,11 @@ from wanlab.runs import artefacts
 
 
 def write_pair(run: runs.Run, name: str, frames: Iterable[np.ndarray], fps: Fraction) -> None:
-    """Write the video `name` into a run: the lossless master from [H, W, 3] uint8 RGB frames, upstream's mp4 from it."""
+    """Write the video `name` into a run, of [H, W, 3] uint8 RGB frames: the lossless master and upstream's mp4."""
     export, master = EXPORTS[name]
-    write_video(run, f"{name}_master", master, frames, fps, lossless=True)
-    write_video(run, name, export, media.open_clip(run.path(master)), fps)
+    count = media.write_pair(run.path(master), run.path(export), frames, fps)
+    for artefact, file in ((f"{name}_master", master), (name, export)):
+        run.add_artefact(artefact, file, frames=count, fps=str(fps))
 
 
 def write_video(

@@ -15,4 +15,4 @@ from wanlab.media.video import (
     read_tags,
     read_video,
 )
-from wanlab.media.write import CRF, join, remux, rewrap, write_video
+from wanlab.media.write import CRF, join, remux, rewrap, write_pair, write_video

@@ -49,8 +49,10 @@ class Clip:
         source_indices: np.ndarray,
         notes: tuple[str, ...],
         deinterlace: bool = False,
+        frames: Sequence[np.ndarray] | None = None,
     ) -> None:
-        self.info, self.deinterlace = info, deinterlace
+        """Take the file's facts and which of its frames are shown; `frames`, where they are in memory anyway, are not decoded."""
+        self.info, self.deinterlace, self._frames = info, deinterlace, frames
         self.height, self.width, self.fps = info.height, info.width, fps
         self.source_indices = source_indices
         self.notes = notes
@@ -62,7 +64,10 @@ class Clip:
         return f"<Clip of {self.info.path.name}: {len(self)} frames, {self.height}x{self.width} (height x width), {describe_rate(self.fps)} frames per second>"
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield [H, W, 3], 0 to 255, uint8 RGB."""
+        """Yield [H, W, 3], 0 to 255, uint8 RGB; not to be changed."""
+        if self._frames is not None:
+            yield from self._frames
+            return
         wanted = iter(self.source_indices)
         index = next(wanted, None)
         for number, frame in enumerate(decode(self.info.path, careful=self.info.damaged, deinterlace=self.deinterlace)):
@@ -82,7 +87,15 @@ class Clip:
     def at(self, frames: slice | Sequence[int] | np.ndarray) -> Clip:
         """Return some of the frames, in rising order, as a clip."""
         chosen = frames if isinstance(frames, slice) else np.asarray(frames, dtype=int)
-        return Clip(self.info, self.fps, self.source_indices[chosen], (), self.deinterlace)
+        kept = None
+        if self._frames is not None:
+            kept = self._frames[chosen] if isinstance(chosen, slice) else [self._frames[t] for t in chosen]
+        return Clip(self.info, self.fps, self.source_indices[chosen], (), self.deinterlace, kept)
+
+    def holding(self, frames: Sequence[np.ndarray]) -> Clip:
+        """Return the clip with its frames in memory, so that they are not decoded again and again."""
+        assert len(frames) == len(self)
+        return Clip(self.info, self.fps, self.source_indices, self.notes, self.deinterlace, frames)
 
 
 class Frames:

@@ -57,8 +57,33 @@ def write_video(
     """
     return _whole(
         Path(path),
-        lambda part: _encode(part, frames, Fraction(fps), lossless, for_player, crf, comment, decode_sound(audio)),
+        lambda part: sum(
+            1 for _ in _encoded(part, frames, Fraction(fps), lossless, for_player, crf, comment, decode_sound(audio))
+        ),
     )
+
+
+def write_pair(master: Path | str, export: Path | str, frames: Iterable[np.ndarray], fps: Fraction) -> int:
+    """Write the same frames as FFV1 and as H.264, frame by frame: none is decoded again for the second file.
+
+    Args:
+        master: the `.mkv` file, lossless.
+        export: the `.mp4` file.
+        frames: [H, W, 3] each, 0 to 255, uint8 RGB, all of one size with even sides; read once.
+        fps: frames per second.
+
+    Returns:
+        the number of frames.
+
+    Raises:
+        ValueError, OSError: as `write_video`.
+    """
+
+    def write(whole: Path, part: Path) -> int:
+        passed = _encoded(whole, frames, Fraction(fps), True, False, CRF, None, None)
+        return sum(1 for _ in _encoded(part, passed, Fraction(fps), False, False, CRF, None, None))
+
+    return _whole(Path(export), lambda part: _whole(Path(master), lambda whole: write(whole, part)))
 
 
 def remux(
@@ -142,7 +167,7 @@ def rewrap(source: Path | str, path: Path | str) -> int:
     return _whole(Path(path), write)
 
 
-def _encode(
+def _encoded(
     part: Path,
     frames: Iterable[np.ndarray],
     fps: Fraction,
@@ -151,7 +176,8 @@ def _encode(
     crf: int,
     comment: str | None,
     sound: Sound | None,
-) -> int:
+) -> Iterator[np.ndarray]:
+    """Yield each frame when it is encoded; the file is complete when all are."""
     count, size = 0, None
     with _container(part, comment, lossless) as container:
         stream = sound_stream = None
@@ -176,11 +202,11 @@ def _encode(
             image.pts, image.time_base = count, 1 / fps
             container.mux(stream.encode(image))
             count += 1
+            yield frame
         if stream is None:
             raise ValueError(f"frames must hold at least one frame for {part.name}, got none; write a longer stretch")
         container.mux(stream.encode(None))
         mux_sound(container, sound_stream, sound)
-    return count
 
 
 def _copy(source: Path, rate: Fraction, part: Path, fps: Fraction, comment: str | None, sound: Sound | None) -> int:

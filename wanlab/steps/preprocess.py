@@ -7,6 +7,7 @@ inputs = preprocess.work(run)        # keypoints â†’ pose drawings, face crops â
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +26,9 @@ from wanlab.pose import detection, detector_files, face, people, sessions, topdo
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
-RESULT_VERSION = 7  # raise it when the same settings come to mean another result
+RESULT_VERSION = 8  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
+KEPT_BYTES = 2**27  # of a working clip's frames in memory
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
 
@@ -247,16 +249,25 @@ def _read(run: runs.Run, settings: config.PreprocessSettings) -> tuple[media.Cli
         run.add_artefact("reference_image", inputs.REFERENCE, height=height, width=width)
         sound = media.AudioStretch(clip.info.path, settings.start_s, float(len(clip) / clip.fps))
         run.add_notes(*media.describe_sound(sound))
+        frames = _kept(_at_result_size(clip, settings), len(clip))
         inputs.write_video(
             run,
             "driving_video",
             inputs.DRIVING,
-            run.progress.iterate(_at_result_size(clip, settings), "read", len(clip)),
+            run.progress.iterate(frames, "read", len(clip)),
             clip.fps,
             lossless=True,
             audio=sound if clip.info.has_audio else None,
         )
-    return media.open_clip(run.path(inputs.DRIVING)), reference
+    working = media.open_clip(run.path(inputs.DRIVING))
+    return working.holding(frames) if isinstance(frames, list) else working, reference
+
+
+def _kept(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray] | list[np.ndarray]:
+    """Return a clip's frames as a list if they are few and small: what follows reads them several times."""
+    first = next(frames)
+    all_frames = itertools.chain([first], frames)
+    return list(all_frames) if count * first.nbytes <= KEPT_BYTES else all_frames
 
 
 def _enlarged(
