@@ -381,6 +381,7 @@ def _load(
                     "quantization makes nothing of weights that are quantised in their files: they stay as they are"
                 )
         if networks.device.type == "cuda":
+            torch.set_float32_matmul_precision("high" if settings.precision == "fast" else "highest")  # TF32, or not
             torch.cuda.reset_peak_memory_stats()
             networks.prepare()
     return networks, encodings
