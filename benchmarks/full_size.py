@@ -2,7 +2,8 @@
 
     python benchmarks/full_size.py                          # on a GPU: 17.3 B parameters, official folder, then fp8-scaled files
     python benchmarks/full_size.py --frames 9 --layouts fp8
-    python benchmarks/full_size.py --layouts official --gpu_memory_gb 11.81 --loras 64,128   # by plan, on 11 GiB of the card
+    python benchmarks/full_size.py --layouts official --loras 64,128 --runs "--offload none; --gpu_memory_gb 11.81; \
+        --gpu_memory_gb 11.81 --quantization fp8; --gpu_memory_gb 16.11 --height 720 --width 1280"   # as on smaller cards
     python benchmarks/full_size.py --toy                    # does it run? on a CPU, 3 million parameters
 
 The official folder takes 48 GB of disk, the fp8-scaled files 27 GB; each is deleted before the next is written. Writing, and loading with
@@ -16,6 +17,7 @@ import argparse
 import json
 import math
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -92,7 +94,8 @@ def main() -> None:
         print(json.dumps(measure(args.measure, args)))
     else:
         for layout in args.layouts.split(","):
-            print(json.dumps(one(layout, args)), flush=True)
+            for found in each(layout, args):
+                print(json.dumps(found), flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -109,6 +112,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--attention", help="a kernel [the best that is here]")
     parser.add_argument("--no_compile", action="store_true", help="leave the blocks as they are")
     parser.add_argument("--loras", default="", help="ranks of LoRAs for all matrices of the blocks, e.g. 64,128")
+    parser.add_argument(
+        "--runs", default="", help="more of these options for one run after the other, between semicolons"
+    )
     parser.add_argument("--folder", type=Path, default=None, help="where to write; a temporary folder without")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
@@ -117,30 +123,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def one(layout: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Write a checkpoint, run it, delete it; return what was measured."""
+def each(layout: str, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Write a checkpoint, run it once or several times, delete it; yield what was measured."""
     place = Path(tempfile.mkdtemp(prefix="full_size_", dir=args.folder))
     own = [sys.executable, __file__, "--layout", layout, *(["--toy"] if args.toy else [])]
     try:
         start = time.time()
         subprocess.run([*own, "--write", str(place)], check=True)
         written = time.time() - start
-        size = {path.relative_to(place).as_posix(): path.stat().st_size for path in place.rglob("*") if path.is_file()}
+        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         shape = ["--frames", args.frames, "--height", args.height, "--width", args.width, "--steps", args.steps]
         plan = [f"--{name}={getattr(args, name)}" for name in PLAN if getattr(args, name) is not None]
-        command = [
-            *own,
-            *map(str, shape),
-            *plan,
-            *(["--no_compile"] if args.no_compile else []),
-            "--measure",
-            str(place),
-            "--started",
-            str(time.time()),
-        ]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        return {"layout": layout, "seconds_to_write": round(written, 1), "bytes_on_disk": sum(size.values()), **found}
+        plan += ["--no_compile"] if args.no_compile else []
+        for run in args.runs.split(";"):
+            command = [*own, *map(str, shape), *plan, *shlex.split(run), "--measure", str(place)]
+            done = subprocess.run([*command, "--started", str(time.time())], stdout=subprocess.PIPE, text=True)
+            found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": done.returncode}
+            yield {
+                "layout": layout,
+                "run": run.strip(),
+                "seconds_to_write": round(written, 1),
+                "bytes_on_disk": size,
+                **found,
+            }
     finally:
         shutil.rmtree(place)
 

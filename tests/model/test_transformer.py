@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wanlab.model import checkpoints, kernels
+from wanlab.model import checkpoints, kernels, transformer
 from wanlab.model.networks import Networks
 from wanlab.model.transformer import TEXT_LENGTH, Transformer
 
@@ -77,6 +77,18 @@ def test_text_image_and_face_are_looked_at_once(given: dict[str, Tensor], made: 
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@torch.inference_mode()
+def test_many_tokens_go_through_the_feed_forward_network_in_parts(
+    given: dict[str, Tensor], made: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, seen = made.velocity(**given, timestep=TIMES), []
+    monkeypatch.setattr(transformer, "FED", 20)  # of 3 x 4 x 4 tokens
+    hook = made.blocks[0].ffn.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[1]))
+    assert relative(made.velocity(**given, timestep=TIMES), wanted) < 1e-6
+    hook.remove()
+    assert seen == [16, 16, 16]
 
 
 @pytest.mark.slow

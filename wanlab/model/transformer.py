@@ -26,6 +26,7 @@ from wanlab.model import kernels
 TEXT_LENGTH = 512  # tokens of a prompt
 TEXTS = 2  # kept: with and without the prompt
 FACES = 2  # of a segment, and none
+FED = 32_768  # tokens, at most, that go through a feed-forward network at once: all of 832x480, a third of 1280x720
 CROPS = 8  # face crops that the motion encoder takes at once
 
 
@@ -231,7 +232,9 @@ def _block(
     x = x + block.cross_out(y.flatten(2))
 
     y = (block.norm3(x.float()) * (1 + scale_after) + shift_after).to(dtype)
-    return (x.float() + block.ffn(y).float() * gate_after).to(x.dtype)
+    parts = [block.ffn(part) for part in y.tensor_split(-(-y.shape[1] // FED), dim=1)]  # what is between is wide
+    y = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    return (x.float() + y.float() * gate_after).to(x.dtype)
 
 
 def _face(
