@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from wanlab.cli import check_checkpoint, main
 from wanlab.cli.check_checkpoint import BAD, INFO, OK, Row
-from wanlab.model import checkpoints, loading
+from wanlab.model import checkpoints, loading, memory
 from wanlab.model.networks import Networks
 
 
@@ -35,6 +35,16 @@ def test_nano_passes_and_its_proof_names_nothing_private(outputs: Path) -> None:
     assert checks["peak memory"]["host_gib"] > 0.1
     assert not [word for word in (str(outputs), str(Path.home()), "/", "\\") if word in text.replace("\\u", "")]
     assert file.parent == outputs
+
+
+def test_the_full_size_model_gets_estimates_for_usual_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(check_checkpoint._plans(checkpoints.NANO)) == []  # they are fitted to the full size
+    monkeypatch.setattr(memory, "WIDTH", 256)
+    rows = list(check_checkpoint._plans(checkpoints.NANO))
+    assert {row.topic for row in rows} == {
+        f"{card}, {size}" for card in memory.CARDS for size in ("832x480", "1280x720")
+    }
+    assert all(row.verdict == INFO and row.found.startswith("estimate: memory: ") for row in rows)
 
 
 @pytest.mark.parametrize(
