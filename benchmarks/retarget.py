@@ -22,7 +22,7 @@ BONES = np.array(pose.LIMBS)
 CLIPS = {  # body, clip, truth, person, and the frames that stand as a reference
     "man": ("driving.mp4", "truth.npz", None, (0, 40)),
     "man, half": ("half.mp4", "half_truth.npz", None, (0, 30)),
-    "man, walking": ("walk.mp4", "walk_truth.npz", None, (70,)),
+    "man, walking": ("walk.mp4", "walk_truth.npz", None, (20,)),
     "man in black": ("dark.mp4", "dark_truth.npz", None, (0, 30)),
     "man of two": ("two_people.mp4", "two_people_truth.npz", 0, (0, 60)),
     "woman of two": ("two_people.mp4", "two_people_truth.npz", 1, (0, 30, 70)),
@@ -95,6 +95,8 @@ def clip_body(sample: Path, video: str, truth: str, person: int | None) -> Body:
     true = body_of(points)
     here = points[:, :17, 2].any(axis=1)
     longest = true_lengths(true[here])
+    first = int((found[:, :17, 2] >= pose.DRAWN_FROM).all(axis=1).argmax())  # upstream cannot begin without a person
+    found, true = found[first:], true[first:]
     return Body(retarget.Posed(pose.to_meta(found, clip.height, clip.width), clip.height, clip.width), true, longest)
 
 

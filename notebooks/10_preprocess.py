@@ -42,8 +42,8 @@ sam_checkpoint = "auto"  # weights of SAM2: a file or folder; auto: full-size on
 compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more
 # official scripts (backend wan22)
 backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
-retarget = None  # fit the skeleton to the reference image's proportions; None: the backend's default (wanlab: off, wan22: on in animate)
-use_flux = False  # wan22: edit reference and first frame with FLUX before retargeting
+retarget = None  # animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)
+use_flux = False  # edit reference and first frame with FLUX.1-Kontext (gated weights, 34 GB) before retargeting
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
 wan22_python = None  # wan22: Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone
 # where and how it runs
@@ -98,11 +98,12 @@ viz.keypoint_confidence(points, clip.fps, no_person=animate_inputs.facts.get("no
 
 # %% [markdown]
 # ## The reference
-# Its own skeleton beside it: without retargeting, framing and build should be close to the driving person's. Where FLUX
-# edited images for retargeting (backend wan22), they are shown too: the character must still be itself, facing forward.
+# Its own skeleton beside it, then the driving person's first skeleton before and after retargeting: after it, limbs should
+# have the character's lengths and hands hang on wrists. Without retargeting, framing and build should be close to the driving
+# person's. Where FLUX edited images, they are shown too: the character must still be itself, facing forward.
 
 # %%
-viz.reference_sketch(animate_inputs.reference_image(), animate_inputs.reference_keypoints(), animate_inputs.edited())
+viz.reference_sketch(animate_inputs.reference_image(), animate_inputs.reference_keypoints(), animate_inputs.edited(), animate_inputs.stands())
 
 # %% [markdown]
 # ## In motion

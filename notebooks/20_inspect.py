@@ -25,6 +25,7 @@ inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one
 driving_video = None  # the driving video, for inputs that other tools wrote; None: driving.mkv of the inputs
 points = None  # clicked points and boxes (PointsEditor's JSON) to segment the person from; None: the mask of the inputs
 edits = None  # decisions to apply: the edits.json that this notebook's editors write beside the inputs; None: none
+pose_cleaning = None  # rules that mend the pose, e.g. gaps:6,jumps,swaps,hands:0.6; what they find is added to edits.json, where it can be undone; None: none
 # replace mode: the mask and the background
 mask_chain = None  # mask chain of the new inputs; None: the one in edits, with points that of the inputs, else no new inputs are written
 compare = ["grow:10,blockify:32", "dilate:7x3,cells:1x1", "snap:16"]  # mask chains to show side by side

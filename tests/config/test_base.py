@@ -91,7 +91,11 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
         (PreprocessSettings, {"resolution": "wide"}, 'resolution must be "width height" in pixels'),
         (PreprocessSettings, {"fps": "fast"}, "fps must be a number or a fraction such as 30000/1001, got 'fast'"),
         (PreprocessSettings, {"start_s": -1}, "start_s must be at least 0, got -1; use 0"),
-        (PreprocessSettings, {"retarget": True}, "retarget must be None or False, got True; wanlab cannot retarget"),
+        (
+            PreprocessSettings,
+            {"retarget": True, "mode": "replace"},
+            "retarget must be None or False in replace, where the person",
+        ),
         (ReportSettings, {"runs": "latest"}, "unknown parameter runs; did you mean run?"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from conftest import outputs_in, preprocessed
 
 from wanlab import config, files, inputs, mask, media, runs, viz
+from wanlab.inputs import edits
 from wanlab.mask import grabcut, keypoint_prompts, metrics, silhouette
 from wanlab.pose import detection
 from wanlab.steps import generate, inspect
@@ -163,6 +164,27 @@ def test_inputs_of_animate_have_no_mask_to_choose(outputs: Path, sample: Path, c
     assert seen.names == ()
     assert viz.mask_views(seen.clip, {}, viz.overlay, seen.base) is None
     assert "these inputs hold no mask" in capsys.readouterr().out
+
+
+def test_cleaning_is_kept_as_decisions_that_can_be_undone(
+    parent: inputs.AnimateInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the rules find lies in edits.json, is named, and is not added again once some of it was taken back."""
+    folder = tmp_path / "inputs"
+    shutil.copytree(parent.folder, folder)
+    monkeypatch.setenv("WANLAB_HEADLESS", "1")  # as `wanlab inspect` does, so that what is found is applied at once
+    with pytest.raises(config.SettingsError, match="pose_cleaning must be made of gaps:6"):
+        look(folder, pose_cleaning="tidy")
+    found = look(folder, pose_cleaning="hands:1,feet:1", auto_keypoint=False, compare=())
+    kept = json.loads((folder / "edits.json").read_text())["pose"]
+    assert {entry["do"] for entry in kept} == {"hide"}
+    assert any("hand hidden in frame" in sentence for sentence in found.by_hand)
+    assert (found.made.keypoints()[:, 91:133, 2] == 0).all()
+    assert (parent.keypoints()[:, 91:133, 2] > 0).any()
+    edits.update(folder / "edits.json", pose=kept[1:])
+    again = look(folder, pose_cleaning="hands:1,feet:1", auto_keypoint=False, compare=())
+    assert json.loads((folder / "edits.json").read_text())["pose"] == kept[1:]
+    assert again.folder != found.folder
 
 
 def test_marks_name_what_is_missing_where(parent: inputs.AnimateInputs) -> None:

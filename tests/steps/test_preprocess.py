@@ -65,7 +65,7 @@ def test_detectors_that_are_not_there_are_refused(sample: Path, more: dict[str, 
 
 
 def test_writes_upstream_s_files_and_the_masters(outputs: Path, sample: Path) -> None:
-    result = made(sample)
+    result = made(sample, retarget=False)
     names = {path.name for path in result.folder.iterdir()}
     assert {
         "src_ref.png",
@@ -106,7 +106,12 @@ def test_the_output_has_the_reference_s_shape(
     media.write_image(tmp_path / "reference.png", image)
     area = f"{shape[1]} {shape[0]}"
     result = made(
-        sample, driving_video=sample / driver, reference_image=tmp_path / "reference.png", resolution=area, max_frames=2
+        sample,
+        driving_video=sample / driver,
+        reference_image=tmp_path / "reference.png",
+        resolution=area,
+        max_frames=2,
+        retarget=False,
     )
     assert (result.height, result.width) == shape
     assert result.reference_image().shape[:2] == shape
@@ -119,6 +124,54 @@ def test_the_output_has_the_reference_s_shape(
     dot = drawn[int(nose[1]), int(nose[0])]
     assert dot[0] > 200  # the nose's dot is red
     assert dot[1] == 0
+
+
+def test_the_skeleton_gets_the_reference_s_proportions_and_place(outputs: Path, sample: Path) -> None:
+    """By default in animate: laid over the reference's own skeleton, and what is drawn is kept for the report's measures."""
+    result = made(sample)
+    drawn, own = result.drawn_keypoints(), result.reference_keypoints()
+    assert drawn is not None
+    assert own is not None
+    assert drawn.shape == (FRAMES, 133, 3)
+    neck, its_neck = (each[[5, 6], :2].mean(axis=0) for each in (drawn[0], own))
+    np.testing.assert_allclose(neck, its_neck, atol=3)
+    spans = [np.linalg.norm(each[5, :2] - each[6, :2]) for each in (drawn[0], own)]
+    assert spans[0] == pytest.approx(spans[1], rel=0.15)
+    frame = result.video("pose_video").read()[0]
+    x, y = drawn[0, 0, :2].astype(int)
+    assert tuple(frame[y, x]) == pose.COLOURS[0]
+    assert list(result.stands()) == ["frame 0, the driver's", "frame 0, retargeted"]
+    notes = json.loads((result.folder / "manifest.json").read_text())["notes"]
+    assert "the skeleton gets the reference's proportions and place (retarget wanlab)" in notes
+
+
+def test_flux_edits_both_images_and_they_are_kept(
+    outputs: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in that hands every image back, larger as FLUX does, is asked for legs or arms as upstream asks."""
+    from wanlab.model import flux, flux_weights
+
+    asked: list[str] = []
+
+    def edit(image: np.ndarray, prompt: str) -> np.ndarray:
+        asked.append(prompt)
+        return resize.letterbox(image, 2 * image.shape[0], 2 * image.shape[1])
+
+    with pytest.raises(
+        FileNotFoundError, match="use_flux needs FLUX.1-Kontext-dev in .* which is missing: accept its licence"
+    ):
+        preprocess.prepare(settings(sample, use_flux=True))
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    monkeypatch.setattr(flux_weights, "find", lambda _: weights)
+    monkeypatch.setattr(flux, "load", lambda folder: edit)
+    result = made(sample, use_flux=True, max_frames=2)
+    assert [each.endswith("Hands are visible in the image.") for each in asked] == [True, True]
+    assert result.edited()["refer_edit"].shape[:2] == (result.height, result.width)
+    assert result.edited()["tpl_edit"].shape[:2] == (512, 384)
+    with np.load(result.folder / "keypoints.npz") as saved:
+        edited = saved["edited_reference_keypoints"]
+    assert np.abs(edited[:17, :2] - result.reference_keypoints()[:17, :2]).max() < 6  # the same image, resized twice
 
 
 def test_a_finished_run_is_reused_and_a_copy_is_whole(

@@ -195,12 +195,12 @@ def _never_taken_for_a_result(run: runs.Run, whole: runs.Run, capsys: pytest.Cap
 def test_larger_inputs_are_made_smaller(outputs: Path, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As 10_preprocess makes them at that size: skeletons are drawn there, not shrunk."""
     monkeypatch.setattr(preview_module, "RESOLUTION", SMALL)
-    made = preprocessed(max_frames=10)
+    made = preprocessed(max_frames=10, retarget=False)
     run = generate.prepare(generation(inputs=made.folder, preview=True, num_inference_steps=1, segment_frame_length=5))
     clip = generate.work(run)
     assert (len(clip), clip.height, clip.width) == (5, 128, 96)
     assert "128x96 instead of 256x192 (height x width)" in run.preview
-    small, expected = generate.inputs_of(run), preprocessed(max_frames=5, resolution=SMALL)
+    small, expected = generate.inputs_of(run), preprocessed(max_frames=5, resolution=SMALL, retarget=False)
     assert (small.num_frames, small.height, small.width, small.preview) == (5, 128, 96, run.preview)
     film = made.driving()
     meta = pose.to_meta(made.keypoints()[:5], film.height, film.width)

@@ -155,7 +155,7 @@ def run_pipeline(given: Mapping[str, Any], inspecting: bool = False) -> tuple[in
     values = _per_step(given, PIPELINE)
     values["inspect"].pop("driving_video", None)  # the inputs hold the working clip
     checked = _check_steps(values)
-    corrections = [name for name in ("points", "edits") if given.get(name)]
+    corrections = [name for name in ("points", "edits", "pose_cleaning") if given.get(name)]
     if corrections and any(getattr(settings, "is_official", False) for settings in checked):
         raise SettingsError(
             f"{corrections[0]} must be left out of the pipeline with backend wan22, whose script takes none; give them to "

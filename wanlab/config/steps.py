@@ -202,11 +202,14 @@ class PreprocessSettings(_Backed, frozen=True):
     sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
     compile_sam: Literal["auto"] | bool = _COMPILE_SAM
     backend: Literal["wanlab", "wan22"] = _BACKEND
-    retarget: bool | None = Field(
+    retarget: Literal["wanlab", "official"] | bool | None = Field(
         None,
-        description="fit the skeleton to the reference image's proportions; None: the backend's default (wanlab: off, wan22: on in animate)",
+        union_mode="left_to_right",
+        description="animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)",
     )
-    use_flux: bool = _of_wan22(False, "edit reference and first frame with FLUX before retargeting", "later")
+    use_flux: bool = _later(
+        False, "edit reference and first frame with FLUX.1-Kontext (gated weights, 34 GB) before retargeting"
+    )
     wan22_dir: Path = _WAN22_DIR
     wan22_python: Path | None = _WAN22_PYTHON
     checkpoint: Path | None = _CHECKPOINT
@@ -242,8 +245,15 @@ class PreprocessSettings(_Backed, frozen=True):
 
     def _faults_of_wanlab(self) -> list[str]:
         faults = super()._faults_of_wanlab()
-        if self.retarget:
-            faults.append("retarget must be None or False, got True; wanlab cannot retarget yet, backend wan22 can")
+        if self.retarget and self.mode == "replace":
+            faults.append(
+                f"retarget must be None or False in replace, where the person keeps their place in the video, got {self.retarget}; use None"
+            )
+        if self.retarget and self.pose_video is not None:
+            faults.append(
+                f"retarget must be None or False with a pose_video, which is taken as it is, got {self.retarget}; use None"
+            )
+        faults += self._faults_of_flux()
         return faults
 
     def _faults_of_wan22(self) -> list[str]:
@@ -256,11 +266,16 @@ class PreprocessSettings(_Backed, frozen=True):
             faults.append(
                 "retarget must be None or False in replace, where the official script never retargets, got True; use None"
             )
-        if self.use_flux and (self.mode == "replace" or self.retarget is False):
-            faults.append(
-                "use_flux must be left out without retargeting, which it belongs to (in animate, retarget None or True); use False"
-            )
-        return faults
+        if self.retarget == "wanlab":
+            faults.append("retarget must be official with backend wan22, got wanlab; use official, or None")
+        return faults + self._faults_of_flux()
+
+    def _faults_of_flux(self) -> list[str]:
+        if self.use_flux and (self.mode == "replace" or self.retarget is False or self.pose_video is not None):
+            return [
+                "use_flux must be left out without retargeting, which it belongs to (in animate, retarget None or on); use False"
+            ]
+        return []
 
 
 NO_UPSTREAM_ARGUMENT = (
@@ -285,6 +300,10 @@ class InspectSettings(Settings, frozen=True):
         None,
         description="decisions to apply: the edits.json that this notebook's editors write beside the inputs; None: none",
         json_schema_extra={"later": True},
+    )
+    pose_cleaning: str | None = _later(
+        None,
+        "rules that mend the pose, e.g. gaps:6,jumps,swaps,hands:0.6; what they find is added to edits.json, where it can be undone; None: none",
     )
     mask_chain: str | None = Field(
         None,

@@ -21,6 +21,7 @@ from wanlab.files import fingerprints, targets
 from wanlab.inputs import masters
 from wanlab.mask import read_mask
 from wanlab.mask.packed import FINAL, MaskReader, PackedMasks, read_masks
+from wanlab.media import resize
 from wanlab.pose import face
 from wanlab.runs import artefacts
 
@@ -109,7 +110,7 @@ class AnimateInputs:
         return {name: media.open_clip(path) for name, path in shown.items() if path.is_file()}
 
     def edited(self) -> dict[str, np.ndarray]:
-        """Return the images that upstream's FLUX edited for retargeting, [H, W, 3], uint8 RGB each, by name; often none."""
+        """Return the images that FLUX edited for retargeting, [H, W, 3], uint8 RGB each, by name; often none."""
         edited = (self.folder / name for name in EDITED)
         return {file.stem: media.read_image(file) for file in edited if file.is_file()}
 
@@ -159,6 +160,27 @@ class AnimateInputs:
         All 0 where a person is not seen; None in a folder of other tools or of an earlier wanlab.
         """
         return self._beside_keypoints("people_boxes")
+
+    def drawn_keypoints(self) -> np.ndarray | None:
+        """Return the retargeted keypoints that `src_pose.mp4` shows, [T, 133, 3], float32, in pixels of the result.
+
+        None where the skeletons are the driver's own.
+        """
+        return self._beside_keypoints("drawn_keypoints")
+
+    def stands(self) -> dict[str, np.ndarray]:
+        """Return the first skeleton as the driver has it and retargeted, [133, 3] each, in pixels of the result, by name.
+
+        None of them where the skeletons are the driver's own.
+        """
+        after, before = self.drawn_keypoints(), self.keypoints()
+        if after is None or before is None:
+            return {}
+        seen = (after[:, :17, 2] > 0).sum(axis=1)
+        t = int(np.flatnonzero(seen >= seen.max() / 2)[0])
+        height, width = self.facts["clip_height"], self.facts["clip_width"]
+        box = resize.letterbox_geometry(height, width, self.height, self.width)
+        return {f"frame {t}, the driver's": box.place(before[t], height, width), f"frame {t}, retargeted": after[t]}
 
     def _beside_keypoints(self, name: str) -> np.ndarray | None:
         path = self.folder / KEYPOINTS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -11,10 +11,74 @@ from wanlab import config, files, media, pose, runs
 from wanlab.inputs import folder
 from wanlab.inputs.own_videos import all_black, look
 from wanlab.inputs.write import write_pair
-from wanlab.pose import corrections, face, wholebody
+from wanlab.pose import corrections, face, retarget, wholebody
 
 VIDEOS = ("pose_video", "face_video")
 HEAD = list(wholebody.PARTS["head"])
+METHOD, EDITED = "retarget", ("edited_driver_keypoints", "edited_reference_keypoints")  # arrays of keypoints.npz
+
+
+class Retargeting(NamedTuple):
+    """Whose proportions the drawn skeletons have.
+
+    Attributes:
+        method: official or wanlab.
+        reference: [133, 3], float32; the character's keypoints in pixels of the result.
+        edited: the same of a frame of the working clip and of the reference after an image model has put both into one
+            pose, in pixels of the clip and of the result; None: they were not edited.
+    """
+
+    method: retarget.Method
+    reference: np.ndarray
+    edited: tuple[np.ndarray, np.ndarray] | None = None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what `keypoints.npz` keeps of it."""
+        kept = {METHOD: np.array(self.method)}
+        return kept if self.edited is None else kept | dict(zip(EDITED, self.edited, strict=True))
+
+
+def retargeting_of(arrays: Mapping[str, np.ndarray]) -> Retargeting | None:
+    """Return what `keypoints.npz` tells of retargeting; None: the skeletons are the driver's own."""
+    if METHOD not in arrays:
+        return None
+    edited = (arrays[EDITED[0]], arrays[EDITED[1]]) if EDITED[0] in arrays else None
+    return Retargeting(cast("retarget.Method", str(arrays[METHOD])), arrays["reference_keypoints"], edited)
+
+
+def placed(
+    points: np.ndarray,
+    clip_height: int,
+    clip_width: int,
+    height: int,
+    width: int,
+    fitted: Retargeting | None,
+    measured: np.ndarray | None = None,
+) -> pose.Meta:
+    """Return the skeletons on the result's canvas: of the reference's proportions, else through the letterbox.
+
+    Args:
+        points: [T, 133, 3], float32; x, y in pixels of the working clip, score.
+        clip_height, clip_width: of the working clip in pixels.
+        height, width: of the result in pixels.
+        fitted: whose proportions; None: the driver's.
+        measured: [T, 133, 3], the keypoints before corrections by hand, where there are any.
+    """
+    meta = pose.to_meta(points, clip_height, clip_width)
+    if fitted is None:
+        return pose.letterbox_meta(meta, clip_height, clip_width, height, width)
+
+    def posed(each: np.ndarray, high: int, wide: int) -> retarget.Posed:
+        return retarget.Posed(pose.to_meta(each[None], high, wide), high, wide)
+
+    edited = None
+    if fitted.edited is not None:
+        edited = retarget.Edited(
+            posed(fitted.edited[0], clip_height, clip_width), posed(fitted.edited[1], height, width)
+        )
+    driver = retarget.Posed(meta, clip_height, clip_width)
+    before = None if measured is None else driver._replace(meta=pose.to_meta(measured, clip_height, clip_width))
+    return retarget.retarget(driver, posed(fitted.reference, height, width), fitted.method, edited, measured=before)
 
 
 def face_boxes(points: np.ndarray, height: int, width: int) -> face.Boxes:
@@ -35,6 +99,8 @@ def write(
     height: int,
     width: int,
     own: Mapping[str, media.Clip],
+    fitted: Retargeting | None = None,
+    measured: np.ndarray | None = None,
     **more: np.ndarray,
 ) -> face.Boxes:
     """Write `keypoints.npz`, the pose video and the face video into a run; return the face boxes that were used.
@@ -45,6 +111,8 @@ def write(
         points: [T, 133, 3], float32; x, y in pixels of the working clip, score.
         height, width: of the pose video in pixels, the result's.
         own: the user's own videos, which are taken instead of what would be made, by name.
+        fitted: whose proportions the skeletons get; None: the driver's.
+        measured: [T, 133, 3], the keypoints before corrections by hand.
         more: further arrays of `keypoints.npz` (boxes, reference_keypoints).
 
     Raises:
@@ -53,6 +121,9 @@ def write(
     boxes = face_boxes(points, clip.height, clip.width)
     if "face_video" not in own:
         run.add_notes(*boxes.notes())
+    skeletons = placed(points, clip.height, clip.width, height, width, fitted, measured)
+    if fitted is not None:
+        more |= {**fitted.arrays(), "drawn_keypoints": retarget.to_keypoints(skeletons, height, width)}
     files.write_arrays(
         run.path(folder.KEYPOINTS),
         keypoints=points,
@@ -61,17 +132,16 @@ def write(
         face_boxes=boxes.boxes,
         **more,
     )
-    placed = pose.letterbox_meta(pose.to_meta(points, clip.height, clip.width), clip.height, clip.width, height, width)
     with run.stage("pose"):
         if "pose_video" in own:
             run.add_notes(
-                *look("pose_video", own["pose_video"], clip, lambda frames: _drawn(placed, frames, height, width))
+                *look("pose_video", own["pose_video"], clip, lambda frames: _drawn(skeletons, frames, height, width))
             )
             write_pair(run, "pose_video", own["pose_video"], clip.fps)
         else:
-            if not any(pose_frame.any() for pose_frame in pose.draw(placed, height, width)):
+            if not any(pose_frame.any() for pose_frame in pose.draw(skeletons, height, width)):
                 raise ValueError(all_black("the pose", len(clip)))
-            write_pair(run, "pose_video", pose.draw(placed, height, width), clip.fps)
+            write_pair(run, "pose_video", pose.draw(skeletons, height, width), clip.fps)
     with run.stage("face"):
         if "face_video" in own:
             run.add_notes(*look("face_video", own["face_video"], clip, lambda frames: _cropped(clip, boxes, frames)))
@@ -138,7 +208,9 @@ def rewrite(
     own = own_videos(animate_inputs)
     for name in own:
         run.add_notes(f"{name} is your own and is kept: what was corrected by hand does not show in it")
-    more = {name: array for name, array in arrays.items() if name not in ("size", "names", "face_boxes")}
+    fitted = retargeting_of(arrays)
+    made_again = ("size", "names", "face_boxes", "drawn_keypoints", METHOD, *EDITED)
+    more = {name: array for name, array in arrays.items() if name not in made_again}
     boxes = write(
         run,
         clip,
@@ -146,6 +218,8 @@ def rewrite(
         animate_inputs.height,
         animate_inputs.width,
         {name: animate_inputs.video(name) for name in own},
+        fitted,
+        before,
         **more,
     )
     empty, was_empty = (~(each[..., 2] > 0).any(axis=1) for each in (points, before))
@@ -156,9 +230,9 @@ def rewrite(
     return {"no_person": no_person, "no_face": list(boxes.filled), "cuts": cuts, "own": list(own)}
 
 
-def _drawn(placed: pose.Meta, frames: Sequence[int], height: int, width: int) -> Iterator[np.ndarray]:
+def _drawn(skeletons: pose.Meta, frames: Sequence[int], height: int, width: int) -> Iterator[np.ndarray]:
     """Yield the skeletons of some frames as they would be drawn."""
-    return pose.draw(pose.Meta(*(each[list(frames)] for each in placed)), height, width)
+    return pose.draw(pose.Meta(*(each[list(frames)] for each in skeletons)), height, width)
 
 
 def _cropped(clip: media.Clip, boxes: face.Boxes, frames: Sequence[int]) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from wanlab import files, mask, media, pose
-from wanlab.inputs import write
+from wanlab.inputs import pose_videos, write
 from wanlab.inputs.folder import DRIVING, EXPORTS, KEYPOINTS, REFERENCE, AnimateInputs
 from wanlab.media import resize
 
@@ -83,11 +83,13 @@ def _skeletons(animate_inputs: AnimateInputs, count: int, size: tuple[int, int])
     points, clip_size = animate_inputs.keypoints(), _clip_size(animate_inputs)
     if points is None or None in clip_size:
         return None
-    meta = pose.to_meta(points[:count], *clip_size)
+    with np.load(animate_inputs.folder / KEYPOINTS, allow_pickle=False) as saved:
+        fitted = pose_videos.retargeting_of(saved)
 
     def drawn(height: int, width: int) -> Iterator[np.ndarray]:
-        placed = pose.letterbox_meta(meta, clip_size[0], clip_size[1], height, width)
-        return pose.draw(placed, height, width)
+        large = (height, width) if fitted is None else (animate_inputs.height, animate_inputs.width)
+        placed = pose_videos.placed(points, clip_size[0], clip_size[1], large[0], large[1], fitted)
+        return pose.draw(pose.Meta(*(each[:count] for each in placed)), height, width)
 
     theirs = _first(animate_inputs.video("pose_video"), count)
     return (
@@ -119,8 +121,14 @@ def _write_points(part: Path, animate_inputs: AnimateInputs, count: int, size: t
     box = resize.letterbox_geometry(animate_inputs.height, animate_inputs.width, *size)
     if animate_inputs.mode == "replace":  # where the working clip has the result's size
         points = box.place(points, animate_inputs.height, animate_inputs.width)
+    drawn = animate_inputs.drawn_keypoints()
+    more = {}
+    if drawn is not None:
+        moved = box.place(drawn[:count], animate_inputs.height, animate_inputs.width)
+        more["drawn_keypoints"] = moved.astype(np.float32)
     files.write_arrays(
         part / KEYPOINTS,
+        **more,
         keypoints=points[:count].astype(np.float32),
         reference_keypoints=box.place(own, animate_inputs.height, animate_inputs.width).astype(np.float32),
         size=np.array(clip_size),

@@ -66,6 +66,7 @@ def retarget(
     method: Method = "wanlab",
     edited: Edited | None = None,
     first: Posed | None = None,
+    measured: Posed | None = None,
 ) -> Meta:
     """Move every frame's skeleton onto the reference's canvas, with the reference's bones.
 
@@ -75,13 +76,14 @@ def retarget(
         method: upstream's arithmetic, or wanlab's.
         edited: both in a standard pose, where bones are measured instead.
         first: the driver's frame that is laid over the reference; None: the clip's first (wanlab: with a person).
+        measured: the driver before corrections by hand, whose bones count, so that a correction changes its own frames alone.
 
     Returns:
         float64, normalised on the reference's canvas; no face. Points that cannot be placed have score 0.
     """
     if method == "official":
         return _official(template, reference, edited, first or _frame(template, 0))
-    return _wanlab(template, reference, edited, first)
+    return _wanlab(template, reference, edited, first, measured or template)
 
 
 def to_keypoints(made: Meta, height: int, width: int) -> np.ndarray:
@@ -128,10 +130,11 @@ def _official(template: Posed, reference: Posed, edited: Edited | None, first: P
     return _normalised(template, body, *hands, reference)
 
 
-def _wanlab(template: Posed, reference: Posed, edited: Edited | None, first: Posed | None) -> Meta:
-    body, scores = _points(template)
+def _wanlab(template: Posed, reference: Posed, edited: Edited | None, first: Posed | None, measured: Posed) -> Meta:
+    body, _ = _points(template)
+    before, scores = _points(measured)
     character, seen = _points(reference)
-    own, other = _measured(body, scores, character[0]), _measured(character, seen)
+    own, other = _measured(before, scores, character[0]), _measured(character, seen)
     ratios = _filled(other / own, own, other)
     if edited is not None:
         lengths = [_measured(*_points(each)) for each in edited]
@@ -140,7 +143,7 @@ def _wanlab(template: Posed, reference: Posed, edited: Edited | None, first: Pos
         ratios = np.where(np.isfinite(lengths[0]) & np.isfinite(lengths[1]), better, ratios)
     size = _body_scale(other, own)
     grown = _grown(body, ratios)
-    start, lead = (0, _points(first)) if first is not None else (_first_seen(scores), (body, scores))
+    start, lead = (0, _points(first)) if first is not None else (_first_seen(scores), (before, scores))
     laid = _grown(lead[0][[start]], ratios)[0]
     marks = [_mark(*pair) for pair in ((laid, lead[1][start]), (character[0], seen[0]))]
     common = next((name for name in marks[0] if name in marks[1]), None)

@@ -26,7 +26,7 @@ from wanlab.mask.chain import STRETCH
 from wanlab.mask.packed import bits_of
 from wanlab.mask.person import PersonMasker
 from wanlab.mask.prompts import check_finished, read_prompts
-from wanlab.pose import detection, people
+from wanlab.pose import cleaning, corrections, detection, people
 from wanlab.runs import artefacts, manifests
 from wanlab.steps import preprocess
 
@@ -100,7 +100,7 @@ def prepare(settings: config.InspectSettings, made_for: str | None = None) -> ru
         FileNotFoundError: if the inputs, the video, the points or the edits are missing; the message names the option.
     """
     opened, _ = complete_inputs(settings.inputs)
-    origin = decisions.origin(opened)
+    settings, origin = _cleaned(settings, decisions.origin(opened))
     read_from = origin.start if settings.points or settings.edits else opened
     _refuse_contradictions(settings, read_from)
     named = _named_files(settings, opened, read_from)
@@ -143,6 +143,34 @@ def prepare(settings: config.InspectSettings, made_for: str | None = None) -> ru
     if "edits" in given:
         _record_edits(run, given["edits"], decided, settings.mask_chain)
     return run
+
+
+def _cleaned(
+    settings: config.InspectSettings, origin: decisions.Origin
+) -> tuple[config.InspectSettings, decisions.Origin]:
+    """Add what `pose_cleaning` finds to the decisions; return the settings, headless with these decisions, and the origin.
+
+    Where some of it is there already, the rules have been applied before, and what was undone since stays undone.
+
+    Raises:
+        SettingsError: rules that there are not, or inputs whose pose cannot be corrected.
+    """
+    if settings.pose_cleaning is None or settings.edits is not None:
+        return settings, origin
+    try:
+        pose_videos.check_editable(origin.start)
+        points = origin.start.keypoints()
+        assert points is not None  # checked
+        found = cleaning.propose(points, settings.pose_cleaning, origin.start.facts.get("cuts", ()))
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+    known = decisions.read(origin.start, origin.file).pose if origin.file.is_file() else ()
+    if found and not set(found) & set(known):
+        edits.update(origin.file, pose=corrections.to_json((*known, *found)))
+        print(f"pose_cleaning: {'; '.join(corrections.describe(found))} (in {config.typed(origin.file)})")
+    if origin.file.is_file() and config.headless():
+        settings = settings.replaced(edits=origin.file)
+    return settings, origin
 
 
 def work(run: runs.Run) -> Inspection:
@@ -521,14 +549,14 @@ def _write_inputs(
 ) -> None:
     """Write the inputs again with outline and mask and with corrections; all else is copied in its current form."""
     replayed = _replayed(run, animate_inputs)
-    corrections = replayed.pose
-    anew = (inputs.REPLACE_ONLY if masks else ()) + (pose_videos.VIDEOS if corrections else ())
+    by_hand = replayed.pose
+    anew = (inputs.REPLACE_ONLY if masks else ()) + (pose_videos.VIDEOS if by_hand else ())
     for name, file in animate_inputs.files.items():
         if name not in anew:
             export = inputs.EXPORTS[name][0] if name in inputs.EXPORTS else file.name
             for path in {file, animate_inputs.folder / export}:
                 files.copy(path, run.path(path.name))
-    for name in (inputs.DRIVING, *inputs.EDITED, *(() if corrections else (inputs.KEYPOINTS,))):
+    for name in (inputs.DRIVING, *inputs.EDITED, *(() if by_hand else (inputs.KEYPOINTS,))):
         if (animate_inputs.folder / name).is_file():
             files.copy(animate_inputs.folder / name, run.path(name))
     kept = {
@@ -536,8 +564,8 @@ def _write_inputs(
         for name in ("no_person", "no_face", "cuts", "own", "preview")
         if name in animate_inputs.facts
     }
-    if corrections:
-        kept |= pose_videos.rewrite(run, animate_inputs, corrections)
+    if by_hand:
+        kept |= pose_videos.rewrite(run, animate_inputs, by_hand)
     if masks:
         outline, chosen = masks
         run.add_notes(*mask.check("the mask", chosen, animate_inputs.keypoints()))

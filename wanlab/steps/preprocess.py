@@ -21,8 +21,8 @@ from wanlab.mask import sam2_weights
 from wanlab.mask.person import PersonMasker, takes_sam2
 from wanlab.mask.prompts import read_prompts
 from wanlab.media import resize
-from wanlab.model import checkpoints
-from wanlab.pose import detection, detector_files, face, people, sessions, topdown, tracks
+from wanlab.model import checkpoints, flux_weights
+from wanlab.pose import detection, detector_files, editing, face, people, sessions, to_meta, topdown, tracks
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
@@ -193,6 +193,7 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
         width,
         {name: own[name] for name in pose_videos.VIDEOS if name in own},
         boxes=found.boxes,
+        fitted=_fitted(run, settings, clip, reference, found, of_reference) if settings.retarget else None,
         reference_keypoints=of_reference,
         people_boxes=found.people,
     )
@@ -323,6 +324,82 @@ def _keypoints(
     return found, of_reference.keypoints[0]
 
 
+def _checkpoint(settings: config.PreprocessSettings) -> Path:
+    assert settings.checkpoint is not None  # resolved by prepare
+    return settings.checkpoint
+
+
+def _retarget(settings: config.PreprocessSettings) -> str | bool:
+    """Return how skeletons are fitted to the reference: in animate wanlab's way unless another is asked for."""
+    if settings.mode == "replace" or settings.retarget is False or settings.pose_video is not None:
+        return False
+    return settings.retarget if isinstance(settings.retarget, str) else "wanlab"
+
+
+def _fitted(
+    run: runs.Run,
+    settings: config.PreprocessSettings,
+    clip: media.Clip,
+    reference: np.ndarray,
+    found: detection.Detection,
+    of_reference: np.ndarray,
+) -> pose_videos.Retargeting | None:
+    """Return whose proportions the skeletons get; None, with a note, where the reference shows nobody.
+
+    Args:
+        run: that gets notes, and the edited images with `use_flux`.
+        settings: resolved.
+        clip: the working clip.
+        reference: [H, W, 3], uint8 RGB.
+        found: in the clip.
+        of_reference: [133, 3], the reference's keypoints.
+    """
+    if not (of_reference[:, 2] > 0).any():
+        run.add_notes("the skeleton keeps the driving person's proportions: nobody was found in reference_image")
+        return None
+    method = "official" if settings.retarget == "official" else "wanlab"
+    run.add_notes(f"the skeleton gets the reference's proportions and place (retarget {method})")
+    if not settings.use_flux:
+        return pose_videos.Retargeting(method, of_reference)
+    with run.stage("flux"):
+        first = next((t for t in range(len(clip)) if t not in found.no_person), 0)
+        frame = (
+            min(1, len(clip) - 1) if method == "official" else first
+        )  # upstream edits frame 1 and lays it over frame 0
+        limbs = editing.shown(to_meta(found.keypoints, clip.height, clip.width).body)
+        images = {inputs.EDITED[1]: clip.at([frame]).read()[0], inputs.EDITED[0]: reference}
+        from wanlab.model import flux  # torch
+
+        edit = flux.load(flux_weights.find(_checkpoint(settings)))
+        edited = [_edited(run, settings, edit, name, image, limbs) for name, image in images.items()]
+    return pose_videos.Retargeting(method, of_reference, (edited[0], edited[1]))
+
+
+def _edited(
+    run: runs.Run,
+    settings: config.PreprocessSettings,
+    edit: Callable[[np.ndarray, str], np.ndarray],
+    name: str,
+    image: np.ndarray,
+    limbs: editing.Shown,
+) -> np.ndarray:
+    """Let FLUX put the person of an image ([H, W, 3], uint8 RGB) into the standard pose; write it, return its keypoints.
+
+    Raises:
+        ValueError: if the edited image shows nobody.
+    """
+    height, width = image.shape[:2]
+    made = resize.letterbox(edit(image, editing.prompt(limbs, height, width)), height, width)
+    media.write_image(run.path(name), made)
+    run.add_artefact(Path(name).stem, name, height=height, width=width)
+    keypoints = _detector(run, settings, 16.0)([made], None, detection.unwatched).keypoints[0]
+    if not (keypoints[:, 2] > 0).any():
+        raise ValueError(
+            f"the edited image must show a person, got nobody in {name}; look at it, or leave use_flux out"
+        )
+    return keypoints
+
+
 def _whom(settings: config.PreprocessSettings) -> detection.Person | None:
     """Return whom to follow; None: not said.
 
@@ -397,7 +474,7 @@ def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSett
         )
     resolved = settings.replaced(
         resolution=settings.resolution or checkpoint.recommended["resolution"],
-        retarget=bool(settings.retarget),
+        retarget=_retarget(settings),
         detectors=detectors.folder if detectors else "bundled",
         mask_source=source,
         sam_checkpoint=weights.file if weights else "none",
@@ -408,6 +485,8 @@ def _resolve(settings: config.PreprocessSettings) -> tuple[config.PreprocessSett
     )
     models = people.fingerprints() | (detectors.fingerprints() if detectors else {})
     models |= {weights.name: weights.sha256()} if weights else {}
+    if settings.use_flux:
+        models["FLUX.1-Kontext-dev"] = flux_weights.fingerprint(flux_weights.find(checkpoint.folder))
     return resolved, models, (*about_them, *passed_over)
 
 

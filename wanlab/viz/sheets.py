@@ -87,24 +87,22 @@ def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip,
 
 
 def reference_sketch(
-    image: np.ndarray, keypoints: np.ndarray | None, edited: Mapping[str, np.ndarray] | None = None
+    image: np.ndarray,
+    keypoints: np.ndarray | None,
+    edited: Mapping[str, np.ndarray] | None = None,
+    stands: Mapping[str, np.ndarray] | None = None,
 ) -> Image:
-    """Show the reference, its skeleton over a dimmed copy, and what FLUX made of it and of the video's first frame.
+    """Show the reference, skeletons over a dimmed copy, and what FLUX made of it and of the video's first frame.
 
     Args:
         image: [H, W, 3], 0 to 255, uint8 RGB.
         keypoints: [133, 3], float32, x, y in pixels of the image, score; None in a folder of other tools.
         edited: [H', W', 3], 0 to 255, uint8 RGB each, by name.
+        stands: further skeletons, [133, 3] each, by name: the driver's before and after retargeting.
     """
     images = {"reference": image}
-    if keypoints is not None and keypoints[:, 2].any():
-        height, width = image.shape[:2]
-        scale = max(1, round(512 / height))  # a small image would have a skeleton of one pixel
-        large = cv2.resize(image, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
-        meta = pose.to_meta(keypoints[None] * (scale, scale, 1), height * scale, width * scale)
-        images["its skeleton"] = pose.draw_frame(
-            meta.body[0], meta.left_hand[0], meta.right_hand[0], height * scale, width * scale, canvas=large // 3
-        )
+    skeletons = {"its skeleton": keypoints} if keypoints is not None and keypoints[:, 2].any() else {}
+    images |= {name: _over(image, each) for name, each in (skeletons | dict(stands or {})).items()}
     images |= edited or {}
     ratios = [each.shape[1] / each.shape[0] for each in images.values()]
     figure = Figure(figsize=(sum(ratios) * 3.2, 3.5), dpi=DPI, layout="constrained")
@@ -113,6 +111,17 @@ def reference_sketch(
         show_image(axis, each)
         axis.set_title(name, fontsize=9)
     return as_image(figure, "The reference and its skeleton", "jpeg")
+
+
+def _over(image: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """Draw a skeleton ([133, 3], pixels) over a dimmed copy of an image ([H, W, 3], uint8 RGB)."""
+    height, width = image.shape[:2]
+    scale = max(1, round(512 / height))  # a small image would have a skeleton of one pixel
+    large = cv2.resize(image, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
+    meta = pose.to_meta(keypoints[None] * (scale, scale, 1), height * scale, width * scale)
+    return pose.draw_frame(
+        meta.body[0], meta.left_hand[0], meta.right_hand[0], height * scale, width * scale, canvas=large // 3
+    )
 
 
 def video_changes(
