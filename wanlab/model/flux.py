@@ -25,7 +25,7 @@ def load(folder: Path) -> Edit:
 
     The edited image has about a megapixel and the image's shape, whatever its size was.
     """
-    pipeline = FluxKontextPipeline.from_pretrained(folder, torch_dtype=torch.bfloat16, local_files_only=True)
+    pipeline = FluxKontextPipeline.from_pretrained(folder, dtype=torch.bfloat16, local_files_only=True)
     if torch.cuda.is_available():
         if torch.cuda.get_device_properties(0).total_memory >= MEMORY_GB * 1e9:
             pipeline.to("cuda")
