@@ -71,6 +71,7 @@ def main() -> None:
     options.add_argument("clips", nargs="*", default=list(CLIPS), metavar="CLIP", help=", ".join(CLIPS))
     options.add_argument("--sam_checkpoint", default="none")
     options.add_argument("--max_frames", type=int, default=None)
+    options.add_argument("--sources", nargs="+", default=[""], help="only those whose names begin so, e.g. segmenter")
     args = options.parse_args()
     setting = args.sam_checkpoint if args.sam_checkpoint in ("auto", "nano", "none") else Path(args.sam_checkpoint)
     weights, _ = sam2_weights.choose(setting)
@@ -96,6 +97,8 @@ def main() -> None:
                 f"{clicks.describe()}, {weights.name}": lambda clip=clip, p=clicks: by_sam2(weights, clip, p),
             }
         for source, find in ways.items():
+            if not source.startswith(tuple(args.sources)):
+                continue
             start = time.perf_counter()
             found = find()
             seconds = (time.perf_counter() - start) / len(clip)

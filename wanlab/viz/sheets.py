@@ -207,7 +207,7 @@ def draw_sheet(
 
 def frames_at(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:
     """Return some frames of a clip: [n, H, W, 3], 0 to 255, uint8 RGB."""
-    return clip.at(frames).read()
+    return media.Seeker(clip).read(np.asarray(frames))
 
 
 def spread(length: int, count: int) -> list[int]:
