@@ -138,7 +138,8 @@ def scroll_to(page: Any, panel: Any, what: Any) -> None:
 
 
 MOUNT = """
-async ([code, state, dark]) => {
+async ([code, state, dark, told]) => {
+  const tell = window[told];
   document.body.style.background = dark ? '#111' : '#fff';
   const colours = dark
     ? { 'layout-color1': '#111', 'layout-color2': '#333', 'ui-font-color1': '#eee', 'ui-font-color2': '#bbb', 'border-color1': '#666' }
@@ -157,13 +158,13 @@ async ([code, state, dark]) => {
     set: (name, value) => {
       if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
       changed(name, value);
-      window.tell({ kind: 'trait', name, value }).then(deliver);
+      tell({ kind: 'trait', name, value }).then(deliver);
     },
     on: (name, handler) => name === 'msg:custom' ? handlers.add(handler) : (followers[name.slice(7)] ??= []).push(handler),
     off: (_, handler) => handlers.delete(handler),
-    send: async (content) => deliver(await window.tell(content)),
+    send: async (content) => deliver(await tell(content)),
   };
-  const poll = async () => { deliver(await window.tell(null)); setTimeout(poll, 30); };
+  const poll = async () => { deliver(await tell(null)); setTimeout(poll, 30); };
   const url = URL.createObjectURL(new Blob([code], { type: 'text/javascript' }));
   const { default: widget } = await import(url);
   const el = document.createElement('div');
@@ -176,13 +177,22 @@ async ([code, state, dark]) => {
 
 @pytest.fixture
 def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Return what shows a widget in an empty page of its own and returns the page.
+    """Return what shows widgets, one below the other, in an empty page of their own and returns the page.
 
-    Its arguments: the widget; width (CSS pixels), ratio (device pixels per CSS pixel), dark (a dark page).
+    Its arguments: the widgets; width, height (CSS pixels), ratio (device pixels per CSS pixel), dark (a dark page).
     """
     pages, faults = [], []
 
-    def show(widget: Any, width: int = 1280, ratio: float = 1, dark: bool = False) -> Any:
+    def show(*widgets: Any, width: int = 1280, height: int = 900, ratio: float = 1, dark: bool = False) -> Any:
+        page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=ratio)
+        pages.append(page)
+        page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
+        page.goto("about:blank")
+        for number, widget in enumerate(widgets):
+            put(page, widget, dark, f"tell{number}")
+        return page
+
+    def put(page: Any, widget: Any, dark: bool, name: str) -> None:
         said: queue.Queue[tuple[Any, list[str]]] = queue.Queue()
 
         def send(content: Any, buffers: Any = None) -> None:
@@ -203,13 +213,8 @@ def mount(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
         traits = [name for name in own if not name.startswith("_")]
         widget.observe(follow, names=traits)
         state = {name: getattr(widget, name) for name in traits}
-        page = browser.new_page(viewport={"width": width, "height": 900}, device_scale_factor=ratio)
-        pages.append(page)
-        page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
-        page.expose_binding("tell", tell)
-        page.goto("about:blank")
-        page.evaluate(MOUNT, [widget._esm, state, dark])
-        return page
+        page.expose_binding(name, tell)
+        page.evaluate(MOUNT, [widget._esm, state, dark, name])
 
     yield show
     for page in pages:

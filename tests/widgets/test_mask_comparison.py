@@ -110,7 +110,7 @@ def test_a_tried_chain_is_shown_frame_by_frame_as_it_will_be(
     seen: inspect.Inspection, told: Messages, chain: str
 ) -> None:
     widget = MaskComparison(seen, seen.clip)
-    ask(widget, "try", chain=f" {chain} ", t=7)
+    ask(widget, "try", chain=f" {chain} ")
     assert widget.names == [*CHAINS, chain]
     assert widget.panes[1] == chain
     assert told.last("trial")[0]["wrong"] == ""

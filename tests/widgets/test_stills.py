@@ -103,12 +103,11 @@ def test_modules_are_joined_into_one(tmp_path: Path) -> None:
     assert re.search(r"^class ClipView", joined, re.M)
 
 
-def test_no_two_scripts_style_the_same_class() -> None:
-    """Several widgets stand on one page, so that a class that two of them style takes on both styles."""
-    owners: dict[str, set[str]] = {}
-    for file in stills.FOLDER.glob("*.js"):
-        for selectors in re.findall(r"^(\.wl[^{};`]*)\{", file.read_text(encoding="utf-8"), re.M):
-            for name in re.findall(r"\.wl-[\w-]+", selectors):
-                owners.setdefault(name, set()).add(file.name)
-    assert len(owners) > 20
-    assert {name: files for name, files in owners.items() if len(files) > 1} == {}
+def test_styles_are_made_in_one_place_and_reach_one_widget() -> None:
+    """Several widgets stand on one page: `root` alone makes a style element, all of it in the scope of the widget."""
+    makers = [
+        (file.name, found)
+        for file in sorted(stills.FOLDER.glob("*.js"))
+        for found in re.findall(r'(?:make|createElement)\("style".*', file.read_text(encoding="utf-8"))
+    ]
+    assert makers == [("parts.js", 'make("style", { text: `@scope {${STYLE}${style}}` }));')]

@@ -20,7 +20,7 @@ from wanlab import config, mask, media, viz
 from wanlab.inputs import decisions
 from wanlab.mask import PackedMasks, metrics
 from wanlab.steps import inspect
-from wanlab.widgets import history, stills
+from wanlab.widgets import history, messages, stills
 
 CHUNK = 8  # frames between two looks at whether the work was cancelled: 0.2 s at 1280x720
 DASHES = {"-": "", "--": "6 3", ":": "2 2"}  # matplotlib's words, SVG's pixels drawn and left out
@@ -60,7 +60,8 @@ class MaskComparison(stills.Stills):
         facts: what does not change: views, colours, numbers, the variant that they compare with.
     """
 
-    _esm = stills.module("mask_paint.js", "mask_store.js", "curves.js", "mask_comparison.js")
+    _protocol = messages.MASK_COMPARISON
+    _esm = stills.module("mask_paint.js", "mask_store.js", "curves.js", "mask_comparison.js", protocol=_protocol)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     panes = traitlets.List(traitlets.Unicode(), minlen=4, maxlen=4).tag(sync=True)
     count = traitlets.Enum((2, 4), 2).tag(sync=True)
@@ -139,13 +140,13 @@ class MaskComparison(stills.Stills):
         if kind == "hello":
             self._tell_state()
         elif kind == "masks":
-            self._send_masks(str(content["what"]), str(content["name"]), int(content["t"]))
+            self._send_masks(content["what"], content["name"], content["t"])
         elif kind == "try":
-            self.attempt(str(content["chain"]))
+            self.attempt(content["chain"])
         elif kind == "measure":
-            self.measure(str(content["name"]))
+            self.measure(content["name"])
         elif kind == "use":
-            self.use(str(content["name"]))
+            self.use(content["name"])
         elif kind == "cancel":
             self._cancel.set()
         else:

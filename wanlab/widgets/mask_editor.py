@@ -26,7 +26,7 @@ from wanlab.mask import PackedMasks
 from wanlab.mask.prompts import Box, Click, Prompts, check_finished, load_prompts, parse_prompts, prompts_content
 from wanlab.mask.strokes import Stroke, around, painted, to_find
 from wanlab.steps import inspect
-from wanlab.widgets import history, stills
+from wanlab.widgets import history, messages, stills
 from wanlab.widgets.live_masks import Job, LiveMasks
 
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
@@ -61,7 +61,8 @@ def sheet(inspection: inspect.Inspection, clip: media.Clip) -> Image:
 class MaskEditor(stills.Stills):
     """The editor; its state is `decided`, what the file holds."""
 
-    _esm = stills.module("marks.js", "mask_editor.js")
+    _protocol = messages.MASK_EDITOR
+    _esm = stills.module("marks.js", "mask_editor.js", protocol=_protocol)
 
     def __init__(self, inspection: inspect.Inspection, clip: media.Clip) -> None:
         """Take what is looked at and its working clip; begin with what the file of decisions holds."""
@@ -302,13 +303,13 @@ class MaskEditor(stills.Stills):
     def _hover(self, content: dict[str, Any]) -> None:
         """Send the mask that a click would give."""
         with self._telling():
-            t = int(content["t"])
+            t = content["t"]
             click = Click(t, content["x"], content["y"], content["positive"], content["object"])
             with self._state:
                 here = self._prompts_on(t)
                 here = self._placed(Prompts((*here.clicks, click), here.boxes), t)
             image = stills.Tint(self.masks.mask(t, here), HOVER_COLOUR)
-            self.tell("hover", buffers=[stills.encode(image, int(content["width"]))], id=content["id"], t=t)
+            self.tell("hover", buffers=[stills.encode(image, content["width"])], id=content["id"], t=t)
 
     def _propagate(self, frames: range, prompts: Prompts) -> None:
         job = Job(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)

@@ -16,7 +16,7 @@ from wanlab import config, pose, viz
 from wanlab.inputs import edits, pose_videos
 from wanlab.pose import corrections, face, faults, wholebody
 from wanlab.steps import inspect
-from wanlab.widgets import history
+from wanlab.widgets import history, messages
 from wanlab.widgets.stills import Stills, encode, module
 
 CROP = 112  # pixels, the side of a face crop in the strip: 56 at a device pixel ratio of 2
@@ -30,7 +30,8 @@ class PoseReview(Stills):
         drawing: how a skeleton is drawn and what its rows are called, for the browser.
     """
 
-    _esm = module("pose_skeleton.js", "pose_timeline.js", "pose_review.js")
+    _protocol = messages.POSE_REVIEW
+    _esm = module("pose_skeleton.js", "pose_timeline.js", "pose_review.js", protocol=_protocol)
     drawing = traitlets.Dict().tag(sync=True)
 
     def __init__(self, inspection: inspect.Inspection) -> None:
@@ -69,20 +70,20 @@ class PoseReview(Stills):
                 self._tell_overview()
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
-        """Answer one message of the browser; see pose_review.js."""
+        """Answer one message of the browser."""
         with self._guard:
             if kind == "begin":
                 self._tell_overview()
             elif kind == "poses":
-                self._tell_poses(int(content["first"]), int(content["last"]))
+                self._tell_poses(content["first"], content["last"])
             elif kind == "face":
-                t = int(content["t"])
+                t = content["t"]
                 self.tell("face", t=t, buffers=[encode(face.crop(self.frames[t], self._boxes.boxes[t]), CROP)])
             elif kind == "edit":
-                self._edit(content["entries"], bool(content["merge"]))
+                self._edit(content["entries"], content["merge"])
             elif kind == "interpolate":
                 part = content["part"]
-                first, last = content["stretch"] or self._gap(part, int(content["t"]))
+                first, last = content["stretch"] or self._gap(part, content["t"])
                 self._edit([{"do": "interpolate", "part": part, "first": first, "last": last}], merge=False)
             elif kind == "undo":
                 self._walk(self._history.undo, "undone: ")

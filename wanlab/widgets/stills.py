@@ -1,7 +1,8 @@
 """What the bench's widgets share on the kernel's side: images of a clip for the browser, on demand, and messages.
 
     class Mine(Stills):
-        _esm = module("mine.js")             # after parts.js, frame_store.js and clip_view.js, which it may import
+        _protocol = STILLS.plus({…}, {…})    # its messages, see messages.py
+        _esm = module("mine.js", protocol=_protocol)  # after parts.js, frame_store.js and clip_view.js, which it may import
 
         def image(self, t, layer):         # [H, W, 3] uint8 RGB travels as JPEG, [H, W, 4] RGBA and Tint as PNG
             return self.frames[t] if layer == "clip" else Tint(mask, (0, 158, 115))
@@ -19,6 +20,7 @@ subshell), so they are answered while a cell runs: what `image` and `received` t
 from __future__ import annotations
 
 import io
+import json
 import re
 import threading
 import traceback
@@ -34,6 +36,7 @@ import traitlets
 from PIL import Image
 
 from wanlab import media
+from wanlab.widgets import messages
 
 FOLDER = Path(__file__).parent / "js"
 SHARED = ("parts.js", "frame_store.js", "clip_view.js")
@@ -54,11 +57,15 @@ class Tint(NamedTuple):
     colour: tuple[int, int, int]
 
 
-def module(*names: str) -> str:
-    """Return one ES module made of the shared files and those named: the last exports, the others are what it imports."""
+def module(*names: str, protocol: messages.Protocol = messages.STILLS) -> str:
+    """Return one ES module made of the shared files and those named: the last exports, the others are what it imports.
+
+    It begins with the protocol as `MESSAGES`, against which the browser checks what it sends and gets.
+    """
     texts = [(FOLDER / name).read_text(encoding="utf-8") for name in (*SHARED, *names)]
     joined = "\n".join((*(re.sub(r"^export ", "", text, flags=re.M) for text in texts[:-1]), texts[-1]))
-    return re.sub(r'^import [^;]*? from "\./[^"]+";\n', "", joined, flags=re.M)
+    table = f"const MESSAGES = {json.dumps(messages.for_browser(protocol))};\n"
+    return table + re.sub(r'^import [^;]*? from "\./[^"]+";\n', "", joined, flags=re.M)
 
 
 class Stills(anywidget.AnyWidget):
@@ -69,6 +76,7 @@ class Stills(anywidget.AnyWidget):
         frames: the clip's frames by index, [H, W, 3] uint8 RGB each, from any thread.
     """
 
+    _protocol = messages.STILLS
     clip = traitlets.Dict().tag(sync=True)
 
     def __init__(self, clip: media.Clip, **traits: Any) -> None:
@@ -95,8 +103,10 @@ class Stills(anywidget.AnyWidget):
         raise ValueError(f"the kernel's side knows no message {kind!r}; run the cell again")
 
     def tell(self, kind: str, *, buffers: Sequence[bytes] = (), **content: Any) -> None:
-        """Send a message to every view."""
-        self.send({"kind": kind, **content}, list(buffers))
+        """Send a message of the protocol to every view."""
+        message = {"kind": kind, **content}
+        messages.check(self._protocol.to_browser, message)
+        self.send(message, list(buffers))
 
     def stale(self, *layers: str, frames: Sequence[int] | None = None) -> None:
         """Forget the images of these layers, of some frames or of all, and have the views ask again."""
@@ -130,11 +140,12 @@ class Stills(anywidget.AnyWidget):
         except (OSError, ValueError) as error:
             self.tell("error", text=str(error))
         try:
+            messages.check(self._protocol.to_kernel, content)
             if content["kind"] == "refresh":
                 return
             if content["kind"] == "frames":
-                t, layers = int(content["t"]), [str(layer) for layer in content["layers"]]
-                made = [self.coded(t, layer, int(content["width"])) for layer in layers]
+                t, layers = content["t"], content["layers"]
+                made = [self.coded(t, layer, content["width"]) for layer in layers]
                 answer = {name: content[name] for name in ("id", "t", "layers", "width")}
                 self.tell("frames", buffers=[] if content.get("warm") else made, **answer)
             else:

@@ -46,8 +46,7 @@ class Comparison {
     this.unfollow = [];
     this.views = [];
     this.tags = [];
-    this.panel = root(el, "mask comparison");
-    this.panel.node.append(make("style", { text: LOOK }));
+    this.panel = root(el, "mask comparison", LOOK);
     this.build();
     this.listen();
     this.arrange();
@@ -144,7 +143,7 @@ class Comparison {
   }
 
   tryChain() {
-    this.link.tell("try", { chain: this.chain.value, t: this.frame });
+    this.link.tell("try", { chain: this.chain.value });
   }
 
   /** Put as many panes there as are shown; the first one leads, the others follow. */

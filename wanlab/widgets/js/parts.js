@@ -3,8 +3,10 @@
    make("div", { class: "wl-row", text, title, on: { click: act }, …attributes }, …children) -> element
    button(text, title, act, key) -> button; `key` is named in its title. press(button, on) sets aria-pressed
    choice(label, options, act) -> label with a select; options: [value, …] or [[value, text], …]
-   root(el, label) -> { node, say(text), fail(text) }: the widget's frame, a polite status line, an alert line
-   new Link(model): tell(kind, content), on(kind, handler(message, buffers)), close()
+   root(el, label, style) -> { node, say(text), fail(text) }: the widget's frame, a polite status line, an alert line; its
+     `style` and the shared one reach this widget alone (@scope: what the style element's parent holds)
+   new Link(model): tell(kind, content), on(kind, handler(message, buffers)), close(); both sides' messages are those of
+     MESSAGES, which the kernel puts before the scripts (messages.py): what is not in it throws
    OKABE: colours that the colour-blind can tell apart; OBJECTS: those of objects 1, 2, … in order */
 
 export const OKABE = {
@@ -69,13 +71,13 @@ export function choice(label, options, act) {
   return Object.assign(make("label", { class: "wl-group" }, make("span", { text: label }), select), { select });
 }
 
-export function root(el, label) {
+export function root(el, label, style = "") {
   const alert = make("div", { class: "wl-alert", role: "alert" });
   const status = make("div", { class: "wl-status wl-quiet", role: "status" });
   // suppress: JupyterLab would take "x" for cutting the cell, and a right click for its own menu
   const node = make("section", {
     class: "wl", "aria-label": label, "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "true",
-  }, make("style", { text: STYLE }));
+  }, make("style", { text: `@scope {${STYLE}${style}}` }));
   el.append(node);
   return {
     node, alert, status,
@@ -89,20 +91,32 @@ export class Link {
     this.model = model;
     this.handlers = {};
     this.receive = (message, buffers) => {
+      check("to_browser", message.kind, message);
       for (const handler of this.handlers[message.kind] ?? []) handler(message, buffers);
     };
     model.on("msg:custom", this.receive);
   }
 
   on(kind, handler) {
+    if (!MESSAGES.to_browser[kind]) throw new Error(`messages.py has no ${kind} to the browser`);
     (this.handlers[kind] ??= []).push(handler);
   }
 
   tell(kind, content = {}) {
+    check("to_kernel", content.op ? `${kind}:${content.op}` : kind, content);
     this.model.send({ kind, ...content });
   }
 
   close() {
     this.model.off("msg:custom", this.receive);
+  }
+}
+
+function check(direction, kind, { kind: _, ...content }) {
+  const fields = MESSAGES[direction][kind];
+  const known = new Set(fields?.map((field) => field.replace("?", "")));
+  const lacking = fields?.filter((field) => !field.endsWith("?") && content[field] === undefined);
+  if (!fields || lacking.length || Object.keys(content).some((name) => !known.has(name))) {
+    throw new Error(`message ${kind} ${direction} is not as in messages.py: ${Object.keys(content).join(", ")}`);
   }
 }

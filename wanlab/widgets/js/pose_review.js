@@ -1,11 +1,7 @@
 /* Look at a pose and correct it: the frame with its skeleton, what is likely wrong, confidence over time, face crops.
 
    Traits: clip (of Stills); drawing: how a skeleton is drawn, see pose_skeleton.js, with `stick`, half a limb's width.
-   To the kernel: "begin"; "poses" { first }; "face" { t }; "edit" { entries, merge }; "interpolate" { part, t, stretch };
-     "undo"; "redo".
-   From it: "poses" { first, last } with the points, the points as detected (both [n, 133, 3] float32) and the face boxes
-     ([n, 4] int32: x1, x2, y1, y2); "face"; "said" { text, first, last }, what was done in which frames;
-     "overview" { faults, corrections, entries, noFace, cuts, undo, redo, notes } with score, missing, jumping ([parts + 1, T] uint8). */
+   Messages: POSE_REVIEW of messages.py. */
 
 import { button, choice, Link, make, press, root } from "./parts.js";
 import { ClipView } from "./clip_view.js";
@@ -39,7 +35,7 @@ class Review {
     this.clip = model.get("clip");
     this.drawing = model.get("drawing");
     this.link = new Link(model);
-    this.frame = root(el, "Pose review");
+    this.frame = root(el, "Pose review", REVIEW_STYLE);
     Object.assign(this, { poses: new Map(), asked: new Set(), part: "left arm", joint: null, drag: null, hover: null });
     this.ghost = true;
     this.faults = [];
@@ -52,7 +48,7 @@ class Review {
     this.done = make("ul", { "aria-label": "corrections" });
     this.notes = make("div", { class: "wl-quiet" });
     const help = make("div", { class: "wl-quiet", text: HELP });
-    this.frame.node.prepend(make("style", { text: REVIEW_STYLE }),
+    this.frame.node.append(
       make("div", { class: "wl-review" },
         make("div", {}, this.view.node),
         make("div", { class: "wl-side" }, make("h4", { text: "Worst frames first" }), this.worst,

@@ -1,0 +1,93 @@
+"""Several widgets on one page, as in 20_inspect: each looks as it does alone, whatever the others' styles say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wanlab import config, inputs, mask, media
+from wanlab.inputs import edits, pose_videos
+from wanlab.steps import inspect
+from wanlab.widgets import stills
+from wanlab.widgets.mask_comparison import MaskComparison
+from wanlab.widgets.mask_editor import MaskEditor
+from wanlab.widgets.pose_review import PoseReview
+
+pytestmark = pytest.mark.browser
+FRAMES, HEIGHT, WIDTH = 12, 90, 160
+CHAINS = ("outline", "grow:6")
+# A widget that styles everything which the others are made of.
+LOUD = """
+import { make, root } from "./parts.js";
+const STYLES = `.wl, .wl *, section, .wl-row, .wl-legend, .wl-stage { color: red; letter-spacing: 9px; margin: 7px; display: block; }`;
+export default { render({ el }) { root(el, "loud", STYLES).node.append(make("b", { class: "wl-row", text: "loud" })); } };
+"""
+PROPERTIES = [
+    "display", "position", "width", "height", "margin", "padding", "border", "flex", "gap", "grid-template-columns", "color",
+    "background-color", "font-size", "font-weight", "line-height", "letter-spacing", "text-align", "white-space", "opacity",
+    "visibility", "cursor", "overflow", "outline", "touch-action", "pointer-events", "fill", "stroke", "stroke-width",
+]  # fmt: skip
+# Per widget the looks of its elements where all styles hold, and where those of the other widgets are switched off.
+LOOKS = """
+() => [...document.querySelectorAll('section.wl')].map((section) => {
+  const look = () => [...section.querySelectorAll(':scope, :not(style)')].map((node) => {
+    const style = getComputedStyle(node);
+    return [node.tagName, node.getAttribute('class'), ...PROPERTIES.map((name) => `${name}: ${style.getPropertyValue(name)}`)];
+  });
+  const others = [...document.querySelectorAll('style')].filter((style) => !section.contains(style));
+  const switched = (off) => others.forEach((style) => { style.sheet.disabled = off; });
+  const together = look();
+  switched(true);
+  const alone = look();
+  switched(false);
+  return { label: section.getAttribute('aria-label'), others: others.length, together, alone };
+})
+""".replace("PROPERTIES", str(PROPERTIES))
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> inspect.Inspection:
+    """Return inputs of replace that all widgets take."""
+    frames = np.full((FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8)
+    media.write_video(tmp_path / inputs.DRIVING, frames, Fraction(16), lossless=True)
+    outline = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
+    outline[:, 20:60, 30:80] = True
+    packed = np.packbits(outline, axis=-1)
+    np.savez(tmp_path / "mask.npz", mask=packed, mask_final=packed, shape=np.array(outline.shape))
+    chains = [mask.apply_chain(outline, name) for name in ("", "grow:6")]
+    np.savez(tmp_path / inspect.VARIANTS, **{str(i): np.packbits(each, axis=-1) for i, each in enumerate(chains)})
+    numbers = {name: inspect.measure(each, outline) for name, each in zip(CHAINS, chains, strict=True)}
+    points = np.random.default_rng(0).uniform((40, 20, 0.9), (90, 80, 0.95), (133, 3)).astype(np.float32)
+    np.savez(tmp_path / inputs.KEYPOINTS, keypoints=np.repeat(points[None], FRAMES, axis=0))
+    files = {name: tmp_path / inputs.EXPORTS[name][1] for name in pose_videos.VIDEOS}
+    files["mask_video"] = tmp_path / "mask.npz"
+    made = inputs.AnimateInputs(tmp_path, "replace", files, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ())
+    clip = media.open_clip(tmp_path / inputs.DRIVING)
+    asked = config.InspectSettings.build({"sam_checkpoint": "none"})
+    where = tmp_path / edits.EDITS
+    return inspect.Inspection(tmp_path, made, False, clip, "outline", None, numbers, made, where, (), asked)
+
+
+def test_no_style_reaches_another_widget(
+    seen: inspect.Inspection, tmp_path: Path, mount: Callable[..., Any], shoot: Callable[[Any, str], None]
+) -> None:
+    (tmp_path / "loud.js").write_text(LOUD)
+    loud = type("Loud", (stills.Stills,), {"_esm": stills.module(str(tmp_path / "loud.js"))})
+    clip = seen.clip
+    assert clip is not None
+    page = mount(MaskEditor(seen, clip), MaskComparison(seen, clip), PoseReview(seen), loud(clip))
+    page.wait_for_function("document.querySelectorAll('.wl-view[data-frame]').length === 4")
+    shoot(page, "one_page")
+    assert page.locator("b.wl-row").evaluate("(node) => getComputedStyle(node).letterSpacing") == "9px"
+    found = page.evaluate(LOOKS)
+    assert [each["label"] for each in found] == ["Mask editor", "mask comparison", "Pose review", "loud"]
+    for each in found:
+        assert each["others"] == 3
+        for one, other in zip(each["together"], each["alone"], strict=True):
+            assert one == other, each["label"]
+    assert sum(len(each["together"]) for each in found) > 200

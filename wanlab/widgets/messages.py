@@ -1,0 +1,157 @@
+"""The messages between the kernel's side of each widget and its side in the browser: one table that both are checked against.
+
+    MASK_EDITOR.to_kernel["hover"]           # the fields of a message and their types
+    check(MASK_EDITOR.to_kernel, {"kind": "hover", "t": 3, …})
+
+A field whose type admits None may be left out. `do:click` is the message `do` whose field `op` is "click". What travels as
+buffers is said in a comment. `Stills` checks what comes and what it sends; each bundle of scripts holds the table as
+`MESSAGES`, against which the browser's `Link` (parts.js) checks the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, NamedTuple
+
+Fields = Mapping[str, type | UnionType]
+NUMBER = int | float  # JSON has one kind of number
+
+
+class Protocol(NamedTuple):
+    """What a widget's two sides tell each other: per kind of message its fields.
+
+    Attributes:
+        to_kernel: from the browser.
+        to_browser: from the kernel, to every view.
+    """
+
+    to_kernel: Mapping[str, Fields]
+    to_browser: Mapping[str, Fields]
+
+    def plus(self, to_kernel: Mapping[str, Fields], to_browser: Mapping[str, Fields]) -> Protocol:
+        """Return this protocol with more messages."""
+        return Protocol({**self.to_kernel, **to_kernel}, {**self.to_browser, **to_browser})
+
+
+STILLS = Protocol(
+    to_kernel={
+        "refresh": {},  # the pointer came into the widget: another kernel may have written
+        "frames": {"id": str, "t": int, "layers": list, "width": int, "warm": bool | None},
+    },
+    to_browser={
+        "frames": {"id": str, "t": int, "layers": list, "width": int},  # one image a layer; none for those made warm
+        "stale": {"layers": list, "frames": list | None},  # of all frames: None
+        "error": {"text": str, "id": object},  # id of the message that failed
+    },
+)
+
+_MARK = {"what": str, "was": dict}  # what: click, box or stroke; was: its fields
+_CORNERS = {name: NUMBER for name in ("x0", "y0", "x1", "y1")}
+_MASK_ACTIONS: Mapping[str, Fields] = {
+    "click": {"frame": int, "x": NUMBER, "y": NUMBER, "positive": bool, "object": int},
+    "box": {"frame": int, **_CORNERS, "object": int},
+    "stroke": {"frame": int, "add": bool, "radius": NUMBER, "path": list, "carried": bool},
+    "move": {**_MARK, "to": dict},
+    "delete": _MARK,
+    "stretch": {"stretch": list | None},
+    "import": {"text": str},
+    "clear": {},
+    "undo": {},
+    "redo": {},
+}
+
+MASK_EDITOR = STILLS.plus(
+    to_kernel={
+        "hello": {},
+        **{f"do:{op}": {"op": str, "seq": object, **fields} for op, fields in _MASK_ACTIONS.items()},
+        "hover": {"id": str, "t": int, "x": NUMBER, "y": NUMBER, "positive": bool, "object": int, "width": int},
+        "propagate": {},
+        "cancel": {},
+        "export": {"id": str},
+    },
+    to_browser={
+        "state": {
+            "seq": object,  # of the action that led to it
+            "clicks": list, "boxes": list, "strokes": list, "stretch": list | None, "undo": bool, "redo": bool,
+            "outdated": bool, "live": list, "busy": bool, "quick": bool, "by": str, "file": str,
+        },
+        "hover": {"id": str, "t": int},  # the mask as PNG
+        "progress": {"what": str, "done": int, "total": int},
+        "stopped": {},
+        "exported": {"id": str, "text": str},
+    },
+)  # fmt: skip
+
+MASK_COMPARISON = STILLS.plus(
+    to_kernel={
+        "hello": {},
+        "masks": {"what": str, "name": str, "t": int},
+        "try": {"chain": str},
+        "measure": {"name": str},
+        "use": {"name": str},
+        "cancel": {},
+    },
+    to_browser={
+        "masks": {"what": str, "name": str, "first": int, "sizes": list, "numbers": dict | None},  # deflated bits
+        "trial": {"wrong": str},
+        "job": {"running": bool, "text": str, "done": int, "total": int},
+        "state": {"numbers": dict, "unusable": dict, "chosen": str | None, "result": str, "working": bool},
+    },
+)
+
+POSE_REVIEW = STILLS.plus(
+    to_kernel={
+        "begin": {},
+        "poses": {"first": int, "last": int},
+        "face": {"t": int},
+        "edit": {"entries": list, "merge": bool},
+        "interpolate": {"part": str | int, "t": int, "stretch": list | None},
+        "undo": {},
+        "redo": {},
+    },
+    to_browser={
+        # points, the points as detected, both [n, 133, 3] float32, and face boxes, [n, 4] int32: x1, x2, y1, y2
+        "poses": {"first": int, "last": int},
+        "face": {"t": int},  # the crop as JPEG
+        "stale_faces": {"first": int, "last": int},
+        "said": {"text": str, "first": int, "last": int},  # what was done in which frames
+        "overview": {  # score, missing, jumping: [parts + 1, T] uint8 each
+            "faults": list, "corrections": list, "noFace": list, "cuts": list, "entries": int, "undo": int, "redo": int,
+            "notes": list,
+        },
+    },
+)  # fmt: skip
+
+
+def check(table: Mapping[str, Fields], content: Mapping[str, Any]) -> None:
+    """Check a message, its kind as field `kind`, against one direction of a table.
+
+    Raises:
+        ValueError: if the table has no such message, or it holds other fields.
+    """
+    given = {name: value for name, value in content.items() if name != "kind"}
+    kind = f"{content['kind']}:{given['op']}" if "op" in given else content["kind"]
+    if kind not in table:
+        raise ValueError(f"the kernel's side knows no message {kind!r}; run the cell again")
+    fields = table[kind]
+    wrong = sorted(given.keys() - fields.keys())
+    wrong += [name for name, kind_of in fields.items() if not isinstance(given.get(name), kind_of)]
+    if wrong:
+        raise ValueError(
+            f"message {kind!r} must hold {_listed(fields)}, got another {', '.join(wrong)}; run the cell again"
+        )
+
+
+def for_browser(protocol: Protocol) -> dict[str, dict[str, list[str]]]:
+    """Return a protocol as JSON holds it: per direction and kind the names of the fields, with ? those that may lack."""
+    return {
+        direction: {
+            kind: [name + "?" * isinstance(None, of) for name, of in fields.items()] for kind, fields in table.items()
+        }
+        for direction, table in protocol._asdict().items()
+    }
+
+
+def _listed(fields: Fields) -> str:
+    return ", ".join(f"{name}: {getattr(of, '__name__', of)}" for name, of in fields.items()) or "nothing"
