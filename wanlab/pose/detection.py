@@ -233,7 +233,7 @@ def _notes(no_person: Sequence[int], everybody: Survey, number: int) -> list[str
         side = _place(others, int(np.flatnonzero((others == boxes[number - 1, first]).all(axis=1))[0]))
         notes.append(
             f"{len(boxes)} people, {most} of them at once in {crowded} frames: person {number}, the {side} one at frame {first}, "
-            "is followed; another one: person"
+            "is followed; person=N follows another"
         )
     return notes
 
