@@ -24,7 +24,7 @@ CHAINS = ("outline", "grow:6")
 # A widget that styles everything which the others are made of.
 LOUD = """
 import { make, root } from "./parts.js";
-const STYLES = `.wl, .wl *, section, .wl-row, .wl-legend, .wl-stage { color: red; letter-spacing: 9px; margin: 7px; display: block; }`;
+const STYLES = `:scope, :scope *, section, .wl-row, .wl-legend, .wl-stage { color: red; letter-spacing: 9px; margin: 7px; display: block; }`;
 export default { render({ el }) { root(el, "loud", STYLES).node.append(make("b", { class: "wl-row", text: "loud" })); } };
 """
 PROPERTIES = [
@@ -35,7 +35,7 @@ PROPERTIES = [
 # Per widget the looks of its elements where all styles hold, and where those of the other widgets are switched off.
 LOOKS = """
 () => [...document.querySelectorAll('section.wl')].map((section) => {
-  const look = () => [...section.querySelectorAll(':scope, :not(style)')].map((node) => {
+  const look = () => [section, ...section.querySelectorAll(':not(style)')].filter((node) => node.checkVisibility()).map((node) => {
     const style = getComputedStyle(node);
     return [node.tagName, node.getAttribute('class'), ...PROPERTIES.map((name) => `${name}: ${style.getPropertyValue(name)}`)];
   });
@@ -84,6 +84,11 @@ def test_no_style_reaches_another_widget(
     page.wait_for_function("document.querySelectorAll('.wl-view[data-frame]').length === 4")
     shoot(page, "one_page")
     assert page.locator("b.wl-row").evaluate("(node) => getComputedStyle(node).letterSpacing") == "9px"
+    button = page.locator(".wl-parts button").first  # the shared style and the widget's own hold
+    assert button.evaluate("(node) => [node.offsetHeight, getComputedStyle(node).borderTopWidth]") == [17, "0px"]
+    tool = page.get_by_role("button", name="Box", exact=False).first
+    assert tool.evaluate("(node) => getComputedStyle(node).borderTop") == "1px solid rgb(189, 189, 189)"
+    assert page.locator(".wl-review").evaluate("(node) => getComputedStyle(node).fontSize") == "13px"
     found = page.evaluate(LOOKS)
     assert [each["label"] for each in found] == ["Mask editor", "mask comparison", "Pose review", "loud"]
     for each in found:

@@ -11,7 +11,7 @@ const HEIGHTS = { 1: 520, 2: 420, 4: 340 }; // CSS pixels of an image at most, b
 const CORNERS = ["top: 0; left: 0", "top: 0; right: 0", "bottom: 0; left: 0", "bottom: 0; right: 0"];
 
 const LOOK = `
-.wl [hidden] { display: none; }
+:scope [hidden] { display: none; }
 .wl-panes { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
 .wl-panes.wl-one { grid-template-columns: minmax(0, 1fr); }
 .wl-heads { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 8px; }

@@ -4,7 +4,8 @@
    button(text, title, act, key) -> button; `key` is named in its title. press(button, on) sets aria-pressed
    choice(label, options, act) -> label with a select; options: [value, …] or [[value, text], …]
    root(el, label, style) -> { node, say(text), fail(text) }: the widget's frame, a polite status line, an alert line; its
-     `style` and the shared one reach this widget alone (@scope: what the style element's parent holds)
+     `style` and the shared one reach this widget alone (@scope: below the style element's
+     parent, which is `:scope`, not `.wl`)
    new Link(model): tell(kind, content), on(kind, handler(message, buffers)), close(); both sides' messages are those of
      MESSAGES, which the kernel puts before the scripts (messages.py): what is not in it throws
    OKABE: colours that the colour-blind can tell apart; OBJECTS: those of objects 1, 2, … in order */
@@ -16,20 +17,20 @@ export const OKABE = {
 export const OBJECTS = [OKABE.sky, OKABE.orange, OKABE.pink, OKABE.yellow, OKABE.green, OKABE.red, OKABE.blue];
 
 const STYLE = `
-.wl { font: var(--jp-ui-font-size1, 13px)/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
+:scope { font: var(--jp-ui-font-size1, 13px)/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
   color: var(--jp-ui-font-color1, CanvasText); max-width: 100%; }
-.wl *, .wl *::before { box-sizing: border-box; }
+:scope *, :scope *::before { box-sizing: border-box; }
 .wl-row { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; margin: 4px 0; }
 .wl-group { display: inline-flex; gap: 2px; align-items: center; }
-.wl button, .wl select, .wl input[type=number], .wl input[type=text], .wl textarea { font: inherit; color: inherit;
+:scope button, :scope select, :scope input[type=number], :scope input[type=text], :scope textarea { font: inherit; color: inherit;
   background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color1, #999); border-radius: 3px;
   min-height: 26px; padding: 1px 8px; }
-.wl button { cursor: pointer; }
-.wl button:hover:not(:disabled, [aria-pressed=true]) { background: var(--jp-layout-color2, #eee); }
-.wl button:disabled { opacity: 0.45; cursor: default; }
-.wl button[aria-pressed=true] { background: var(--jp-brand-color1, #0072b2); border-color: var(--jp-brand-color1, #0072b2);
+:scope button { cursor: pointer; }
+:scope button:hover:not(:disabled, [aria-pressed=true]) { background: var(--jp-layout-color2, #eee); }
+:scope button:disabled { opacity: 0.45; cursor: default; }
+:scope button[aria-pressed=true] { background: var(--jp-brand-color1, #0072b2); border-color: var(--jp-brand-color1, #0072b2);
   color: var(--jp-ui-inverse-font-color1, #fff); }
-.wl :focus-visible { outline: 3px solid ${OKABE.orange}; outline-offset: 1px; }
+:scope :focus-visible { outline: 3px solid ${OKABE.orange}; outline-offset: 1px; }
 .wl-stage { position: relative; width: fit-content; max-width: 100%; line-height: 0; }
 .wl-stage canvas { display: block; touch-action: none; background: #222; }
 .wl-line { flex: 1 1 220px; min-width: 140px; }

@@ -22,7 +22,7 @@ const REVIEW_STYLE = `${TIMELINE_STYLE}
 .wl-side ol { flex-grow: 2; }
 .wl-side ul { flex-grow: 1; }
 .wl-side ol, .wl-side ul { list-style: none; margin: 0 0 8px; padding: 3px; overflow-y: auto; flex-basis: 0; min-height: 60px; }
-.wl .wl-side li button { width: 100%; text-align: left; margin: 1px 0; padding: 2px 6px; line-height: 1.3; }
+:scope .wl-side li button { width: 100%; text-align: left; margin: 1px 0; padding: 2px 6px; line-height: 1.3; }
 .wl-side li button b { font-variant-numeric: tabular-nums; }
 @media (max-width: 900px) { .wl-review { grid-template-columns: minmax(0, 1fr); } .wl-side { height: auto; max-height: 240px; } }
 `;

@@ -18,16 +18,16 @@ const MISSING = OKABE.red, JUMPING = OKABE.yellow;
 export const TIMELINE_STYLE = `
 .wl-parts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 6px; margin: 4px 0; }
 .wl-parts > div { display: flex; flex-direction: column; }
-.wl .wl-parts button { min-height: 0; height: ${ROW}px; line-height: ${ROW - 2}px; padding: 0 6px; border: 0; text-align: right;
+:scope .wl-parts button { min-height: 0; height: ${ROW}px; line-height: ${ROW - 2}px; padding: 0 6px; border: 0; text-align: right;
   font-size: 12px; }
 .wl-parts span { height: ${ROW}px; line-height: ${ROW}px; padding: 0 6px; text-align: right; font-size: 12px; }
 .wl-parts canvas { display: block; width: 100%; cursor: pointer; }
 .wl-legend i { display: inline-block; width: 14px; height: 5px; margin: 0 4px 2px 12px; border: 1px solid rgba(128, 128, 128, 0.6); }
 .wl-faces { display: flex; gap: ${CELL - CROP}px; overflow: hidden; padding: 4px; }
-.wl .wl-faces button { flex: none; width: ${CROP}px; height: auto; padding: 0; line-height: 1.3; border-width: 2px; font-size: 11px; }
+:scope .wl-faces button { flex: none; width: ${CROP}px; height: auto; padding: 0; line-height: 1.3; border-width: 2px; font-size: 11px; }
 .wl-faces canvas { display: block; width: 100%; height: ${CROP - 4}px; background: #222; }
-.wl .wl-faces button[aria-current=true] { border-color: var(--jp-brand-color1, ${OKABE.blue}); font-weight: bold; }
-.wl .wl-faces button.wl-none { border: 2px dashed ${MISSING}; }
+:scope .wl-faces button[aria-current=true] { border-color: var(--jp-brand-color1, ${OKABE.blue}); font-weight: bold; }
+:scope .wl-faces button.wl-none { border: 2px dashed ${MISSING}; }
 `;
 
 function rgb(colour) {
