@@ -108,3 +108,30 @@ def test_detected_hands_belong_to_the_person(calls: collections.Counter[str]) ->
     assert rows.max() <= 93
     assert columns.min() >= 138
     assert columns.max() <= 182
+
+
+def test_a_cap_that_one_network_leaves_out_is_the_person_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """U2-Net takes the whole crop for the person, BlazePose nothing of it: above the eyes that is a hat, below it is not enough."""
+
+    def network(name: str, _: np.ndarray) -> list[np.ndarray]:
+        if name == "u2netp":
+            answer = np.ones((1, 1, 320, 320), np.float32)
+            answer[..., 0, 0] = 0
+            return [answer]
+        return [np.zeros(0), np.zeros(0), np.full((1, 256, 256, 1), -20, np.float32)]
+
+    monkeypatch.setattr(silhouette, "run_network", network)
+    points = np.zeros((133, 3), np.float32)
+    for row, place in {
+        0: (100, 80),
+        1: (106, 72),
+        2: (94, 72),
+        5: (130, 120),
+        6: (70, 120),
+        11: (120, 200),
+        12: (80, 200),
+    }.items():
+        points[row] = (*place, 0.9)
+    found = silhouette.person_probability(np.zeros((300, 200, 3), np.uint8), points)
+    assert found[55, 100] > 0.9
+    assert 0.3 < found[150, 100] < 0.5

@@ -26,7 +26,7 @@ from wanlab.pose import detection, detector_files, editing, face, people, sessio
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
-RESULT_VERSION = 8  # raise it when the same settings come to mean another result
+RESULT_VERSION = 9  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 KEPT_BYTES = 2**27  # of a working clip's frames in memory
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
