@@ -79,8 +79,8 @@ animate_inputs = preprocess.work(run)
 
 # %% [markdown]
 # ## Does the skeleton follow the person?
-# The skeleton should sit on the person in every column, the crop should hold the whole face.
-# In frames without a skeleton no person was detected. In replace mode nothing of the person may be left in the
+# The skeleton should move as the person in every column, in replace and without retargeting on the person itself; the crop
+# should hold the whole face. In frames without a skeleton no person was detected. In replace mode nothing of the person may be left in the
 # background, and the mask should be no larger than that needs.
 # Of several people each has a number, on the first sheet: `person = 2` follows another one, with pose, face and mask.
 

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from wanlab import media, pose
 from wanlab.viz.style import CELL, COLUMNS, DPI, OBJECT_COLOURS, PAGE, SEAM_COLOUR, as_image, show_image
 
+SKETCH_INCHES = 13  # of a row; a wider one is shown so small that its titles cannot be read
+
 
 def contact_sheet(
     videos: Mapping[str, media.Clip | None],
@@ -104,10 +106,14 @@ def reference_sketch(
     skeletons = {"its skeleton": keypoints} if keypoints is not None and keypoints[:, 2].any() else {}
     images |= {name: _over(image, each) for name, each in (skeletons | dict(stands or {})).items()}
     images |= edited or {}
-    ratios = [each.shape[1] / each.shape[0] for each in images.values()]
-    figure = Figure(figsize=(sum(ratios) * 3.2, 3.5), dpi=DPI, layout="constrained")
-    axes = figure.subplots(1, len(images), squeeze=False, width_ratios=ratios)[0]
-    for axis, (name, each) in zip(axes, images.items(), strict=True):
+    width = 3.2 * max(each.shape[1] / each.shape[0] for each in images.values())
+    columns = min(len(images), max(1, int(SKETCH_INCHES // width)))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(columns * width, 3.5 * rows), dpi=DPI, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(images) :]:
+        axis.axis("off")
+    for axis, (name, each) in zip(axes, images.items(), strict=False):
         show_image(axis, each)
         axis.set_title(name, fontsize=9)
     return as_image(figure, "The reference and its skeleton", "jpeg")
