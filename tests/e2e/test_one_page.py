@@ -96,3 +96,33 @@ def test_no_style_reaches_another_widget(
         for one, other in zip(each["together"], each["alone"], strict=True):
             assert one == other, each["label"]
     assert sum(len(each["together"]) for each in found) > 200
+
+
+ROOMS = [(864, 599), (1184, 879), (966, 292)]  # of a notebook at 1280x720 and 1600x1000, of an output's own view
+HEIGHTS = """([width, height]) => {
+  const found = Object.fromEntries([...document.querySelectorAll('section.wl')].map((section) =>
+    [section.getAttribute('aria-label'), [section.offsetHeight, section.scrollWidth, section.querySelector('canvas').offsetHeight]]));
+  const fits = innerHeight === height && Object.values(found).every(([high, wide]) => high <= height && wide <= width);
+  return fits && found;
+}"""
+
+
+def test_each_editor_fits_into_the_window_and_its_image_is_large(
+    seen: inspect.Inspection, mount: Callable[..., Any], shoot: Callable[[Any, str], None]
+) -> None:
+    clip = seen.clip
+    assert clip is not None
+    page = mount(MaskEditor(seen, clip), MaskComparison(seen, clip), PoseReview(seen))
+    page.wait_for_function("document.querySelectorAll('.wl-view[data-frame]').length === 4")
+    heights = {}
+    for width, height in ROOMS:
+        page.set_viewport_size({"width": width, "height": height})
+        heights[height] = page.wait_for_function(HEIGHTS, arg=[width, height], timeout=10000).json_value()
+        shoot(page, f"room_{width}x{height}")
+    page.set_viewport_size({"width": 864, "height": 599})  # larger again
+    page.wait_for_function(HEIGHTS, arg=[864, 599])
+    images = {height: {label: found[2] for label, found in each.items()} for height, each in heights.items()}
+    assert images[599]["Mask editor"] > 0.7 * 599
+    assert images[599]["Pose review"] > 0.5 * 599  # its timeline has 200
+    assert images[879]["Mask editor"] > 0.7 * 879
+    assert images[292]["Mask editor"] > 0.6 * 292

@@ -1,7 +1,8 @@
 /* A clip on a canvas: scrub, play, zoom, pan, draw over it; every coordinate is in pixels of the working clip.
 
-   const view = new ClipView(link, clip, { label, start, layers: ["clip"], height: 520, marksStretch: false, leader: null })
+   const view = new ClipView(link, clip, { label, start, layers: ["clip"], within, rows: 1, marksStretch: false, leader: null })
    panel.node.append(view.node)          clip: model.get("clip"); layers: the first is the frame, those after lie over it
+   within: the element that must fit into the window's height with `rows` such canvases one below the other in it
    view.t                                the frame on the screen; a click belongs to it. view.goTo(t), view.play(), view.pause()
    view.toClip(event) -> { x, y }        where an event of the pointer is; view.px: one CSS pixel in pixels of the clip
    view.draw()                           draw again soon; view.setLayers([...])
@@ -16,15 +17,16 @@
    view.on("pause", () => …)             playing has ended
    leader: another ClipView whose frame, zoom and pan this one follows; it has no slider of its own. view.close() */
 
-import { button, make, press } from "./parts.js";
+import { button, make, press, roomOf } from "./parts.js";
 import { FrameStore } from "./frame_store.js";
 
 const MOST_ZOOM = 16;
+const LEAST = 96; // CSS pixels of height: below it one scrolls
 const WIDTH_STEP = 160; // images are requested in multiples of it, so that resizing does not request all again
 
 export class ClipView {
-  constructor(link, clip, { label, start = 0, layers = ["clip"], height = 520, marksStretch = false, leader = null } = {}) {
-    Object.assign(this, { clip, layers, leader, most: height, t: null, wanted: null, playing: false });
+  constructor(link, clip, { label, start = 0, layers = ["clip"], within = null, rows = 1, marksStretch = false, leader = null } = {}) {
+    Object.assign(this, { clip, layers, leader, within, rows, t: null, wanted: null, playing: false });
     this.store = leader?.store ?? new FrameStore(link, clip);
     this.look = leader?.look ?? { zoom: 1, x: clip.width / 2, y: clip.height / 2 };
     this.followers = [];
@@ -47,7 +49,8 @@ export class ClipView {
       link.on("stale", () => [this, ...this.followers].forEach((view) => view.draw()));
     }
     this.observer = new ResizeObserver(() => this.resize());
-    this.observer.observe(this.node);
+    for (const node of [this.node, this.within]) if (node) this.observer.observe(node);
+    window.addEventListener("resize", (this.sized = () => this.resize()));
     this.goTo(leader ? leader.wanted : start);
   }
 
@@ -131,6 +134,8 @@ export class ClipView {
   resize() {
     const room = this.node.clientWidth;
     if (!room) return;
+    this.most = this.#most();
+    this.followers.forEach((view) => view.resize());
     const width = Math.max(64, Math.floor(Math.min(room, (this.most * this.clip.width) / this.clip.height)));
     const height = Math.round((width * this.clip.height) / this.clip.width);
     const dpr = window.devicePixelRatio || 1;
@@ -147,10 +152,18 @@ export class ClipView {
     this.playing = false;
     cancelAnimationFrame(this.pending);
     this.observer.disconnect();
+    window.removeEventListener("resize", this.sized);
     [...this.followers].forEach((view) => view.close());
     if (!this.leader) return this.store.close();
     this.leader.followers = this.leader.followers.filter((view) => view !== this);
     this.store.leave(this);
+  }
+
+  #most() { // the height that is left for the image beside what else is in the widget
+    if (this.leader) return this.leader.most;
+    const within = this.within ?? this.node;
+    const others = within.offsetHeight - this.rows * this.canvas.offsetHeight;
+    return Math.max(LEAST, Math.floor((roomOf(this.node) - others) / this.rows));
   }
 
   #place() {

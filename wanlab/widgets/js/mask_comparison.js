@@ -1,13 +1,12 @@
 /* The mask comparison: two or four variants in the same frame, side by side or wiped over each other; curves; a choice. */
 
-import { button, choice, Link, make, OKABE, press, root } from "./parts.js";
+import { button, choice, followRoom, Link, make, offer, OKABE, press, roomOf, root } from "./parts.js";
 import { ClipView } from "./clip_view.js";
 import { dim, extras, MaskLayer, shrinkOf } from "./mask_paint.js";
 import { MaskStore } from "./mask_store.js";
 import { Curves } from "./curves.js";
 
 const WORST = 12; // buttons of worst frames
-const HEIGHTS = { 1: 520, 2: 420, 4: 340 }; // CSS pixels of an image at most, by how many there are
 const CORNERS = ["top: 0; left: 0", "top: 0; right: 0", "bottom: 0; left: 0", "bottom: 0; right: 0"];
 
 const LOOK = `
@@ -16,12 +15,18 @@ const LOOK = `
 .wl-panes.wl-one { grid-template-columns: minmax(0, 1fr); }
 .wl-heads { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 8px; }
 .wl-key { width: 22px; flex: none; }
-.wl-values { font-variant-numeric: tabular-nums; font-size: 0.92em; }
+.wl-values { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; font-variant-numeric: tabular-nums; font-size: 0.92em; }
 .wl-tag { position: absolute; padding: 1px 6px; line-height: 1.5; font-size: 12px; color: #fff; background: rgb(0 0 0 / 65%);
   pointer-events: none; }
 .wl-swatch { width: 14px; height: 14px; border: 1px solid var(--jp-border-color1, #999); }
-.wl-worst { flex-wrap: wrap; }
-.wl-worst button { font-variant-numeric: tabular-nums; }
+.wl-under { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 12px; }
+.wl-list { height: 0; min-height: 100%; overflow-y: auto; }
+.wl-beside { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 12px; }
+.wl-beside .wl-under { display: block; height: 0; min-height: 100%; overflow-y: auto; }
+.wl-beside .wl-list { height: auto; }
+.wl-under select { max-width: 11em; }
+.wl-beside .wl-head select { max-width: 8em; }
+.wl-worst { flex-wrap: wrap; } .wl-worst button { font-variant-numeric: tabular-nums; }
 .wl-job progress { width: 220px; }
 .wl-curves { cursor: crosshair; margin: 4px 0; touch-action: none; }
 .wl-curves svg { display: block; font-size: 11px; }
@@ -50,6 +55,7 @@ class Comparison {
     this.build();
     this.listen();
     this.arrange();
+    this.unfollow.push(followRoom(this.body, (width, height) => this.place(width, height)));
     this.panel.node.addEventListener("pointerenter", () => this.link.tell("refresh")); // another kernel may have written
     this.link.tell("hello");
   }
@@ -106,9 +112,11 @@ class Comparison {
     const chain = make("label", { class: "wl-group" }, make("span", { text: "another chain" }), this.chain);
     const attempt = button("Try", "Show this chain of the outline in the last pane", () => this.tryChain(), "Enter");
     node.append(
-      row(layout, this.viewChoice, this.baseChoice, this.legend), this.heads, this.panes, this.wipes, this.bar,
-      row(this.numberChoice, this.ofChoice), row(make("span", { text: "worst frames" }), this.worst), this.curves.root,
-      row(chain, attempt, this.measures, this.wrong), this.job, this.result, this.panel.status, this.panel.alert,
+      row(layout, this.viewChoice, this.baseChoice, this.legend), this.body = make("div", {},
+        make("div", {}, this.heads, this.panes, this.wipes, this.bar),
+        make("div", { class: "wl-under" }, make("div", {}, row(this.numberChoice, this.ofChoice), this.curves.root),
+          make("div", { class: "wl-list" }, row(make("span", { text: "worst frames" }), this.worst),
+            row(chain, attempt, this.measures, this.wrong), this.job, this.result, this.panel.status, this.panel.alert))),
     );
   }
 
@@ -152,7 +160,7 @@ class Comparison {
     if (!this.leader) this.lead();
     while (this.views.length > images) this.views.pop().close();
     while (this.views.length < images) this.views.push(this.pane(this.views.length, { leader: this.leader }));
-    this.views.forEach((view) => (view.most = HEIGHTS[images]));
+    this.views.forEach((view) => (view.rows = Math.ceil(images / 2)));
     this.leader.stage.setAttribute("aria-label", this.wiped ? "frame with masks, drag to wipe" : "frame with mask 1");
     this.layers = Array.from({ length: this.count }, () => new MaskLayer(this.clip.width, this.clip.height));
     this.tags.forEach((tag) => tag.remove());
@@ -170,7 +178,16 @@ class Comparison {
     const slides = [slide("wipe", 0), slide("wipe up and down", 1)];
     this.wipes.replaceChildren(...(this.wiped ? slides.slice(0, this.count / 2) : []));
     this.layouts.forEach((each) => press(each, each.wanted[0] === this.count && each.wanted[1] === this.wiped));
+    this.place(this.body.clientWidth, roomOf(this.body));
     this.refresh();
+  }
+
+  /** Put curves and lists under the images or beside them, where the images come out larger. */
+  place(width, height) {
+    const [rows, across] = [Math.ceil(this.views.length / 2), Math.min(2, this.views.length)];
+    const side = (share) => (share * width * this.clip.height) / this.clip.width / across;
+    const rest = height - 70 - 60 * rows; // CSS pixels: tools and slider, heads; curves have 190
+    this.body.classList.toggle("wl-beside", Math.min(rest / rows, side(0.6)) > Math.min((rest - 190) / rows, side(1)));
   }
 
   lead() {
@@ -187,7 +204,7 @@ class Comparison {
   }
 
   pane(i, more) {
-    const view = new ClipView(this.link, this.clip, { label: `frame with mask ${i + 1}`, ...more });
+    const view = new ClipView(this.link, this.clip, { label: `frame with mask ${i + 1}`, within: this.panel.node, ...more });
     view.ready = (t) => this.masks.need(t, this.keys());
     view.on("paint", (context) => this.paint(context, view, i));
     return view;
@@ -197,9 +214,7 @@ class Comparison {
   head(i) {
     const key = make("span", { class: "wl-key" });
     const pick = choice(`mask ${i + 1}`, [], (value) => {
-      const panes = [...this.model.get("panes")];
-      panes[i] = value;
-      this.set("panes", panes);
+      this.set("panes", this.model.get("panes").map((shown, other) => (other === i ? value : shown)));
     });
     const use = button("Use this mask", "", () => this.link.tell("use", { name: this.shown[i] }));
     const [chosen, why, values] = [make("b"), make("div", { class: "wl-quiet" }), make("div", { class: "wl-values" })];
@@ -293,9 +308,7 @@ class Comparison {
   }
 
   moveWipe(axis, share) {
-    const wipe = [...this.model.get("wipe")];
-    wipe[axis] = Math.max(0, Math.min(1, share));
-    this.set("wipe", wipe);
+    this.set("wipe", this.model.get("wipe").map((old, i) => (i === axis ? Math.max(0, Math.min(1, share)) : old)));
   }
 
   drag(event) {
@@ -381,17 +394,7 @@ class Comparison {
   }
 }
 
-/** Have a select offer these values; one that offers them already keeps its focus. */
-function offer(select, values, value) {
-  if ([...select.options].map((option) => option.value).join("\n") !== values.join("\n")) {
-    select.replaceChildren(...values.map((each) => make("option", { value: each, text: each })));
-  }
-  select.value = value;
-}
-
-function render({ model, el }) {
+export default { render({ model, el }) {
   const comparison = new Comparison(model, el);
   return () => comparison.close();
-}
-
-export default { render };
+} };

@@ -1,7 +1,7 @@
 /* The mask editor in the browser: points, boxes and a brush over the clip. Its state is the kernel's, which keeps it in
    edits.json; an action is sent with the frame that was on the screen, and shown pale until the kernel has kept it. */
 
-import { button, choice, Link, make, OKABE, press, root } from "./parts.js";
+import { button, choice, followRoom, Link, make, OKABE, press, root } from "./parts.js";
 import { ClipView } from "./clip_view.js";
 import { boxOf, colourOf, drawMarks, drawStroke, findMark, same, strokeAt } from "./marks.js";
 
@@ -9,6 +9,18 @@ const HELP = "Click: this belongs to the person · Shift-click or right click: t
   + "removes it · Ctrl+Z / Ctrl+Shift+Z undo and redo · P points, B box, D brush, E erase, [ ] its size · N next object · "
   + "← → frames (Shift: ten), Home, End, Space plays · , . frames with marks · I O in and out · + − 0 or Ctrl+wheel zoom, "
   + "Alt+drag pans · Enter propagates, Esc stops";
+const [SIDE, TRANSPORT] = [260, 400]; // CSS pixels of width of the tools beside the image, and of the row below it, at least
+const [BELOW, AROUND] = [80, 130]; // CSS pixels of height that the rest takes with the tools beside the image, and above it
+const EDITOR_STYLE = `
+.wl-edit { display: grid; gap: 0 12px; grid-template: "tools" "view" "rest" / minmax(0, 1fr); }
+.wl-edit.wl-beside { grid-template: "view tools" auto "view rest" 1fr / var(--wl-image) minmax(0, 1fr); }
+.wl-edit > .wl-view { grid-area: view; }
+.wl-edit > [role=toolbar] { grid-area: tools; }
+.wl-edit progress { width: 90px; }
+.wl-beside > :not(.wl-view) .wl-group { flex-wrap: wrap; }
+.wl-rest { grid-area: rest; }
+.wl-rest > .wl-row { margin: 0; }
+`;
 const LATE_MS = 4000; // after that a kernel that has not answered is called busy
 const REST_MS = 60; // how long the pointer rests before the mask of a click there is asked for
 const MOST_PLACES = 2000; // of a stroke
@@ -17,13 +29,13 @@ class MaskEditor {
   constructor(model, el) {
     this.clip = model.get("clip");
     this.link = new Link(model);
-    this.panel = root(el, "Mask editor");
+    this.panel = root(el, "Mask editor", EDITOR_STYLE);
     this.state = { clicks: [], boxes: [], strokes: [], stretch: null, live: [] };
     Object.assign(this, { tool: "point", add: true, carried: false, radius: Math.round(this.clip.height / 36), object: 1 });
     Object.assign(this, { selected: null, drag: null, hover: null, pointer: null, pending: new Map(), seq: 0 });
     this.view = new ClipView(this.link, this.clip, {
       label: "The clip with its mask; click to mark", layers: ["clip", "mask"], marksStretch: true,
-      start: Math.floor(this.clip.frames / 2), height: 560,
+      start: Math.floor(this.clip.frames / 2), within: this.panel.node,
     });
     this.build();
     this.listen();
@@ -62,13 +74,23 @@ class MaskEditor {
       make("div", { class: "wl-row" }, this.paste, button("Import", "Replace the points by those pasted", () =>
         this.act("import", { text: this.paste.value })), this.file, button("Export", "Download the points as JSON", () => this.link.tell("export", { id: this.view.store.name }))));
     const group = (...parts) => make("span", { class: "wl-group" }, ...parts);
-    this.panel.node.append(
+    const keys = make("details", {}, make("summary", { text: "Keys" }), make("div", { class: "wl-quiet", text: HELP }));
+    this.layout = make("div", { class: "wl-edit" },
       make("div", { class: "wl-row", role: "toolbar", "aria-label": "tools" }, group(...Object.values(this.tools)),
         group(this.swatch, this.objects, more), group(this.undo, this.redo, this.remove,
-          button("Clear", "Remove all marks; Undo brings them back", () => this.act("clear"))), this.brush),
+          button("Clear", "Remove all marks; Undo brings them back", () => this.act("clear"))),
+        group(this.go, this.stop, this.meter), this.brush),
       this.view.node,
-      make("div", { class: "wl-row" }, this.go, this.note, this.stop, this.meter),
-      this.panel.alert, this.panel.status, exchange, make("div", { class: "wl-quiet", text: HELP }));
+      make("div", { class: "wl-rest" }, this.panel.alert, make("div", { class: "wl-row" }, this.note, this.panel.status, keys, exchange)));
+    this.panel.node.append(this.layout);
+    this.unfollow = followRoom(this.panel.node, (width, height) => this.arrange(width, height));
+  }
+
+  arrange(width, height) { // the tools stand where the image comes out larger
+    const tall = this.clip.height / this.clip.width;
+    const [beside, above] = [Math.min(height - BELOW, (width - SIDE) * tall), Math.min(height - AROUND, width * tall)];
+    this.layout.classList.toggle("wl-beside", beside > above);
+    this.layout.style.setProperty("--wl-image", `${Math.max(TRANSPORT, Math.ceil(beside / tall))}px`);
   }
 
   listen() {
@@ -333,6 +355,7 @@ class MaskEditor {
 
   close() {
     clearTimeout(this.timer);
+    this.unfollow();
     this.view.close();
     this.link.close();
   }

@@ -3,11 +3,14 @@
    make("div", { class: "wl-row", text, title, on: { click: act }, …attributes }, …children) -> element
    button(text, title, act, key) -> button; `key` is named in its title. press(button, on) sets aria-pressed
    choice(label, options, act) -> label with a select; options: [value, …] or [[value, text], …]
+   offer(select, values, value): have it offer these; one that offers them already keeps its focus
    root(el, label, style) -> { node, say(text), fail(text) }: the widget's frame, a polite status line, an alert line; its
      `style` and the shared one reach this widget alone (@scope: below the style element's
      parent, which is `:scope`, not `.wl`)
    new Link(model): tell(kind, content), on(kind, handler(message, buffers)), close(); both sides' messages are those of
      MESSAGES, which the kernel puts before the scripts (messages.py): what is not in it throws
+   followRoom(node, act(width, height)) -> end: the room it has, now and when it changes; LOW: a height that is little
+   roomOf(node): how high the widget may be to be seen whole, in CSS pixels
    OKABE: colours that the colour-blind can tell apart; OBJECTS: those of objects 1, 2, … in order */
 
 export const OKABE = {
@@ -15,6 +18,9 @@ export const OKABE = {
   yellow: "#f0e442", blue: "#0072b2", red: "#d55e00", pink: "#cc79a7",
 };
 export const OBJECTS = [OKABE.sky, OKABE.orange, OKABE.pink, OKABE.yellow, OKABE.green, OKABE.red, OKABE.blue];
+
+export const LOW = 420; // CSS pixels: an output's own view as it opens has 290
+const SPARE = 16; // CSS pixels of the cell around the widget
 
 const STYLE = `
 :scope { font: var(--jp-ui-font-size1, 13px)/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
@@ -33,7 +39,7 @@ const STYLE = `
 :scope :focus-visible { outline: 3px solid ${OKABE.orange}; outline-offset: 1px; }
 .wl-stage { position: relative; width: fit-content; max-width: 100%; line-height: 0; }
 .wl-stage canvas { display: block; touch-action: none; background: #222; }
-.wl-line { flex: 1 1 220px; min-width: 140px; }
+.wl-line { flex: 1 1 140px; min-width: 140px; }
 .wl-line input { display: block; width: 100%; margin: 0; }
 .wl-line canvas { display: block; width: 100%; height: 8px; }
 .wl-number { font-variant-numeric: tabular-nums; min-width: 7.5em; }
@@ -70,6 +76,31 @@ export function choice(label, options, act) {
   const select = make("select", { "aria-label": label, on: { change: () => act(select.value) } },
     ...pairs.map(([value, text]) => make("option", { value, text })));
   return Object.assign(make("label", { class: "wl-group" }, make("span", { text: label }), select), { select });
+}
+
+/* The notebook's window, or that of an output's own view (New View for Output). */
+export function roomOf(node) {
+  const window_ = node.closest(".jp-WindowedPanel-outer, .jp-LinkedOutputView");
+  return (window_?.clientHeight ?? window.innerHeight) - SPARE;
+}
+
+/* Call `act(width, height)` with the room that a widget has, now and whenever it changes; returns what ends that. */
+export function followRoom(node, act) {
+  const look = () => node.clientWidth && act(node.clientWidth, roomOf(node));
+  const observer = new ResizeObserver(look);
+  observer.observe(node);
+  window.addEventListener("resize", look);
+  return () => {
+    observer.disconnect();
+    window.removeEventListener("resize", look);
+  };
+}
+
+export function offer(select, values, value) {
+  if ([...select.options].map((option) => option.value).join("\n") !== values.join("\n")) {
+    select.replaceChildren(...values.map((each) => make("option", { value: each, text: each })));
+  }
+  select.value = value;
 }
 
 export function root(el, label, style = "") {

@@ -3,7 +3,7 @@
    Traits: clip (of Stills); drawing: how a skeleton is drawn, see pose_skeleton.js, with `stick`, half a limb's width.
    Messages: POSE_REVIEW of messages.py. */
 
-import { button, choice, Link, make, press, root } from "./parts.js";
+import { button, choice, followRoom, Link, LOW, make, press, root } from "./parts.js";
 import { ClipView } from "./clip_view.js";
 import { drawHandles, drawSkeleton, handles, nearest, shown } from "./pose_skeleton.js";
 import { Faces, Timeline, TIMELINE_STYLE } from "./pose_timeline.js";
@@ -18,13 +18,14 @@ const HELP = "Drag a joint; with Shift a wrist takes its hand along. Keys: N and
 const REVIEW_STYLE = `${TIMELINE_STYLE}
 .wl-review { display: grid; grid-template-columns: minmax(0, 1fr) 250px; gap: 12px; }
 .wl-review h4 { margin: 2px 0; font-weight: 600; font-size: inherit; }
-.wl-side { display: flex; flex-direction: column; min-height: 0; height: 0; min-height: 100%; }
-.wl-side ol { flex-grow: 2; }
-.wl-side ul { flex-grow: 1; }
-.wl-side ol, .wl-side ul { list-style: none; margin: 0 0 8px; padding: 3px; overflow-y: auto; flex-basis: 0; min-height: 60px; }
+.wl-review.wl-tall { grid-template-columns: minmax(0, 1fr) minmax(250px, 45%); }
+.wl-side { display: flex; flex-direction: column; height: 0; min-height: 100%; overflow-y: auto; }
+.wl-side > * { flex: none; }
+.wl-side ol, .wl-side ul { list-style: none; margin: 0 0 8px; padding: 3px; overflow-y: auto; min-height: 40px; }
+.wl-side ol { flex: 2 0 0; }
+.wl-side ul { flex: 1 0 0; }
 :scope .wl-side li button { width: 100%; text-align: left; margin: 1px 0; padding: 2px 6px; line-height: 1.3; }
 .wl-side li button b { font-variant-numeric: tabular-nums; }
-@media (max-width: 900px) { .wl-review { grid-template-columns: minmax(0, 1fr); } .wl-side { height: auto; max-height: 240px; } }
 `;
 
 const floats = (view) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
@@ -39,7 +40,7 @@ class Review {
     Object.assign(this, { poses: new Map(), asked: new Set(), part: "left arm", joint: null, drag: null, hover: null });
     this.ghost = true;
     this.faults = [];
-    this.view = new ClipView(this.link, this.clip, { label: "frame with its skeleton; drag a joint, with Shift a wrist takes its hand along", height: 480 });
+    this.view = new ClipView(this.link, this.clip, { label: "frame with its skeleton; drag a joint, with Shift a wrist takes its hand along", within: this.frame.node });
     const goTo = (t) => { this.view.pause(); this.view.goTo(t); };
     const names = [...this.drawing.parts.map(([name]) => name), "face crop"];
     this.timeline = new Timeline(this.clip, names, { goTo, choose: (name) => this.choose(name), say: (text) => this.frame.say(text) });
@@ -47,13 +48,19 @@ class Review {
     this.worst = make("ol", { "aria-label": "frames to look at, the worst first" });
     this.done = make("ul", { "aria-label": "corrections" });
     this.notes = make("div", { class: "wl-quiet" });
-    const help = make("div", { class: "wl-quiet", text: HELP });
-    this.frame.node.append(
-      make("div", { class: "wl-review" },
-        make("div", {}, this.view.node),
-        make("div", { class: "wl-side" }, make("h4", { text: "Worst frames first" }), this.worst,
-          make("h4", { text: "Corrected by hand" }), this.done)),
-      this.#tools(), this.frame.alert, this.frame.status, this.timeline.node, this.faces.node, this.notes, help);
+    const keys = make("details", {}, make("summary", { text: "Keys" }), make("div", { class: "wl-quiet", text: HELP }));
+    const docked = make("div", {}, this.view.node);
+    const side = make("div", { class: "wl-side" }, this.#tools(), this.frame.alert, this.frame.status,
+      make("h4", { text: "Worst frames first" }), this.worst, make("h4", { text: "Corrected by hand" }), this.done,
+      this.faces.node, this.notes, keys);
+    const layout = make("div", { class: "wl-review" }, docked, side);
+    this.frame.node.append(layout);
+    this.unfollow = followRoom(this.frame.node, (_, height) => { // a tall clip leaves room beside it, a low window none under it
+      const low = height < LOW;
+      layout.classList.toggle("wl-tall", low || this.clip.height > this.clip.width);
+      const place = low ? side : docked;
+      if (this.timeline.node.parentNode !== place) place.append(this.timeline.node);
+    });
     this.#listen();
     this.#keys();
     this.choose(this.part);
@@ -74,6 +81,7 @@ class Review {
 
   close() {
     this.view.close();
+    this.unfollow();
     this.timeline.close();
     this.faces.close();
     this.link.close();

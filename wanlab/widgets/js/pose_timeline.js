@@ -11,6 +11,7 @@ import { make, OKABE, press } from "./parts.js";
 const ROW = 17; // CSS pixels
 const CELL = 64; // CSS pixels, with the gap beside it
 const CROP = 56;
+const FEW = 5; // crops
 const PAUSE_MS = 120; // before crops are asked for: scrubbing goes first
 const KEPT = 400; // crops
 const MISSING = OKABE.red, JUMPING = OKABE.yellow;
@@ -23,7 +24,7 @@ export const TIMELINE_STYLE = `
 .wl-parts span { height: ${ROW}px; line-height: ${ROW}px; padding: 0 6px; text-align: right; font-size: 12px; }
 .wl-parts canvas { display: block; width: 100%; cursor: pointer; }
 .wl-legend i { display: inline-block; width: 14px; height: 5px; margin: 0 4px 2px 12px; border: 1px solid rgba(128, 128, 128, 0.6); }
-.wl-faces { display: flex; gap: ${CELL - CROP}px; overflow: hidden; padding: 4px; }
+.wl-faces { display: flex; flex-wrap: wrap; gap: ${CELL - CROP}px; overflow: hidden; padding: 4px; }
 :scope .wl-faces button { flex: none; width: ${CROP}px; height: auto; padding: 0; line-height: 1.3; border-width: 2px; font-size: 11px; }
 .wl-faces canvas { display: block; width: 100%; height: ${CROP - 4}px; background: #222; }
 :scope .wl-faces button[aria-current=true] { border-color: var(--jp-brand-color1, ${OKABE.blue}); font-weight: bold; }
@@ -179,7 +180,8 @@ export class Faces {
   }
 
   #resize() {
-    const count = Math.max(1, Math.floor((this.node.clientWidth - 8 + CELL - CROP) / CELL));
+    const across = Math.max(1, Math.floor((this.node.clientWidth - 8 + CELL - CROP) / CELL));
+    const count = across < FEW ? 2 * across : across; // a narrow strip has two rows
     const wanted = Math.min(this.clip.frames, count - ((count + 1) % 2)); // odd: the frame stands in the middle
     if (wanted === this.cells.length) return;
     this.cells = [...Array(Math.max(1, wanted)).keys()].map(() => {
