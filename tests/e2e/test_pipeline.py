@@ -186,9 +186,10 @@ def test_what_is_outside_the_mask_stays_the_film(replaced: Path) -> None:
     source, outside = made.driving().read(), ~mask.grow(made.mask(), 8, tapered=False)
     found = media.read_video(folder(replaced, "generate") / denoise.MASTER).frames.astype(float)
     networks = Networks(checkpoints.NANO, "cpu")
-    pixels = torch.from_numpy(made.video("background_video").read()).permute(3, 0, 1, 2).float() / 127.5 - 1
+    first = made.video("background_video").read()[:1]  # the VAE takes 4n + 1 frames, here are three
+    pixels = torch.from_numpy(first).permute(3, 0, 1, 2).float() / 127.5 - 1
     through = ((networks.decode(networks.encode(pixels)).permute(1, 2, 3, 0).numpy() + 1) * 127.5).round()
-    error, own = np.abs(found - source)[outside].mean(), np.abs(through - source)[outside].mean()
+    error, own = np.abs(found - source)[outside].mean(), np.abs(through - source[:1])[outside[:1]].mean()
     assert outside.mean() > 0.1
     assert error < min(1.6 * own + 1, 6)
     assert np.abs(found - source)[made.mask()].mean() > 3 * error
