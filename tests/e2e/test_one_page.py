@@ -107,6 +107,15 @@ HEIGHTS = """([width, height]) => {
 }"""
 
 
+SPLIT = """() => {
+  const panel = document.createElement('div');
+  panel.className = 'jp-WindowedPanel-outer';
+  panel.style.cssText = 'height: 590px; overflow: auto';
+  panel.append(...document.body.children);
+  document.body.append(panel);
+}"""  # puts the widgets into what JupyterLab has around a notebook's cells, whose height changes alone when it is split
+
+
 def test_each_editor_fits_into_the_window_and_its_image_is_large(
     seen: inspect.Inspection, mount: Callable[..., Any], shoot: Callable[[Any, str], None]
 ) -> None:
@@ -121,6 +130,12 @@ def test_each_editor_fits_into_the_window_and_its_image_is_large(
         shoot(page, f"room_{width}x{height}")
     page.set_viewport_size({"width": 864, "height": 599})  # larger again
     page.wait_for_function(HEIGHTS, arg=[864, 599])
+    page.evaluate(SPLIT)
+    page.set_viewport_size({"width": 860, "height": 640})  # the widgets look where they are
+    page.locator(".jp-WindowedPanel-outer").evaluate("(node) => { node.style.height = '450px'; }")
+    page.wait_for_function(
+        "[...document.querySelectorAll('section.wl')].every((section) => section.offsetHeight <= 450)"
+    )
     images = {height: {label: found[2] for label, found in each.items()} for height, each in heights.items()}
     assert images[599]["Mask editor"] > 0.7 * 599
     assert images[599]["Pose review"] > 0.5 * 599  # its timeline has 200

@@ -17,7 +17,7 @@
    view.on("pause", () => …)             playing has ended
    leader: another ClipView whose frame, zoom and pan this one follows; it has no slider of its own. view.close() */
 
-import { button, make, press, roomOf } from "./parts.js";
+import { button, followRoom, make, press, roomOf } from "./parts.js";
 import { FrameStore } from "./frame_store.js";
 
 const MOST_ZOOM = 16;
@@ -49,8 +49,8 @@ export class ClipView {
       link.on("stale", () => [this, ...this.followers].forEach((view) => view.draw()));
     }
     this.observer = new ResizeObserver(() => this.resize());
-    for (const node of [this.node, this.within]) if (node) this.observer.observe(node);
-    window.addEventListener("resize", (this.sized = () => this.resize()));
+    this.observer.observe(this.node);
+    if (!leader) this.unfollow = followRoom(within ?? this.node, () => this.resize());
     this.goTo(leader ? leader.wanted : start);
   }
 
@@ -152,7 +152,7 @@ export class ClipView {
     this.playing = false;
     cancelAnimationFrame(this.pending);
     this.observer.disconnect();
-    window.removeEventListener("resize", this.sized);
+    this.unfollow?.();
     [...this.followers].forEach((view) => view.close());
     if (!this.leader) return this.store.close();
     this.leader.followers = this.leader.followers.filter((view) => view !== this);

@@ -79,14 +79,21 @@ export function choice(label, options, act) {
 }
 
 /* The notebook's window, or that of an output's own view (New View for Output). */
+const windowOf = (node) => node.closest(".jp-WindowedPanel-outer, .jp-LinkedOutputView");
+
 export function roomOf(node) {
-  const window_ = node.closest(".jp-WindowedPanel-outer, .jp-LinkedOutputView");
-  return (window_?.clientHeight ?? window.innerHeight) - SPARE;
+  return (windowOf(node)?.clientHeight ?? window.innerHeight) - SPARE;
 }
 
 /* Call `act(width, height)` with the room that a widget has, now and whenever it changes; returns what ends that. */
 export function followRoom(node, act) {
-  const look = () => node.clientWidth && act(node.clientWidth, roomOf(node));
+  let outer = null;
+  const look = () => {
+    if (!node.clientWidth) return;
+    const now = windowOf(node); // not known before the widget is on the page
+    if (now && now !== outer) observer.observe((outer = now));
+    act(node.clientWidth, roomOf(node));
+  };
   const observer = new ResizeObserver(look);
   observer.observe(node);
   window.addEventListener("resize", look);
