@@ -241,7 +241,7 @@ class MaskEditor(stills.Stills):
                 "by": self.masks.name,
                 "file": config.shown(self.path),
             }
-        self.tell("state", seq=seq, **state)
+            self.tell("state", seq=seq, **state)  # before another thread tells a newer one
 
     # masks
 
@@ -313,23 +313,25 @@ class MaskEditor(stills.Stills):
 
     def _propagate(self, frames: range, prompts: Prompts) -> None:
         job = Job(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
-        with self._telling():
-            try:
+        try:
+            with self._telling():
                 found = self.masks.follow(frames, prompts, job)
                 with self._state:
                     self._followed, self._followed_by = found, (frames, prompts)
                 self.stale("mask")
-            except CancelledError:
-                self.tell("stopped")
-            finally:
-                self._busy = False
-        self._tell_state()
+        except CancelledError:
+            self.tell("stopped")
+        finally:
+            self._busy = False
+            self._tell_state()
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Show what fails in a thread."""
+        """Show what fails in a thread, but not that it was stopped."""
         try:
             yield
+        except CancelledError:
+            raise
         except Exception as error:
             self.tell("error", text=str(error) or type(error).__name__)
 
