@@ -86,7 +86,7 @@ display(run.settings, run)
 
 # %%
 plan = generate.plan(run)
-print(plan.describe(), generate.expected(run), sep="\n")
+print(*filter(None, (plan.describe(), generate.expected(run))), sep="\n")
 viz.segment_plan(plan)
 
 # %% [markdown]

@@ -102,8 +102,10 @@ ROOMS = [(864, 599), (1184, 879), (966, 292)]  # of a notebook at 1280x720 and 1
 HEIGHTS = """([width, height]) => {
   const found = Object.fromEntries([...document.querySelectorAll('section.wl')].map((section) =>
     [section.getAttribute('aria-label'), [section.offsetHeight, section.scrollWidth, section.querySelector('canvas').offsetHeight]]));
+  const now = JSON.stringify([innerHeight, found]);
+  [window.same, window.before] = [now === window.before ? window.same + 1 : 0, now];  // a layout on its way may fit as well
   const fits = innerHeight === height && Object.values(found).every(([high, wide]) => high <= height && wide <= width);
-  return fits && found;
+  return fits && window.same > 20 && found;
 }"""
 
 

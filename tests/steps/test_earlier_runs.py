@@ -45,6 +45,7 @@ def test_earlier_inputs_are_reused(place: Path, monkeypatch: pytest.MonkeyPatch)
         "driving_video": place / "driving.mp4",
         "reference_image": place / "reference.png",
         "resolution": "80 80",
+        "retarget": False,  # as None meant then
     }
     run = preprocess.prepare(config.PreprocessSettings.build(settings))
     assert (run.id, run.completed) == (INPUTS, True)
