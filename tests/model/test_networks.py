@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import random_step
 import torch
 
 from wanlab.model import checkpoints
-from wanlab.model.networks import TEXT_LENGTH, Networks
+from wanlab.model.networks import Networks
 
 
 @pytest.fixture(scope="module")
@@ -16,15 +17,7 @@ def networks() -> Networks:
 
 @pytest.fixture(scope="module")
 def given(networks: Networks) -> dict[str, torch.Tensor]:
-    """Return random arguments of a denoising step of five frames."""
-    random, settings = torch.Generator().manual_seed(1), networks._transformer.config
-    shapes = {
-        "latents": (16, 3, 8, 8), "condition": (20, 3, 8, 8), "pose": (16, 2, 8, 8), "face": (3, 5, networks.face_size, networks.face_size),
-        "image": (1, 257, settings["image_dim"]), "text": (1, TEXT_LENGTH, settings["text_dim"]),
-    }  # fmt: skip
-    return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()} | {
-        "timestep": torch.tensor(500)
-    }
+    return random_step.arguments(networks)
 
 
 @pytest.mark.parametrize(("strength", "about"), [("pose_strength", "pose"), ("face_strength", "face")])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import random_step
 import torch
 from safetensors.torch import load_file, save_file
 
 from wanlab.model import bands, checkpoints, kernels, loading, streaming
 from wanlab.model.memory import Plan
-from wanlab.model.networks import TEXT_LENGTH, Loras, Networks
+from wanlab.model.networks import Loras, Networks
 from wanlab.model.quantised import QuantisedLinear, by_row
 
 PIXELS = (3, 5, 192, 64)
@@ -30,15 +31,7 @@ def whole() -> Networks:
 
 @pytest.fixture(scope="module")
 def given(whole: Networks) -> dict[str, torch.Tensor]:
-    """Return random arguments of a denoising step of five frames."""
-    random, settings = torch.Generator().manual_seed(1), whole._transformer.config
-    shapes = {
-        "latents": (16, 3, 8, 8), "condition": (20, 3, 8, 8), "pose": (16, 2, 8, 8), "face": (3, 5, whole.face_size, whole.face_size),
-        "image": (1, 257, settings["image_dim"]), "text": (1, TEXT_LENGTH, settings["text_dim"]),
-    }  # fmt: skip
-    return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()} | {
-        "timestep": torch.tensor(500)
-    }
+    return random_step.arguments(whole)
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +192,16 @@ def test_a_transformer_that_is_loaded_beside_is_the_same(
     broken.prepare()
     with pytest.raises(ValueError, match="is missing"):
         broken.denoise(**given)
+
+
+def test_what_is_loaded_beside_is_dropped_where_it_is_to_compute_in_another_way(given: dict[str, torch.Tensor]) -> None:
+    plan, ways = Plan("none", 8, 8, "fp8"), kernels.Ways(fp8_products=True)
+    made, wanted = networks(plan), networks(plan)
+    made.prepare()
+    for each in (made, wanted):
+        each.compute(ways)
+    assert torch.equal(made.denoise(**given), wanted.denoise(**given))
+    assert made._denoiser.network.blocks[0].attn1.to_q.multiplies
 
 
 def test_another_plan_loads_the_transformer_again_only_where_it_must(given: dict[str, torch.Tensor]) -> None:

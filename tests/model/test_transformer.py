@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import random_step
 import torch
 from torch import Tensor
 
 from wanlab.model import checkpoints, kernels, transformer
 from wanlab.model.networks import Networks
-from wanlab.model.transformer import TEXT_LENGTH, Transformer
+from wanlab.model.transformer import Transformer
 
 TIMES = torch.tensor(500)
 
@@ -22,13 +23,10 @@ def networks() -> Networks:
 
 @pytest.fixture(scope="module")
 def given(networks: Networks) -> dict[str, Tensor]:
-    """Return random arguments of a denoising step of five frames."""
-    random, settings = torch.Generator().manual_seed(1), networks._transformer.config
-    shapes = {
-        "latents": (36, 3, 8, 8), "pose": (16, 2, 8, 8), "face": (3, 5, networks.face_size, networks.face_size),
-        "image": (1, 257, settings["image_dim"]), "text": (1, TEXT_LENGTH, settings["text_dim"]),
-    }  # fmt: skip
-    return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+    """Return what `velocity` takes but the timestep."""
+    found = random_step.arguments(networks)
+    latents = torch.cat([found.pop("latents"), found.pop("condition")])
+    return {"latents": latents, **{name: each for name, each in found.items() if name != "timestep"}}
 
 
 @pytest.fixture

@@ -390,7 +390,7 @@ class _Generation(_Backed, frozen=True):
         "attention kernel; auto: FlashAttention 3 on Hopper where it is installed, else PyTorch's; flash3_fp8 and sage are less exact",
     )
     vae_precision: Literal["float32", "bfloat16"] = _later(
-        "float32", "of the VAE; bfloat16 takes half the time and memory, 47 dB from float32 or better"
+        "float32", "of the VAE; bfloat16 takes little more than half the time and memory, 46 dB from float32 or better"
     )
     noise_device: Literal["cpu", "cuda"] = _later(
         "cpu", "where noise is drawn: cpu, the same on every machine; or cuda, as the official code"

@@ -17,7 +17,7 @@ from wanlab import config
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes queries [n, tokens, heads, D], keys and values [n, other tokens, heads, D]; returns [n, tokens, heads, D]."""
 
-EIGHT_BIT_MAX = 448.0  # of e4m3fn
+EIGHT_BIT_MAX = torch.finfo(torch.float8_e4m3fn).max
 PROGRAMS_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 PROGRAMS = 64  # one for each size, type and precision in a kernel's life
 MANY = 4096  # tokens; the few of text, image and face take no time
@@ -112,10 +112,7 @@ class Compiled:
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
-        if os.environ.get(PROGRAMS_FOLDER) in (
-            None,
-            default_cache_dir(),
-        ):  # in /tmp, lost with it; torch may have set it
+        if os.environ.get(PROGRAMS_FOLDER) in (None, default_cache_dir()):  # below /tmp; torch itself may have set it
             os.environ[PROGRAMS_FOLDER] = str(config.outputs_root() / ".compiled")
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, PROGRAMS)
         self._function = function

@@ -29,18 +29,15 @@ VAE_WIDTH = 96  # channels of the real VAE
 # Peaks of a step at 832x480 (32,760 tokens) and 1280x720 (75,600): 35.6 and 39.0 GiB with blocks compiled, 24.0 the latter with
 # weights in fp8; 37.3 the former with blocks as they are. Less weights, keys and values, and face crops:
 BYTES_A_TOKEN = {False: 139_000, True: 84_000}  # by whether blocks are compiled
-TEXT_TOKENS, IMAGE_TOKENS = 512, 257  # whose keys and values are kept for each block
+TEXT_LENGTH, IMAGE_TOKENS = 512, 257  # whose keys and values are kept for each block
 FACES = 0.25 * GIB  # crops of a segment, 77 of 512 x 512 in float32
 # Decoding 77 frames of 832x480: 10.2, 7.1, 6.2 and 5.6 GiB whole and in 2, 3 and 4 bands; 22.1 GiB whole at 1280x720. Less the
 # VAE's 0.47 GiB that is 2.4 GiB and 7.3 GiB times the share of the image in a band with its margins
 BAND_BYTES_A_PIXEL = 19_700  # of a band with its margins
 VAE_BYTES_A_PIXEL = 3_680  # of the whole image, whatever the bands
-VIDEO_BYTES = (
-    36  # for each pixel of each frame: three copies of the video in float32. How 2.4 GiB divide is not measured
-)
-VAE_SECONDS_A_PIXEL = (3.09 + 3 * 1.92) / (
-    77 * 832 * 480
-)  # one decoding and three encodings: pose, condition, background
+VIDEO_BYTES = 36  # for each pixel of each frame: three copies in float32. How the 2.4 GiB divide is not measured
+# One decoding and three encodings: pose, condition, background
+VAE_SECONDS_A_PIXEL = (3.09 + 3 * 1.92) / (77 * 832 * 480)
 SHORT_VAE = 0.57  # of float32's seconds in bfloat16
 BANDS_COST = 0.55  # of each pixel that is made twice: 4 bands make 1.62 times the pixels in 1.34 times the time
 MOST_BANDS = 20
@@ -56,7 +53,13 @@ SLOWEST = 0.07  # a card before Ampere
 WIDENED = 0.6 * GIB  # a matrix of 5120 x 13824 while its 8 bits are widened: float32, twice, and bfloat16
 NEXT = 0.85  # of the memory that the plan before was to take, after it was too much: estimates err by up to 15 %
 EIGHT_BIT_SHARE = 0.5  # of bfloat16's bytes; norms and biases are a thousandth of a block
-KEYS = tuple(f"attn2.{name}" for name in ("to_k.", "to_v.", "norm_k.", "add_k_proj.", "add_v_proj.", "norm_added_k."))
+TEXT_LAYERS, IMAGE_LAYERS = (
+    ("to_k", "norm_k", "to_v"),
+    ("add_k_proj", "norm_added_k", "add_v_proj"),
+)  # keys, norm, values
+KEYS = tuple(
+    f"attn2.{name}." for name in (*TEXT_LAYERS, *IMAGE_LAYERS)
+)  # of a block: used once a run, they do not travel
 QUANTISED_SHARE = 0.75  # of the bytes of plain numbers: fewer, and the file's blocks are quantised
 
 
@@ -268,7 +271,7 @@ def _plan(machine: Machine, needs: Needs, quantization: str, resident: int, band
     block = int(needs.block * share_kept) + lora - (keys if away else 0)
     held = needs.rest + (resident + min(away, 2)) * block  # two slots that blocks arrive in
     scale, clip = needs.width / WIDTH, needs.clip
-    tokens = TEXT_TOKENS * needs.passes + IMAGE_TOKENS
+    tokens = TEXT_LENGTH * needs.passes + IMAGE_TOKENS
     seen = 2 * 2 * tokens * needs.width * needs.num_blocks + FACES * scale * needs.passes  # keys and values, bfloat16
     working = BYTES_A_TOKEN[needs.is_compiled] * clip.tokens * scale
     working += WIDENED * scale**2 * (is_quantised and not needs.is_compiled)
@@ -359,9 +362,7 @@ def cap(gpu_memory_gb: float | None) -> None:
 
     if not any(name in os.environ for name in ALLOCATOR):
         known = getattr(torch._C, "_accelerator_setAllocatorSettings", None)  # its name since torch 2.10
-        with contextlib.suppress(
-            RuntimeError, ValueError
-        ):  # a torch that does not know one: a matter of room and speed
+        with contextlib.suppress(RuntimeError, ValueError):  # another torch may lack one: a matter of room and speed
             (known or torch.cuda.memory._set_allocator_settings)(ALLOCATION)
     total = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(min(1.0, (gpu_memory_gb or math.inf) * 1e9 / total))

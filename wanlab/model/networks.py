@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wanlab.model import bands, kernels, loading, lora, parts, quantised, streaming, texts
-from wanlab.model.memory import Plan
-from wanlab.model.transformer import TEXT_LENGTH, Transformer
+from wanlab.model.memory import TEXT_LENGTH, Plan
+from wanlab.model.transformer import Transformer
 
 Loras = Sequence[tuple[Path, float]]
 
@@ -30,7 +30,7 @@ class Networks:
 
     Attributes:
         device: where the tensors live.
-        precision: fast, or official: float32 where the official code has it (see `precision`), and pixels rounded as there.
+        precision: fast, or official: float32 where the official code has it (see `transformer`), and pixels rounded as there.
         face_size: side in pixels of the face crops that the transformer takes.
         vae_stride: pixels per side of the latent grid's cell.
         ways: how the networks compute.
@@ -77,7 +77,9 @@ class Networks:
             self.__dict__.pop("_vae", None)
         if ways._replace(vae_in_bfloat16=False) != self.ways._replace(vae_in_bfloat16=False):
             self.__dict__.pop("_denoiser", None)
-            if self._streams:  # blocks are tied to their places
+            if (
+                self._streams or self._begun is not None
+            ):  # blocks are tied to their places, or are being prepared the other way
                 self.drop()
         self.ways = ways
 
@@ -88,12 +90,14 @@ class Networks:
 
     def drop(self) -> None:
         """Give back the memory of the transformer; it is loaded again when it is needed."""
+        is_held = self._begun is not None or "_transformer" in vars(self)
         if self._begun is not None:
             concurrent.futures.wait([self._begun])
             self._begun = None
         self.host_bytes = 0
-        self.__dict__.pop("_denoiser", None)
-        if self.__dict__.pop("_transformer", None) is not None:
+        for name in ("_denoiser", "_transformer"):
+            self.__dict__.pop(name, None)
+        if is_held:
             gc.collect()  # hooks and blocks hold each other
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -214,7 +218,9 @@ class Networks:
         """Begin to load the transformer beside what is computed meanwhile, where there is room; who needs it waits for it."""
         is_loaded = self._begun is not None or "_transformer" in vars(self)
         if not is_loaded and (self._streams or (self.plan or Plan()).text_beside):
-            self._begun = concurrent.futures.ThreadPoolExecutor(1, "load").submit(self._made)
+            thread = concurrent.futures.ThreadPoolExecutor(1, "load")
+            self._begun = thread.submit(self._made)
+            thread.shutdown(wait=False)  # it ends with this
 
     @torch.inference_mode()
     def _made(self) -> tuple[Any, Transformer]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wanlab.model import kernels
+from wanlab.model.memory import IMAGE_LAYERS, TEXT_LAYERS
 
-TEXT_LENGTH = 512  # tokens of a prompt
 TEXTS = 2  # kept: with and without the prompt
 FACES = 2  # of a segment, and none
 FED = 32_768  # tokens, at most, that go through a feed-forward network at once: all of 832x480, a third of 1280x720
@@ -119,7 +119,7 @@ class Transformer:
             pose_strength, face_strength: as of `Networks.denoise`.
             official: whether float32 is used where the official code has it.
         """
-        network, how = self.network, (official, self.dtype)
+        network, embedder = self.network, self.network.condition_embedder
         x = network.patch_embedding(latents[None].to(self.dtype))
         added = network.pose_patch_embedding(pose[None].to(self.dtype))
         x[:, :, 1:] += added if pose_strength == 1 else added * pose_strength
@@ -127,11 +127,11 @@ class Transformer:
         x = x.flatten(2).transpose(1, 2).contiguous()
         x = x.float() if official else x
         embedding, modulation = self._time(timestep[None], official)
-        texts = self._texts.get(text, how, lambda: self._keys(self._embedded_text(text), "text"))
-        images = self._images.get(
-            image, how, lambda: self._keys(network.condition_embedder.image_embedder(image), "image")
+        texts = self._texts.get(
+            text, official, lambda: self._keys(embedder.text_embedder(text.to(self.dtype)), *TEXT_LAYERS)
         )
-        faces = self._faces.get(face, how, lambda: self._face_keys(face.bfloat16() if official else face))
+        images = self._images.get(image, official, lambda: self._keys(embedder.image_embedder(image), *IMAGE_LAYERS))
+        faces = self._faces.get(face, official, lambda: self._face_keys(face.bfloat16() if official else face))
         rotations = self._rotations_of(grid, x.device)
         every = network.config["inject_face_latents_blocks"]
         for number, block in enumerate(self.blocks):
@@ -141,9 +141,6 @@ class Transformer:
                 adapter, keys = network.face_adapter[number // every], faces[number // every]
                 x = self._run_face(adapter, x, *keys, face_strength, self.attend, self.dtype)
         return self._head(x, embedding, grid)[0].float()
-
-    def _embedded_text(self, text: Tensor) -> Tensor:
-        return self.network.condition_embedder.text_embedder(text.to(self.dtype))
 
     def _time(self, timestep: Tensor, official: bool) -> tuple[Tensor, Tensor]:
         """Return the embedding of a timestep, [1, D], and what it makes of the blocks' modulation, [1, 6, D]."""
@@ -156,18 +153,12 @@ class Transformer:
         embedding = embedder.time_embedder(embedder.timesteps_proj(timestep).to(first.weight.dtype)).to(self.dtype)
         return embedding, embedder.time_proj(embedder.act_fn(embedding)).unflatten(1, (6, -1))
 
-    def _keys(self, states: Tensor, of: str) -> list[tuple[Tensor, Tensor]]:
-        """Return each block's keys and values of text or image, [1, tokens, heads, D] each."""
+    def _keys(self, states: Tensor, *layers: str) -> list[tuple[Tensor, Tensor]]:
+        """Return each block's keys and values of text or image, [1, tokens, heads, D] each; by TEXT_LAYERS or IMAGE_LAYERS."""
         states = states.to(self.dtype)
         found = []
-        for block in self.network.blocks:
-            attention = block.attn2
-            layers = (
-                (attention.to_k, attention.norm_k, attention.to_v)
-                if of == "text"
-                else (attention.add_k_proj, attention.norm_added_k, attention.add_v_proj)
-            )
-            to_k, norm, to_v = (_there(layer, states.device) for layer in layers)
+        for attention in (block.attn2 for block in self.network.blocks):
+            to_k, norm, to_v = (_there(getattr(attention, name), states.device) for name in layers)
             keys = norm(to_k(states)).unflatten(2, (attention.heads, -1))
             found.append((keys, to_v(states).unflatten(2, (attention.heads, -1))))
         return found
@@ -259,29 +250,24 @@ class _Kept:
     """The last results of a function, known by the very tensor that they were made of."""
 
     def __init__(self, limit: int) -> None:
-        self._seen: collections.deque[tuple[Tensor, Any, Any]] = collections.deque(maxlen=limit)
+        self._seen: collections.deque[tuple[Tensor, bool, Any]] = collections.deque(maxlen=limit)
 
-    def get(self, given: Tensor, how: Any, make: Callable[[], Any]) -> Any:
-        for known, known_how, made in self._seen:
-            if known is given and how == known_how:
+    def get(self, given: Tensor, official: bool, make: Callable[[], Any]) -> Any:
+        for known, was_official, made in self._seen:
+            if known is given and official == was_official:
                 return made
         made = make()
-        self._seen.append((given, how, made))
+        self._seen.append((given, official, made))
         return made
 
 
 def _there(layer: nn.Module, device: torch.device) -> Callable[..., Any]:
     """Return a layer that computes on a device; where its weights lie elsewhere, copies of them are used and forgotten."""
-    tensors = dict(_tensors(layer))
+    tensors = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
     if all(tensor.device == device for tensor in tensors.values()):
         return layer
     copies = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
     return lambda x: torch.func.functional_call(layer, copies, (x,))
-
-
-def _tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from layer.named_parameters()
-    yield from layer.named_buffers()
 
 
 def _in_float32(layer: nn.Module, x: Tensor) -> Tensor:

@@ -145,7 +145,9 @@ class Denoiser:
 
     def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
         """Return a line for each of the settings that asks for a kernel or a GPU that is not there."""
-        found = attention.faults(settings.attention, planning.capability(settings.device), attention.installed())
+        found = []
+        if settings.attention != "auto":  # else nothing here needs torch, which takes seconds
+            found = attention.faults(settings.attention, planning.capability(settings.device), attention.installed())
         if settings.noise_device == "cuda" and not self.num_gpus_here():
             found.append("noise_device must be cpu on a machine without a GPU, got cuda; use cpu")
         return found
