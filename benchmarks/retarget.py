@@ -104,7 +104,7 @@ def still_body(sample: Path, image: str, truth: str) -> Body:
     """The same of a single image."""
     pixels = media.read_image(sample / image)
     height, width = pixels.shape[:2]
-    found = detection.detect_image(pixels).keypoints
+    found = detection.detect([pixels]).keypoints
     with np.load(sample / truth) as known:
         true = body_of(known["keypoints"].reshape(1, 133, -1))
     return Body(retarget.Posed(pose.to_meta(found, height, width), height, width), true, true_lengths(true))

@@ -64,7 +64,7 @@ def test_every_file_is_named(sample: Path, document: str) -> None:
 def test_the_character_is_found_and_has_a_portrait_s_shape(sample: Path) -> None:
     image = media.read_image(sample / "character.png")
     assert image.shape == (512, 384, 3)
-    assert detection.detect_image(image).no_person == ()
+    assert detection.detect([image]).no_person == ()
 
 
 def test_what_is_bundled_stays_small() -> None:

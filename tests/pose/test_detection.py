@@ -152,7 +152,7 @@ def test_a_person_cut_by_the_border_is_no_error(sample: Path, edge: str) -> None
 
 def test_one_picture(sample: Path) -> None:
     for name in ("character.png", "reference.png"):
-        found = detection.detect_image(media.read_image(sample / name))
+        found = detection.detect([media.read_image(sample / name)])
         assert found.no_person == ()
         assert found.keypoints[0, [0, 5, 6, 11, 12], 2].min() >= 0.5
 

@@ -238,11 +238,6 @@ def _notes(no_person: Sequence[int], everybody: Survey, number: int) -> list[str
     return notes
 
 
-def detect_image(image: np.ndarray) -> Detection:
-    """Find the largest person of one image ([H, W, 3], 0 to 255, uint8 RGB)."""
-    return detect([image])
-
-
 class _Follower:
     """Carries the crops of body, hands and face of one person from one frame to the next."""
 
