@@ -516,9 +516,8 @@ def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.C
     decided = _replayed(run, animate_inputs)
     clicked = settings.points is not None or any(strokes.to_find(decided, outline)[1])
     if found is None and (clicked or settings.auto_keypoint):
-        found = detection.detect(
-            clip, float(clip.fps), watch=lambda frames, what: run.progress.iterate(frames, what, len(clip))
-        ).keypoints
+        watch = functools.partial(run.progress.iterate, total=len(clip))
+        found = detection.detect(clip, float(clip.fps), watch=watch).keypoints
     weights, _ = sam2_weights.choose(settings.sam_checkpoint)
     masker = PersonMasker(weights, settings.compile_sam, run, keep_probabilities=True)
     if settings.points and found is not None:

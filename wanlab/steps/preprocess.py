@@ -7,6 +7,7 @@ inputs = preprocess.work(run)        # keypoints â†’ pose drawings, face crops â
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -304,12 +305,12 @@ def _keypoints(
     """
     with run.stage("keypoints"):
         detect = _detector(run, settings, float(clip.fps))
-        found = detect(clip, _whom(settings), lambda frames, what: run.progress.iterate(frames, what, len(clip)))
+        found = detect(clip, _whom(settings), functools.partial(run.progress.iterate, total=len(clip)))
         if required and len(found.no_person) == len(clip):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a video with one person who is at least a quarter of the image high"
             )
-        of_reference = detect([reference], None, lambda frames, _: frames)
+        of_reference = detect([reference], None, detection.unwatched)
         if of_reference.no_person:
             run.add_notes(
                 "no person was found in reference_image: the character is used as it is, without a sketch of its skeleton"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -77,11 +78,7 @@ class LiveMasks:
         """Return the keypoints, [T, 133, 3]: those of the inputs, else detected once."""
         if self._keypoints is None:
             known = self._seen.parent.keypoints()
-            self._keypoints = self._detected(job) if known is None else known
+            watch = functools.partial(job.progress.iterate, total=len(self._clip))
+            fps = float(self._clip.fps)
+            self._keypoints = detection.detect(self._clip, fps, watch=watch).keypoints if known is None else known
         return self._keypoints
-
-    def _detected(self, job: Job) -> np.ndarray:
-        clip = self._clip
-        return detection.detect(
-            clip, float(clip.fps), watch=lambda frames, what: job.progress.iterate(frames, what, len(clip))
-        ).keypoints
