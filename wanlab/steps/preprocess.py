@@ -30,6 +30,7 @@ from wanlab.steps import preview
 RESULT_VERSION = 9  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 KEPT_BYTES = 2**27  # of a working clip's frames in memory
+Detector = Callable[[Iterable[np.ndarray], detection.Person | None, detection.Watch], detection.Detection]
 OWN_VIDEOS = tuple(inputs.EXPORTS)  # settings that take the user's file instead of the computed one
 
 
@@ -372,28 +373,34 @@ def _fitted(
         from wanlab.model import flux  # torch
 
         edit = flux.load(flux_weights.find(_checkpoint(settings)))
-        edited = [_edited(run, settings, edit, name, image, limbs) for name, image in images.items()]
-    return pose_videos.Retargeting(method, of_reference, (edited[0], edited[1]))
+        edited = {name: _edited(run, edit, name, image, limbs) for name, image in images.items()}
+        detect = _detector(run, settings, float(clip.fps))
+        of_driver, of_character = (_pose_of(image, name, detect) for name, image in edited.items())
+    return pose_videos.Retargeting(method, of_reference, (of_driver, of_character))
 
 
 def _edited(
     run: runs.Run,
-    settings: config.PreprocessSettings,
     edit: Callable[[np.ndarray, str], np.ndarray],
     name: str,
     image: np.ndarray,
     limbs: editing.Shown,
 ) -> np.ndarray:
-    """Let FLUX put the person of an image ([H, W, 3], uint8 RGB) into the standard pose; write it, return its keypoints.
-
-    Raises:
-        ValueError: if the edited image shows nobody.
-    """
+    """Let FLUX put the person of an image ([H, W, 3], uint8 RGB) into the standard pose; write and return the edited one."""
     height, width = image.shape[:2]
     made = resize.letterbox(edit(image, editing.prompt(limbs, height, width)), height, width)
     media.write_image(run.path(name), made)
     run.add_artefact(Path(name).stem, name, height=height, width=width)
-    keypoints = _detector(run, settings, 16.0)([made], None, detection.unwatched).keypoints[0]
+    return made
+
+
+def _pose_of(image: np.ndarray, name: str, detect: Detector) -> np.ndarray:
+    """Return the keypoints, [133, 3], of an edited image ([H, W, 3], uint8 RGB).
+
+    Raises:
+        ValueError: if it shows nobody.
+    """
+    keypoints = detect([image], None, detection.unwatched).keypoints[0]
     if not (keypoints[:, 2] > 0).any():
         raise ValueError(
             f"the edited image must show a person, got nobody in {name}; look at it, or leave use_flux out"
@@ -410,9 +417,7 @@ def _whom(settings: config.PreprocessSettings) -> detection.Person | None:
     return None if settings.person is None else tracks.read_person(settings.person)
 
 
-def _detector(
-    run: runs.Run, settings: config.PreprocessSettings, fps: float
-) -> Callable[[Iterable[np.ndarray], detection.Person | None, detection.Watch], detection.Detection]:
+def _detector(run: runs.Run, settings: config.PreprocessSettings, fps: float) -> Detector:
     """Open what finds the keypoints of frames ([H, W, 3] each, uint8 RGB), and say where it runs.
 
     Raises:
