@@ -75,7 +75,8 @@ def retarget(
         reference: the character, one frame.
         method: upstream's arithmetic, or wanlab's.
         edited: both in a standard pose, where bones are measured instead.
-        first: the driver's frame that is laid over the reference; None: the clip's first (wanlab: with a person).
+        first: official: the driver's frame that is laid over the reference; None: the clip's first. wanlab takes the first
+            that shows neck and hips.
         measured: the driver before corrections by hand, whose bones count, so that a correction changes its own frames alone.
 
     Returns:
@@ -83,7 +84,7 @@ def retarget(
     """
     if method == "official":
         return _official(template, reference, edited, first or _frame(template, 0))
-    return _wanlab(template, reference, edited, first, measured or template)
+    return _wanlab(template, reference, edited, measured or template)
 
 
 def to_keypoints(made: Meta, height: int, width: int) -> np.ndarray:
@@ -130,7 +131,7 @@ def _official(template: Posed, reference: Posed, edited: Edited | None, first: P
     return _normalised(template, body, *hands, reference)
 
 
-def _wanlab(template: Posed, reference: Posed, edited: Edited | None, first: Posed | None, measured: Posed) -> Meta:
+def _wanlab(template: Posed, reference: Posed, edited: Edited | None, measured: Posed) -> Meta:
     body, _ = _points(template)
     before, scores = _points(measured)
     character, seen = _points(reference)
@@ -143,14 +144,14 @@ def _wanlab(template: Posed, reference: Posed, edited: Edited | None, first: Pos
         ratios = np.where(np.isfinite(lengths[0]) & np.isfinite(lengths[1]), better, ratios)
     size = _body_scale(other, own)
     grown = _grown(body, ratios)
-    start, lead = (0, _points(first)) if first is not None else (_first_seen(scores), (before, scores))
-    laid = _grown(lead[0][[start]], ratios)[0]
-    marks = [_mark(*pair) for pair in ((laid, lead[1][start]), (character[0], seen[0]))]
+    start = _first_seen(scores)
+    laid = _grown(before[[start]], ratios)[0]
+    marks = [_mark(*pair) for pair in ((laid, scores[start]), (character[0], seen[0]))]
     common = next((name for name in marks[0] if name in marks[1]), None)
     target = marks[1][common] if common else np.array([reference.width, reference.height]) / 2
     source = marks[0][common] if common else np.nan_to_num(laid[NECK])
     # the neck's way is shortened or lengthened as the body is; all else hangs on it
-    way = (body[:, [NECK]] - lead[0][start, NECK]) * (size - 1)
+    way = (body[:, [NECK]] - before[start, NECK]) * (size - 1)
     placed = grown + way + (target - source)
     hands = _hands(template, body, placed, ratios, size)
     return _normalised(template, placed, *hands, reference)
