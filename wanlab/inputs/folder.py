@@ -178,9 +178,12 @@ class AnimateInputs:
             return {}
         seen = (after[:, :17, 2] > 0).sum(axis=1)
         t = int(np.flatnonzero(seen >= seen.max() / 2)[0])
+        return {f"frame {t}, the driver's": self.letterboxed(before[t]), f"frame {t}, retargeted": after[t]}
+
+    def letterboxed(self, points: np.ndarray) -> np.ndarray:
+        """Move keypoints ([..., 133, 3]) from the working clip to where the letterbox has them, in pixels of the result."""
         height, width = self.facts["clip_height"], self.facts["clip_width"]
-        box = resize.letterbox_geometry(height, width, self.height, self.width)
-        return {f"frame {t}, the driver's": box.place(before[t], height, width), f"frame {t}, retargeted": after[t]}
+        return resize.letterbox_geometry(height, width, self.height, self.width).place(points, height, width)
 
     def _beside_keypoints(self, name: str) -> np.ndarray | None:
         path = self.folder / KEYPOINTS

@@ -12,7 +12,6 @@ import numpy as np
 
 from wanlab import inputs, media
 from wanlab.mask import silhouette
-from wanlab.media import resize
 from wanlab.pose import detection
 from wanlab.results import metrics, oddities
 
@@ -84,11 +83,7 @@ def evaluate(animate_inputs: inputs.AnimateInputs, video: media.Clip, seams: Seq
 def _on_canvas(points: np.ndarray, animate_inputs: inputs.AnimateInputs) -> np.ndarray:
     """Move keypoints from the working clip to where the result shows them: retargeted, or through the letterbox."""
     drawn = animate_inputs.drawn_keypoints()
-    if drawn is not None:
-        return drawn[: len(points)]
-    height, width = animate_inputs.facts["clip_height"], animate_inputs.facts["clip_width"]
-    box = resize.letterbox_geometry(height, width, animate_inputs.height, animate_inputs.width)
-    return box.place(points, height, width)
+    return animate_inputs.letterboxed(points) if drawn is None else drawn[: len(points)]
 
 
 def _colours(animate_inputs: inputs.AnimateInputs, video: media.Clip, found: np.ndarray) -> metrics.Series | None:
