@@ -14,7 +14,7 @@ from wanlab import config
 from wanlab.mask import sam2_weights
 from wanlab.model import attention, checkpoints
 from wanlab.official import clone
-from wanlab.pose import detector_files
+from wanlab.pose import detector_files, sessions
 
 
 class Line(NamedTuple):
@@ -105,7 +105,7 @@ def _providers() -> Line:
     import onnxruntime
 
     providers = onnxruntime.get_available_providers()
-    used = "CUDA" if "CUDAExecutionProvider" in providers else "CPU"
+    used = next((sessions.GPUS[name] for name in providers if name in sessions.GPUS), "CPU")
     remedy = "make gpu" if used == "CPU" and driver() else ""
     return Line(
         "onnxruntime",
