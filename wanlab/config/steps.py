@@ -264,7 +264,7 @@ class PreprocessSettings(_Backed, frozen=True):
             )
         if self.retarget and self.mode == "replace":
             faults.append(
-                "retarget must be None or False in replace, where the official script never retargets, got True; use None"
+                f"retarget must be None or False in replace, where the official script never retargets, got {self.retarget}; use None"
             )
         if self.retarget == "wanlab":
             faults.append("retarget must be official with backend wan22, got wanlab; use official, or None")
