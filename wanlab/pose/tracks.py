@@ -392,7 +392,7 @@ def _drop_mixed(found: Sequence[People], numbers: list[np.ndarray], count: int) 
     places = {number: _places(found, numbers, number) for number in range(1, count + 1)}
     for t, people in enumerate(found):
         for row, number in enumerate(numbers[t]):
-            hidden = [n for n in places if n and n not in numbers[t] and t in places[n]]
+            hidden = [n for n in places if n not in numbers[t] and t in places[n]]
             if not number or not hidden:
                 continue
             mine = _without(places[number], found, numbers, number, t)
