@@ -1,7 +1,7 @@
 """What wanlab knows of ComfyUI's nodes: which widget is which setting, and what has no counterpart, with the remedy.
 
 Nodes of ComfyUI itself and of Kijai's WanVideoWrapper, KJNodes, segment-anything-2 and WanAnimatePreprocess, and of
-VideoHelperSuite. `comfyui` reads these tables; the order of the widgets is in `comfyui_graph`.
+VideoHelperSuite. `comfyui` reads these tables; the order of the widgets is in `graph`.
 """
 
 from __future__ import annotations

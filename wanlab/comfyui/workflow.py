@@ -1,6 +1,6 @@
 """A ComfyUI workflow for Wan-Animate, read into wanlab's settings; what has no counterpart is named, never dropped.
 
-`read` gives an `Import`, `write` its params file and points file. What is known of each node is in `comfyui_nodes`.
+`read` gives an `Import`, `write` its params file and points file. What is known of each node is in `nodes`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
  "stretch": [12, 40],             frames first to last, inclusive, in which clicked masks are worked on; null: all
  "points": {…},                   clicked points and boxes, the form of a points file (module points); null: none
  "strokes": [{"frame": 12, "add": true, "radius": 14.0, "path": [[80.5, 41.0], …], "carried": false}, …],
- "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of module pose_edits, in order
+ "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of pose.corrections, in order
  "mask_chain": "snap:16"}         the chosen chain; null: the current one
 
 Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes every action at once, so

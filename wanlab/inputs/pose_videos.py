@@ -181,7 +181,7 @@ def rewritten(animate_inputs: folder.AnimateInputs, entries: Iterable[correction
     """Return the inputs' keypoints with corrections, [T, 133, 3], float32; x, y in pixels of the working clip, score.
 
     Raises:
-        ValueError: as `check_editable` and `pose_edits.apply`.
+        ValueError: as `check_editable` and `corrections.apply`.
     """
     check_editable(animate_inputs)
     found = animate_inputs.keypoints()
@@ -198,7 +198,7 @@ def rewrite(
         the facts about them for `inputs.json`: no_person, no_face, cuts, own.
 
     Raises:
-        ValueError: as `check_editable` and `pose_edits.apply`.
+        ValueError: as `check_editable` and `corrections.apply`.
     """
     points, clip = rewritten(animate_inputs, entries), animate_inputs.driving()
     assert clip is not None  # checked

@@ -20,8 +20,8 @@ def download(source: str, only: str | None, text: str) -> None:
     """Download the checkpoint, or a part of it; files that are there already are not fetched again.
 
     Args:
-        source: one of `official_setup.SOURCES`.
-        only: one of `official_setup.PARTS`; None: all of the model's repository.
+        source: one of `clone.SOURCES`.
+        only: one of `clone.PARTS`; None: all of the model's repository.
         text: the checkpoint's folder as it was typed; a relative one starts at the project root.
 
     Raises:

@@ -1,7 +1,7 @@
 """Corrections of a pose made by hand: a joint moved, a gap filled, hands swapped, a part hidden.
 
 [{"do": "move", "frame": 12, "joint": 9, "x": 400.0, "y": 200.0},          # joint: a row of COCO-WholeBody
- {"do": "interpolate", "part": "left hand", "first": 20, "last": 24},      # part: a name of keypoints.PARTS or a joint
+ {"do": "interpolate", "part": "left hand", "first": 20, "last": 24},      # part: a name of wholebody.PARTS or a joint
  {"do": "swap hands", "first": 30, "last": 30},
  {"do": "hide", "part": "left hand", "first": 20, "last": 24}]             # frames first to last, inclusive
 """

@@ -56,7 +56,7 @@ class Review(NamedTuple):
 
 
 def confidence(points: np.ndarray) -> np.ndarray:
-    """Return the mean score of each part in each frame: [len(keypoints.PARTS), T], float64.
+    """Return the mean score of each part in each frame: [len(wholebody.PARTS), T], float64.
 
     Args:
         points: [T, 133, 3], float32; x, y in pixels, score 0 to 1.

@@ -36,7 +36,7 @@ class ReportContents:
         title: heading.
         folder: of the report, where links start.
         chosen: the runs that were asked for: of 30_generate or 40_sweep.
-        entries: every generation among them, as `comparison.entries`.
+        entries: every generation among them, as `compare.entries`.
         results: the finished ones by title.
         before: the runs that the first one's inputs came from, the oldest first; those that are gone are missing.
         inputs: what the first one was made from.

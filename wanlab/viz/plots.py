@@ -139,7 +139,7 @@ def metric_plots(numbers: pd.DataFrame, varied: Sequence[str]) -> Image | None:
     """Plot each metric over each setting that was varied, every point with its number; None without metrics.
 
     Args:
-        numbers: `comparison.table`.
+        numbers: `compare.table`.
         varied: columns that hold settings.
     """
     kinds, columns = _measured(numbers), dict(numbers.items())

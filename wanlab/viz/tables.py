@@ -50,7 +50,7 @@ def metric_table(overall: Mapping[str, float | None]) -> HTML:
     """Show a result's numbers with their units, and what each cannot tell.
 
     Args:
-        overall: value by name, as `evaluation.evaluate` gives them; None where it cannot be measured; empty of a preview.
+        overall: value by name, as `evaluate.evaluate` gives them; None where it cannot be measured; empty of a preview.
     """
     if not overall:
         return HTML("<p>A preview is not measured: its numbers would not compare with a result's.</p>")
@@ -69,7 +69,7 @@ def number_table(numbers: pd.DataFrame) -> HTML:
     As a column the id would be the widest. A table wider than the page scrolls sideways.
 
     Args:
-        numbers: `comparison.table`, sorted as you like.
+        numbers: `compare.table`, sorted as you like.
     """
     shown = numbers.drop(columns="run")
     head = [str(shown.index.name), *(str(name).replace("_", " ") for name in shown.columns)]
