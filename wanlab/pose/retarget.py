@@ -101,7 +101,7 @@ def to_keypoints(made: Meta, height: int, width: int) -> np.ndarray:
 
 
 def _official(template: Posed, reference: Posed, edited: Edited | None, first: Posed) -> Meta:
-    scale = _scale(first, reference)
+    scale, _ = _scale(first, reference)
     scaled = _enlarged(reference, scale)
     extent = min(_extent(first), _extent(reference))
     if edited is None:
@@ -109,7 +109,7 @@ def _official(template: Posed, reference: Posed, edited: Edited | None, first: P
         ratios = _ratios(_lengths(own), _lengths(other))
     else:
         own, other = first.body(), scaled.body()
-        factor, by_canvas = _scale_and_rule(edited.template, edited.reference)
+        factor, by_canvas = _scale(edited.template, edited.reference)
         lengths = [_lengths(_repaired(each)) for each in (edited.template, _enlarged(edited.reference, factor))]
         changed = [
             _shrunk(*pair) if by_canvas else 1.0 for pair in ((first, edited.template), (reference, edited.reference))
@@ -165,11 +165,7 @@ def _enlarged(posed: Posed, scale: float) -> Posed:
     return posed._replace(height=int(posed.height * scale), width=int(posed.width * scale))
 
 
-def _scale(one: Posed, other: Posed) -> float:
-    return _scale_and_rule(one, other)[0]
-
-
-def _scale_and_rule(one: Posed, other: Posed) -> tuple[float, bool]:
+def _scale(one: Posed, other: Posed) -> tuple[float, bool]:
     """Return how much larger `one` is, and whether the canvases had to tell: by head to ankles, else to hips."""
     for lower in (ANKLES, HIPS):
         rows = [NOSE, *lower]
