@@ -166,7 +166,8 @@ def detect(
         ValueError: nobody has the number, or nobody is where was clicked.
     """
     everybody = surveyed or survey(watch(frames, "people"))
-    number, clicks = tracks.chosen(everybody.numbers, everybody.boxes(), person)
+    numbered = everybody.boxes()
+    number, clicks = tracks.chosen(everybody.numbers, numbered, person)
     follower = _Follower(everybody, number, clicks)
     points, boxes = [], []
     for t, frame in enumerate(watch(frames, "keypoints")):
@@ -188,8 +189,8 @@ def detect(
         no_person,
         np.array([len(each.scores) for each in everybody.found], dtype=int),
         everybody.cuts,
-        (*_notes(no_person, everybody, number), *follower.notes()),
-        everybody.boxes(),
+        (*_notes(no_person, everybody, numbered, number), *follower.notes()),
+        numbered,
     )
 
 
@@ -210,8 +211,8 @@ def _hide_outside(keypoints: np.ndarray, height: int, width: int) -> None:
         keypoints[:, hand, 2] *= ~squeezed & (keypoints[:, 9 + side, 2] >= MIN_WRIST)[:, None]
 
 
-def _notes(no_person: Sequence[int], everybody: Survey, number: int) -> list[str]:
-    """Return what a reader must know of a detection."""
+def _notes(no_person: Sequence[int], everybody: Survey, boxes: np.ndarray, number: int) -> list[str]:
+    """Return what a reader must know of a detection; `boxes` are those of everybody."""
     notes = []
     if no_person:
         notes.append(f"no person in {media.describe_frames(no_person)}: the pose is empty there")
@@ -224,7 +225,6 @@ def _notes(no_person: Sequence[int], everybody: Survey, number: int) -> list[str
             f"the person is upside down in {media.describe_frames(sorted(everybody.turned))}: found in the image turned by 180 "
             "degrees; look at pose and face there in 20_inspect"
         )
-    boxes = everybody.boxes()
     if len(boxes) > 1:
         first = np.flatnonzero(boxes[number - 1].any(axis=1))[0]
         most = max(int((each > 0).sum()) for each in everybody.numbers)
