@@ -50,7 +50,7 @@ def people_sheet(clip: media.Clip, boxes: np.ndarray | None, columns: int = COLU
     seen = np.asarray(boxes.any(axis=-1))
     first = [int(np.flatnonzero(each)[0]) for each in seen if each.any()]
     frames = sorted({*spread(len(clip), columns), *first[:columns], int(np.argmax(seen.sum(axis=0)))})
-    images = frames_at(clip, frames).copy()
+    images = frames_at(clip, frames)
     for image, t in zip(images, frames, strict=True):
         for number, box in enumerate(boxes[:, t], 1):
             if box.any():
