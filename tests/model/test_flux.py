@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wanlab import config
 from wanlab.model import flux_weights
 
 
@@ -64,9 +65,15 @@ def test_an_edited_image_keeps_the_shape_and_is_the_same_each_time(
     assert (one != edit(image, "arms extended")).any()
 
 
-def test_missing_weights_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"accept its licence at huggingface.co.*gated, 34 GB.*--only flux"):
+def test_missing_weights_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "CHECKPOINT_FOLDERS", (str(tmp_path / "default"),))
+    line = r"accept its licence at huggingface.co.*gated, 34 GB.*download --source huggingface --only flux"
+    with pytest.raises(FileNotFoundError, match=line):
         flux_weights.find(tmp_path)
+    downloaded = tmp_path / "default" / flux_weights.FOLDER
+    downloaded.mkdir(parents=True)
+    (downloaded / "model_index.json").write_text("{}")
+    assert flux_weights.find(tmp_path) == downloaded  # of a checkpoint without them, nano or ComfyUI's files
     (tmp_path / flux_weights.FOLDER).mkdir(parents=True)
     (tmp_path / flux_weights.FOLDER / "model_index.json").write_text("{}")
     folder = flux_weights.find(tmp_path)

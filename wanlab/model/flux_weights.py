@@ -10,19 +10,19 @@ FOLDER = Path("process_checkpoint") / "FLUX.1-Kontext-dev"  # as upstream has it
 
 
 def find(checkpoint: Path) -> Path:
-    """Return the folder of the weights in a checkpoint.
+    """Return the folder of the weights: in a checkpoint, else in the official one's default folder, where they are downloaded to.
 
     Raises:
         FileNotFoundError: if they are not there, with what brings them.
     """
-    folder = checkpoint / FOLDER
-    if not (folder / "model_index.json").is_file():
-        raise FileNotFoundError(
-            f"use_flux needs FLUX.1-Kontext-dev in {config.typed(folder)}, which is missing: accept its licence at "
-            "huggingface.co/black-forest-labs/FLUX.1-Kontext-dev (the weights are gated, 34 GB), log in (hf auth login), then "
-            "wanlab models download --only flux; or leave use_flux out"
-        )
-    return folder
+    for folder in (checkpoint / FOLDER, config.absolute(config.CHECKPOINT_FOLDERS[0]) / FOLDER):
+        if (folder / "model_index.json").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"use_flux needs FLUX.1-Kontext-dev in {FOLDER.parent} of the checkpoint or of {config.CHECKPOINT_FOLDERS[0]}, which is "
+        "missing: accept its licence at huggingface.co/black-forest-labs/FLUX.1-Kontext-dev (the weights are gated, 34 GB), log in "
+        "(hf auth login), then wanlab models download --source huggingface --only flux; or leave use_flux out"
+    )
 
 
 def fingerprint(folder: Path) -> str:
