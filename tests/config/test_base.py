@@ -75,6 +75,11 @@ from wanlab.config import GenerateSettings, PreprocessSettings, ReportSettings, 
         ),
         (
             GenerateSettings,
+            {"compile_model": "maybe"},
+            "compile_model must be auto, true or false, got 'maybe'; use auto",
+        ),
+        (
+            GenerateSettings,
             {"no_offload": True, "offload": "blocks"},
             "no_offload must be left out with offload blocks",
         ),

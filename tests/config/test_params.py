@@ -102,7 +102,7 @@ def test_a_folder_and_a_misspelt_name_are_answered(tmp_path: Path) -> None:
     (tmp_path / "dance.yaml").write_text("seed: 1")
     with pytest.raises(FileNotFoundError, match=r"does not exist; did you mean .*dance\.yaml\?"):
         config.read_params([tmp_path / "dnace.yaml"])
-    with pytest.raises(FileNotFoundError, match="is a folder"):
+    with pytest.raises(FileNotFoundError, match="is a folder; the ones that come with wanlab are in params/"):
         config.read_params([tmp_path])
 
 

@@ -62,6 +62,8 @@ def test_a_missing_file_is_answered_with_the_nearest_name(films: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"did you mean .*Dance\.MP4"):
         config.existing_file("driving_video", films / "dnace.mp4")
     assert config.nearest(films / "nothing like it") == ""
+    with pytest.raises(FileNotFoundError, match=r"which is a folder \(relative paths start at the project root\)$"):
+        config.existing_file("driving_video", films)
 
 
 def test_notebooks_mend_paths_too(films: Path) -> None:

@@ -179,12 +179,13 @@ def test_another_quality_is_written_from_the_master(
     assert len(run.path("result.mp4").read_bytes()) == len(fine)
 
 
-def test_noise_of_a_gpu_needs_one(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["device", "noise_device"])
+def test_what_needs_a_gpu_is_refused_without_one(
+    name: str, outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(denoise.Denoiser, "num_gpus_here", lambda self: 0)
-    with pytest.raises(
-        config.SettingsError, match="noise_device must be cpu on a machine without a GPU, got cuda; use"
-    ):
-        generate.prepare(settings(folder, noise_device="cuda"))
+    with pytest.raises(config.SettingsError, match=f"{name} must be cpu on a machine without a GPU, got cuda; use cpu"):
+        generate.prepare(settings(folder, **{name: "cuda"}))
 
 
 def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,7 +272,7 @@ def test_whom_nobody_means_is_refused_before_anything_is_computed(outputs: Path,
     [
         ("driving_video", None, "driving_video must be a file, got .* which does not exist"),
         ("driving_video", b"no video", "driving_video must be a readable video file"),
-        ("reference_image", b"no picture", "image must be a readable image"),
+        ("reference_image", b"no picture", "reference_image must be a readable image"),
     ],
 )
 def test_bad_files_are_refused_before_a_run_is_made(

@@ -18,7 +18,7 @@ from wanlab.files import targets
 
 STEPS = {
     "preprocess": "driving video and reference image → inputs (10_preprocess)",
-    "inspect": "inputs → masks side by side, and new inputs with the one chosen (20_inspect)",
+    "inspect": "inputs → masks, poses and faces to review; new, corrected inputs (20_inspect)",
     "generate": "inputs → video (30_generate)",
     "sweep": "inputs and a grid of settings → a video per point (40_sweep)",
     "report": "run → one HTML page to share (50_report)",

@@ -107,7 +107,7 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
     """Return the settings of a step, whose files are there."""
     model = NOTEBOOKS[step][1]
     settings = model.build(values)
-    _check_chains(settings)
+    _check_words(settings)
     for field in set(model.paths()) - set(model.conveniences()) - {"checkpoint"}:  # whose absence its finder explains
         for path in settings.files(field):
             if not config.absolute(path).exists() and not (config.outputs_root() / path.name).exists():
@@ -125,6 +125,23 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
 
         checkpoints.find(settings.checkpoint)  # type: ignore[attr-defined]
     return settings
+
+
+def _check_words(settings: config.Settings) -> None:
+    """Refuse settings in a small language of their own that cannot be read, before a pipeline's first step has worked for them."""
+    _check_chains(settings)
+    person, rules = getattr(settings, "person", None), getattr(settings, "pose_cleaning", None)
+    try:
+        if person is not None:
+            from wanlab.pose import tracks
+
+            tracks.read_person(person)
+        if rules:
+            from wanlab.pose import cleaning
+
+            cleaning.read(rules)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _check_chains(settings: config.Settings) -> None:
@@ -196,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(step, help=what, description=what)
         add_flags(command, [step])
         command.set_defaults(run=lambda args, step=step: _run(args, [step]))
-    what = "10 → 20 (with --points) → 30 → 50 in one go"
+    what = "10 → 20 (with points, edits or pose_cleaning) → 30 → 50 in one go"
     command = commands.add_parser("pipeline", help=what, description=what)
     add_flags(command, PIPELINE)
     command.set_defaults(run=lambda args: _run(args, PIPELINE))

@@ -23,7 +23,7 @@ def add_models(commands: Any) -> None:
     command = commands.add_parser("models", help=what, description=what)
     command.set_defaults(run=_models)
     actions = command.add_subparsers(title="actions", metavar="ACTION")
-    what = "the original checkpoint, for backend wan22, by Hugging Face's or ModelScope's own client; it goes on where it stopped"
+    what = "the original checkpoint, by Hugging Face's or ModelScope's own client; it goes on where it stopped"
     action = actions.add_parser("download", help=what, description=what)
     action.add_argument("--source", required=True, choices=clone.SOURCES, help="where from")
     action.add_argument("--only", choices=tuple(clone.PARTS), help="a part of it [all but flux]")

@@ -286,6 +286,8 @@ def _explain(model: type[Settings], fault: Any) -> str:
         if rule
         else fault["msg"].removeprefix("Input should be ")
     )
+    if fault["type"].startswith("bool_") and name in model.model_fields:
+        rule = ", ".join((*model.words(name), rule))
     limit = next((context[key] for key in ("ge", "le") if key in context), None)
     remedy = _remedy(model.model_fields[name]) if limit is None and name in model.model_fields else _short(limit)
     return f"{name} must be {rule}, got {brief(fault['input'])}; use {remedy}"

@@ -66,6 +66,8 @@ def existing_file(name: str, path: Path, words: Sequence[str] = ()) -> Path:
 
 def nearest(path: Path) -> str:
     """Return words that name the file or folder most like one that is missing, such as `; did you mean a/b.mp4?`, or none."""
+    if path.exists():  # of another kind than was asked for: its own name is no help
+        return ""
     for folder in itertools.islice(path.parents, 3):
         missing = path.relative_to(folder).parts[0]
         if folder.is_dir():

@@ -253,7 +253,7 @@ def overview() -> Iterator[tuple[str, str]]:
     settings = config.GenerateSettings.build({"backend": "wan22"})
     folder = config.absolute(settings.wan22_dir)
     if not folder.is_dir():
-        yield "official scripts", f"no clone in {config.typed(folder)}; README says how to set one up"
+        yield "official scripts", f"no clone in {config.typed(folder)}; docs/official_scripts.md says how to set one up"
         return
     for script in (PREPROCESS, GENERATE):
         try:

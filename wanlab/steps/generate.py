@@ -228,6 +228,10 @@ def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> r
         SettingsError, FileNotFoundError: as `resolve`, before a folder is made.
     """
     resolved = resolve(settings)
+    if (
+        settings.device == "cuda" and not resolved.backend.num_gpus_here()
+    ):  # not of a sweep's machine, whose workers may be others
+        raise config.SettingsError("device must be cpu on a machine without a GPU, got cuda; use cpu")
     if settings.output_path is not None:
         targets.video(resolved.settings, keep=_kept(resolved.settings, resolved.inputs)).check()
     parent = resolved.inputs.facts.get("run")

@@ -79,7 +79,7 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
             resolved, left_out = preview.at_video(resolved, clip)
             clip = _open_clip(resolved)
         mask.parse_chain(resolved.mask_chain or "")
-        image = media.open_image(given["reference_image"]).pixels
+        image = _open_reference(resolved).pixels
         height, width = output_size(resolved, clip, image)
         _check_fit(resolved, given, clip, num_frames, height, width)
     except ValueError as error:
@@ -241,7 +241,7 @@ def _read(run: runs.Run, settings: config.PreprocessSettings) -> tuple[media.Cli
     with run.stage("read"):
         clip = _open_clip(settings)
         run.add_notes(*clip.notes)
-        opened = media.open_image(config.absolute(settings.reference_image))
+        opened = _open_reference(settings)
         height, width = output_size(settings, clip, opened.pixels)
         run.add_notes(*opened.notes, *_enlarged(settings, clip, opened.pixels, height, width))
         if settings.mode == "replace":
@@ -576,6 +576,13 @@ def _open_clip(settings: config.PreprocessSettings) -> media.Clip:
         )
     except ValueError as error:  # media does not know which setting named the file
         raise ValueError(f"driving_{error}" if str(error).startswith("video must ") else str(error)) from error
+
+
+def _open_reference(settings: config.PreprocessSettings) -> media.Image:
+    try:
+        return media.open_image(config.absolute(settings.reference_image))
+    except ValueError as error:  # media does not know which setting named the file
+        raise ValueError(f"reference_{error}" if str(error).startswith("image must ") else str(error)) from error
 
 
 def _area(settings: config.PreprocessSettings) -> int:
