@@ -33,6 +33,8 @@ pose_video = None  # your own pose drawings; None: drawn from the keypoints
 face_video = None  # your own face crops, 512x512; None: cropped from the driving video
 detectors = "auto"  # what finds body, hands and face: bundled, or a folder with YOLOv10m and ViTPose-H (a checkpoint's, ComfyUI's); auto: those where they are, else bundled
 pose_channel_order = "bgr"  # order of the colours that ViTPose gets: bgr as the official code, rgb as ComfyUI's nodes
+retarget = None  # animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)
+use_flux = False  # edit reference and first frame with FLUX.1-Kontext (gated weights, 34 GB) before retargeting
 # replace mode: the mask and the background
 mask_source = "auto"  # replace: where the person's mask comes from: auto (the best available; its name is printed), segmenter, keypoints, official, centre, a points file, a mask video
 mask_chain = None  # replace: how the mask is enlarged, e.g. dilate:7x3,cells:1x1; None: grow:10,blockify:32 (wan22: dilate:7x3,cells:1x1)
@@ -42,12 +44,10 @@ sam_checkpoint = "auto"  # weights of SAM2: a file or folder; auto: full-size on
 compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 2000 frames or more
 # official scripts (backend wan22)
 backend = "wanlab"  # what runs the step: wanlab, or wan22: the official scripts in your clone of Wan2.2
-retarget = None  # animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)
-use_flux = False  # edit reference and first frame with FLUX.1-Kontext (gated weights, 34 GB) before retargeting
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
 wan22_python = None  # wan22: Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone
 # where and how it runs
-checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: with a GPU the first complete one that wanlab models lists, else the bundled nano
 preview = False  # a smaller run first: the first second only, at the full size
 save_path = None  # folder to copy the finished inputs to: new, empty, or holding inputs that wanlab wrote
 fresh = False  # compute again even where a finished run with the same settings exists

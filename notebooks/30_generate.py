@@ -52,7 +52,7 @@ nproc_per_node = None  # wan22: how many GPUs with multi_gpu; None: all of this 
 wan22_dir = "Wan2.2"  # wan22: your clone of Wan2.2
 wan22_python = None  # wan22: Python of the clone's own environment, not wanlab's; None: .venv/bin/python in the clone
 # where and how it runs
-checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano
+checkpoint = None  # folder of the Wan2.2-Animate weights, or a params file that names its parts; None: with a GPU the first complete one that wanlab models lists, else the bundled nano
 device = None  # device the model runs on; None: a GPU if there is one
 offload = "auto"  # auto: as much of the model stays in host memory as must; none: all on the GPU; blocks: all blocks travel
 compile_model = "auto"  # compile the model's blocks, never on a CPU: half a minute once for each size, then quicker; auto: on a GPU

@@ -89,7 +89,7 @@ _BACKEND: Any = Field(
 )
 _CHECKPOINT: Any = Field(
     None,
-    description="folder of the Wan2.2-Animate weights, or a params file that names its parts; None: Wan2.2-Animate-14B/ with a GPU, else the bundled nano",
+    description="folder of the Wan2.2-Animate weights, or a params file that names its parts; None: with a GPU the first complete one that wanlab models lists, else the bundled nano",
 )
 _FRESH: Any = _convenience(False, "compute again even where a finished run with the same settings exists")
 _WAN22_DIR: Any = _of_wan22(Path("Wan2.2"), "your clone of Wan2.2", "convenience")
@@ -183,6 +183,14 @@ class PreprocessSettings(_Backed, frozen=True):
     pose_channel_order: Literal["bgr", "rgb"] = _later(
         "bgr", "order of the colours that ViTPose gets: bgr as the official code, rgb as ComfyUI's nodes"
     )
+    retarget: Literal["wanlab", "official"] | bool | None = Field(
+        None,
+        union_mode="left_to_right",
+        description="animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)",
+    )
+    use_flux: bool = _later(
+        False, "edit reference and first frame with FLUX.1-Kontext (gated weights, 34 GB) before retargeting"
+    )
     mask_source: Literal["auto", "segmenter", "keypoints", "official", "centre"] | Path = Field(
         "auto",
         union_mode="left_to_right",
@@ -202,14 +210,6 @@ class PreprocessSettings(_Backed, frozen=True):
     sam_checkpoint: Literal["auto", "nano", "none"] | Path = _SAM_CHECKPOINT
     compile_sam: Literal["auto"] | bool = _COMPILE_SAM
     backend: Literal["wanlab", "wan22"] = _BACKEND
-    retarget: Literal["wanlab", "official"] | bool | None = Field(
-        None,
-        union_mode="left_to_right",
-        description="animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)",
-    )
-    use_flux: bool = _later(
-        False, "edit reference and first frame with FLUX.1-Kontext (gated weights, 34 GB) before retargeting"
-    )
     wan22_dir: Path = _WAN22_DIR
     wan22_python: Path | None = _WAN22_PYTHON
     checkpoint: Path | None = _CHECKPOINT
