@@ -187,7 +187,10 @@ def test_inspection_looks_at_upstream_s_prompts_through_sam2(
             "sam_checkpoint must be left out in animate",
         ),
         ({"sam_checkpoint": "nowhere.pt"}, "SAM2 weights nowhere.pt do not exist; get some"),
-        ({"sam_checkpoint": "README.md"}, "README.md must be a complete PyTorch checkpoint"),
+        (
+            {"sam_checkpoint": "README.md"},
+            "sam_checkpoint README.md must be a complete PyTorch checkpoint of plain tensors, got other bytes",
+        ),
         ({"compile_sam": "perhaps"}, "compile_sam must be"),
     ],
 )

@@ -359,6 +359,7 @@ def test_mask_settings_belong_to_replace(outputs: Path, sample: Path, name: str)
         ({"mask_video": "half.mp4", "mask_chain": "fill"}, "mask_source and mask_chain must be left out"),
         ({"mask_video": "half.mp4"}, "mask_video must have 6 frames, got 65"),
         ({"pose_video": "short.mp4"}, "pose_video must have the size 256x192 .* got 64x48"),
+        ({"pose_video": "points.json"}, "pose_video must be a readable video file"),
         ({"face_video": "short.mp4"}, "face_video must have the size 512x512 .* got 64x48"),
         ({"mask_source": "slow.mp4"}, "mask_source must have 16 frames per second, got 24"),
         ({"resolution": "64 64"}, r'resolution must have \d+ to \d+ pixels with .*, got 64x48 = 3072; use "192 256"'),

@@ -98,6 +98,10 @@ def test_whatever_a_generation_takes_a_sweep_varies(
         ({"grid": {"mask_chain": ["gorw:3"]}}, "mask_chain must be made of"),
         ({"grid": {"mask_chain": ["fill"]}}, "mask_chain must be left out for inputs of animate"),
         ({"cases": [{"output_path": "x.mp4"}]}, "unknown parameter output_path"),
+        (
+            {"grid": {"offload": ["none", "blocks"]}},
+            "offload must be one for all points, whose videos it does not change",
+        ),
     ],
 )
 def test_what_no_point_can_do_is_said_before_a_run_is_made(

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -85,7 +86,7 @@ def choose(
 
     Raises:
         FileNotFoundError: if what was named is not there.
-        ValueError: if a named file is no SAM2.
+        SettingsError: if a named file is no SAM2.
     """
     if setting == "none":
         return None, ()
@@ -94,7 +95,10 @@ def choose(
     if setting != "auto":
         path = config.absolute(setting)
         if not path.is_dir():
-            return read(path), ()
+            try:
+                return read(path), ()
+            except ValueError as error:
+                raise config.SettingsError(f"sam_checkpoint {error}") from None
         found, notes = _best(_files(path))
         if found is None:
             raise FileNotFoundError(
@@ -242,8 +246,9 @@ def _tensors(file: Path) -> dict[str, Any]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if zipfile.is_zipfile(file) else "other bytes"  # torch then speaks of mmap
         raise ValueError(
-            f"{file.name} must be a complete PyTorch checkpoint of plain tensors, got {str(error).splitlines()[0]}; get it again"
+            f"{file.name} must be a complete PyTorch checkpoint of plain tensors, got {reason}; get it again"
         ) from None
     content = content.get("model", content) if isinstance(content, dict) else {}
     return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}

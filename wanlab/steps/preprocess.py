@@ -541,15 +541,16 @@ def _check_fit(
         if name in given:
             try:
                 _check_own(name, given[name], clip, whole, height, width)
-            except ValueError as error:
-                faults.append(str(error))
+            except ValueError as error:  # media does not know which setting named the file
+                said = str(error)
+                faults.append(f"{name} {said.removeprefix('video ')}" if said.startswith("video must ") else said)
     if faults:
         raise ValueError("\n".join(faults))
 
 
 def _check_own(name: str, path: Path, clip: media.Clip, whole: int, height: int, width: int) -> None:
     """Refuse a file of the user's that does not fit working clip and result; videos have the `whole` clip's frames."""
-    if path.suffix == ".json":
+    if name == "mask_source" and path.suffix == ".json":
         read_prompts(path, len(clip), height, width)
         return
     side = face.CROP_SIZE

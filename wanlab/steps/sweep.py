@@ -34,6 +34,11 @@ SWEPT = tuple(
     for name in config.GenerateSettings.model_fields
     if name not in (PREVIEW, *config.GenerateSettings.conveniences()) or name in CLONE
 )
+ALIKE = tuple(
+    name
+    for name in config.GenerateSettings.conveniences()
+    if name in config.SweepSettings.model_fields and name not in SWEPT
+)  # settings of the whole sweep
 NAMING = (
     "inputs",
     "checkpoint",
@@ -85,12 +90,7 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
         SettingsError: an unknown name, a wrong value or one that checkpoint or inputs cannot do; a line each.
         FileNotFoundError: if inputs or checkpoint are missing.
     """
-    names = [*settings.grid, *(name for case in settings.cases for name in case)]
-    faults = [config.unknown_name(name, (*SWEPT, MASK_CHAIN)) for name in names if name not in (*SWEPT, MASK_CHAIN)]
-    if PREVIEW in names:
-        faults = ["preview must be left out of a sweep, whose first look can be continued later; use preview_steps"]
-    faults += [f"grid must have values for {name}, got none; use a list" for name, v in settings.grid.items() if not v]
-    if faults:
+    if faults := _faults_of_names(settings):
         raise config.SettingsError("\n".join(faults))
     full, named = (
         settings.with_paths(lambda path: str(config.absolute(path))),
@@ -125,6 +125,22 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
     if not found:
         raise config.SettingsError('grid must have at least one point, got none; use {"shift": [3, 5]}')
     return tuple(found.values())
+
+
+def _faults_of_names(settings: config.SweepSettings) -> list[str]:
+    """Return a line for each name in grid and cases that cannot be swept, or has no values."""
+    names = [*settings.grid, *(name for case in settings.cases for name in case)]
+    known = (*SWEPT, MASK_CHAIN)
+    faults = [config.unknown_name(name, known) for name in names if name not in (*known, *ALIKE)]
+    faults += [
+        f"{name} must be one for all points, whose videos it does not change; use it beside the grid"
+        for name in dict.fromkeys(names)
+        if name in ALIKE
+    ]
+    if PREVIEW in names:
+        faults = ["preview must be left out of a sweep, whose first look can be continued later; use preview_steps"]
+    faults += [f"grid must have values for {name}, got none; use a list" for name, v in settings.grid.items() if not v]
+    return faults
 
 
 def _combinations(grid: Mapping[str, Sequence[Any]], cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
