@@ -21,3 +21,16 @@ def test_a_typed_path_can_be_pasted_where_the_command_was_given(
     assert config.typed(root / "params" / "animate.yaml") == "params/animate.yaml"
     monkeypatch.setenv(config.SHELL_FOLDER, str(tmp_path))
     assert config.typed(root / "params" / "animate.yaml") == str(root / "params" / "animate.yaml")
+
+
+def test_networks_are_looked_for_in_one_list_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "none"))
+    monkeypatch.setenv(config.COMFYUI, str(tmp_path / "ComfyUI"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    own = [config.project_root() / name for name in config.CHECKPOINT_FOLDERS]
+    assert config.weight_folders() == [*own, tmp_path / "ComfyUI"]
+    cached = tmp_path / "hub" / "hub" / "models--Wan-AI--Wan2.2-Animate-14B" / "snapshots" / "0123abcd"
+    cached.mkdir(parents=True)
+    assert config.weight_folders(tmp_path / "mine") == [tmp_path / "mine", *own, tmp_path / "ComfyUI", cached]
+    assert config.weight_folders(own[1]) == [own[1], own[0], tmp_path / "ComfyUI", cached]

@@ -66,7 +66,7 @@ def test_an_edited_image_keeps_the_shape_and_is_the_same_each_time(
 
 
 def test_missing_weights_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "CHECKPOINT_FOLDERS", (str(tmp_path / "default"),))
+    monkeypatch.setattr(config.paths, "CHECKPOINT_FOLDERS", (str(tmp_path / "default"),))
     line = r"accept its licence at huggingface.co.*gated, 34 GB.*download --source huggingface --only flux"
     with pytest.raises(FileNotFoundError, match=line):
         flux_weights.find(tmp_path)

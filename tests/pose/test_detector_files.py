@@ -17,7 +17,8 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 255000
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a checkpoint with stand-ins; neither the project nor ComfyUI holds others."""
-    monkeypatch.setattr(config, "project_root", lambda: tmp_path / "project")
+    for place in (config, config.paths):  # the folder hands the name on
+        monkeypatch.setattr(place, "project_root", lambda: tmp_path / "project")
     monkeypatch.setenv("WANLAB_COMFYUI", str(tmp_path / "ComfyUI"))
     return stand_ins(tmp_path / "checkpoint")
 

@@ -16,6 +16,7 @@ from wanlab.config.pasted import mended, peeled, split_strength
 from wanlab.config.paths import (
     ASSETS,
     CHECKPOINT_FOLDERS,
+    CHECKPOINT_REPOSITORIES,
     COMFYUI,
     PACKAGE,
     SHELL_FOLDER,
@@ -32,6 +33,7 @@ from wanlab.config.paths import (
     project_root,
     shown,
     typed,
+    weight_folders,
 )
 from wanlab.config.steps import (
     AUTO,

@@ -131,12 +131,24 @@ def placed(published: Path | str) -> Path:
 
 
 CHECKPOINT_FOLDERS = ("Wan2.2-Animate-14B", "Wan2.2-Animate-14B-Diffusers")
+CHECKPOINT_REPOSITORIES = ("Wan-AI/Wan2.2-Animate-14B-Diffusers", "Wan-AI/Wan2.2-Animate-14B")  # at both hubs
 COMFYUI = "WANLAB_COMFYUI"  # names the folder of a ComfyUI elsewhere
 
 
 def comfyui_folder() -> Path:
     """Return ComfyUI's folder, there or not: what WANLAB_COMFYUI names, else `ComfyUI/` of the project."""
     return absolute(os.environ.get(COMFYUI) or "ComfyUI")
+
+
+def weight_folders(checkpoint: Path | None = None) -> list[Path]:
+    """Return where networks beside the checkpoint's own are looked for, the first place first; some may not be there.
+
+    Args:
+        checkpoint: the folder of the checkpoint in use; then those of the project, ComfyUI's, and the hubs' caches.
+    """
+    folders = [*([checkpoint] if checkpoint else []), *(project_root() / name for name in CHECKPOINT_FOLDERS)]
+    cached = [folder for repository in CHECKPOINT_REPOSITORIES for folder in cached_folders(repository)]
+    return list(dict.fromkeys([*folders, comfyui_folder(), *cached]))
 
 
 def cached_folders(repository: str) -> list[Path]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Network = TypeVar("Network", bound=SAM2Base)
 NANO = config.ASSETS / "sam2_nano" / "model.safetensors"  # the bundled miniature, its config.yaml beside it
 PLACES = ("process_checkpoint/sam2", "models/sams", "models/sam2", ".")  # upstream's, ComfyUI's two, the folder itself
-FOLDERS = (*config.CHECKPOINT_FOLDERS, "ComfyUI")  # of the project
 SUFFIXES = (".pt", ".pth", ".safetensors")
 DOWNLOAD = "hf download facebook/sam2.1-hiera-large sam2.1_hiera_large.pt --local-dir Wan2.2-Animate-14B/process_checkpoint/sam2"
 SIZES = {  # channels and blocks of the image encoder: name, as sam2's config files are called; the best comes first
@@ -76,8 +75,7 @@ def choose(
 ) -> tuple[Weights | None, tuple[str, ...]]:
     """Return the weights that `sam_checkpoint` means, None for none, and sentences about files that were passed over.
 
-    `auto` is the best that is here: full-size weights below the checkpoint's folder, Wan2.2-Animate-14B/ or ComfyUI/ of
-    the project, the largest first and SAM2.1 before SAM2. It is never the bundled miniature, which knows rendered people:
+    `auto` is the best that is here: full-size weights in `config.weight_folders`, the largest first and SAM2.1 before SAM2. It is never the bundled miniature, which knows rendered people:
     on real videos GrabCut is better.
 
     Args:
@@ -107,8 +105,7 @@ def choose(
                 f"(*sam2*.pt or .safetensors in {', '.join(PLACES)}); get them: {DOWNLOAD}"
             )
         return found, notes
-    folders = [*([checkpoint] if checkpoint else []), *(config.project_root() / name for name in FOLDERS)]
-    return _best(list(dict.fromkeys(file for folder in folders for file in _files(folder))))
+    return _best(list(dict.fromkeys(file for folder in config.weight_folders(checkpoint) for file in _files(folder))))
 
 
 def read(file: Path) -> Weights:

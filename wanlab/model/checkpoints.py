@@ -117,7 +117,7 @@ def _places() -> Iterator[Path]:
     yield from filter(Path.is_dir, (config.project_root() / name for name in CHECKPOINT_FOLDERS))
     if single_files.is_comfyui(config.comfyui_folder()):
         yield config.comfyui_folder()
-    for repository in parts.REPOSITORIES:
+    for repository in config.CHECKPOINT_REPOSITORIES:
         yield from config.cached_folders(repository)[:1]
 
 
@@ -133,7 +133,7 @@ def overview() -> Iterator[tuple[str, str]]:
         yield f"ComfyUI: {file.part}", file.describe()
     if any(file.part == "transformer" for file in files):
         yield "ComfyUI", _known(comfyui)
-    for repository in parts.REPOSITORIES:
+    for repository in config.CHECKPOINT_REPOSITORIES:
         for folder in config.cached_folders(repository):
             yield f"cached {repository}", f"{_known(folder)}; {config.typed(folder)}"
     used = find(None)

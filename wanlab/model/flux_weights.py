@@ -10,14 +10,14 @@ FOLDER = Path("process_checkpoint") / "FLUX.1-Kontext-dev"  # as upstream has it
 
 
 def find(checkpoint: Path) -> Path:
-    """Return the folder of the weights: in a checkpoint, else in the official one's default folder, where they are downloaded to.
+    """Return the folder of the weights: in a checkpoint, else in `config.weight_folders`; the first is where they are downloaded to.
 
     Raises:
         FileNotFoundError: if they are not there, with what brings them.
     """
-    for folder in (checkpoint / FOLDER, config.absolute(config.CHECKPOINT_FOLDERS[0]) / FOLDER):
-        if (folder / "model_index.json").is_file():
-            return folder
+    for folder in config.weight_folders(checkpoint):
+        if (folder / FOLDER / "model_index.json").is_file():
+            return folder / FOLDER
     raise FileNotFoundError(
         f"use_flux needs FLUX.1-Kontext-dev in {FOLDER.parent} of the checkpoint or of {config.CHECKPOINT_FOLDERS[0]}, which is "
         "missing: accept its licence at huggingface.co/black-forest-labs/FLUX.1-Kontext-dev (the weights are gated, 34 GB), log in "

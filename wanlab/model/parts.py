@@ -25,7 +25,6 @@ COMPONENTS = {  # whether it has weights
 SHARDS = "diffusion_pytorch_model.safetensors.index.json"  # of the official folder's transformer
 TEXT_ENCODER, TOKENIZER = "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl"
 IMAGE_ENCODER, VAE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "Wan2.1_VAE.pth"
-REPOSITORIES = ("Wan-AI/Wan2.2-Animate-14B-Diffusers", "Wan-AI/Wan2.2-Animate-14B")  # at both hubs
 PARAMS = (".yaml", ".yml", ".json")  # of files that name the parts
 TOKENIZERS = ("tokenizer.json", "spiece.model")  # either will do
 
@@ -122,15 +121,13 @@ def _which(part: str, files: list[single_files.File], usable: list[single_files.
 
 def _tokenizer(text_encoder: Path) -> Path:
     """Return a folder of UMT5's tokenizer, for a text encoder whose file holds none."""
-    folders = [config.project_root() / name for name in config.CHECKPOINT_FOLDERS]
-    folders += [folder for name in REPOSITORIES for folder in config.cached_folders(name)]
-    for folder in folders:
+    for folder in config.weight_folders():
         for place in (folder / TOKENIZER, folder / "tokenizer"):
             if any((place / name).is_file() for name in TOKENIZERS):
                 return place
     raise FileNotFoundError(
         f"{config.typed(text_encoder)} holds no tokenizer (the tensor spiece_model), and none was found; get it: "
-        f"hf download {REPOSITORIES[1]} --include '{TOKENIZER}/*' --local-dir {config.CHECKPOINT_FOLDERS[0]}"
+        f"hf download {config.CHECKPOINT_REPOSITORIES[1]} --include '{TOKENIZER}/*' --local-dir {config.CHECKPOINT_FOLDERS[0]}"
     )
 
 

@@ -58,8 +58,7 @@ def choose(
 ) -> tuple[Detectors | None, tuple[str, ...]]:
     """Return the files that the setting `detectors` means, None for the bundled networks, and what a reader must know.
 
-    `auto` takes the first complete pair below the checkpoint's folder, Wan2.2-Animate-14B/ of the project and ComfyUI's
-    folder, else the bundled networks.
+    `auto` takes the first complete pair in `config.weight_folders`, else the bundled networks.
 
     Args:
         setting: auto, bundled, or a folder: a checkpoint's, ComfyUI's, or that of the files.
@@ -80,9 +79,8 @@ def choose(
         if found is None:
             raise ValueError(f"detectors must be complete, but {'; '.join(faults)}; get them again: {DOWNLOAD}")
         return found, ()
-    folders = [*([checkpoint] if checkpoint else []), *(config.project_root() / n for n in config.CHECKPOINT_FOLDERS)]
     notes = []
-    for folder in dict.fromkeys([*folders, config.comfyui_folder()]):
+    for folder in config.weight_folders(checkpoint):
         found, faults = _look(folder)
         if found is not None:
             return found, (*notes, f"the detectors of {config.shown(folder)}/ are used: {found.names()}")
