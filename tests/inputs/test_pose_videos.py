@@ -12,7 +12,7 @@ from conftest import outputs_in, preprocessed
 
 from wanlab import config, files, inputs, media, pose, runs
 from wanlab.files import targets
-from wanlab.inputs import copies, edits, pose_videos
+from wanlab.inputs import copies, edits, pose_videos, shrink
 from wanlab.media import resize
 from wanlab.pose import corrections
 from wanlab.steps import inspect
@@ -120,7 +120,11 @@ def test_folders_of_other_tools_are_refused(made: inputs.AnimateInputs, tmp_path
 def decided(made: inputs.AnimateInputs) -> Iterator[Path]:
     """Write corrections beside the inputs; take them away afterwards."""
     path = made.folder / edits.EDITS
-    chosen = [corrections.Move(2, 9, 20.5, 30.25), corrections.SwapHands(3, 4), corrections.Hide("face", 1, 1)]
+    chosen = [
+        *(corrections.Move(t, 11, 20.5, 30.25) for t in (1, 2)),
+        corrections.SwapHands(3, 4),
+        corrections.Hide("face", 1, 1),
+    ]
     edits.update(path, pose=corrections.to_json(chosen))
     yield path
     path.unlink()
@@ -136,7 +140,7 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
 ) -> None:
     here = inspect.replay(look(made))
     assert here.new
-    said = ("left wrist moved in frame 2", "hands swapped in frames 3 to 4", "face hidden in frame 1")
+    said = ("left hip moved in frames 1 to 2", "hands swapped in frames 3 to 4", "face hidden in frame 1")
     assert here.by_hand == said
     assert here.made.facts["by_hand"] == list(said)
     assert here.made.facts["parent"] == made.folder.name
@@ -152,6 +156,8 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
     assert {t for t in range(FRAMES) if (before["pose"].read()[t] != after["pose"].read()[t]).any()} >= {2}
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     monkeypatch.setenv("WANLAB_OUTPUTS", str(tmp_path / "elsewhere"))
+    small = shrink.shrink(here.made, tmp_path / "small", num_frames=3, height=64, width=48, left_out=())
+    assert small[0] == "pose_video is drawn again from the keypoints at the preview's size"
     there = look(made, edits=decided)
     assert there.made.sha256() == here.made.sha256() != made.sha256()
     for path in sorted(set(here.made.files.values()) | {here.folder / inputs.KEYPOINTS}):

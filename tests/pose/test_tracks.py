@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wanlab import media
+from wanlab import config, media
 from wanlab.pose import detection, people, tracks
 
 RED, BLUE, GREEN = (200, 40, 40), (40, 40, 200), (40, 160, 40)
@@ -115,12 +115,32 @@ def test_a_click_chooses_whom_it_hits_and_a_number_must_exist() -> None:
     clicks = (tracks.Click(3, 450, 100),)
     assert tracks.chosen(numbers, boxes, clicks) == (2, clicks)
     assert tracks.chosen(numbers, boxes, 2) == (2, ())
-    with pytest.raises(ValueError, match="person must be a number from 1 to 2, got 3: 2 people are in the video"):
+    with pytest.raises(config.SettingsError, match="person must be a number from 1 to 2, got 3: 2 people are in the"):
         tracks.chosen(numbers, boxes, 3)
-    with pytest.raises(ValueError, match="must be clicked where somebody is found, got 700,100@0"):
+    with pytest.raises(config.SettingsError, match="must be clicked where somebody is found, got 700,100@0"):
         tracks.chosen(numbers, boxes, (tracks.Click(0, 700, 100),))
-    with pytest.raises(ValueError, match="in a frame from 0 to 4, got frame 5"):
-        tracks.chosen(numbers, boxes, (tracks.Click(5, 450, 100),))
+
+
+def test_clicks_outside_the_clip_are_refused() -> None:
+    tracks.check_clicks((tracks.Click(4, 450, 100),), 5, 260, 900)
+    tracks.check_clicks(9, 5, 260, 900)
+    with pytest.raises(config.SettingsError, match="in a frame from 0 to 4, got frame 5"):
+        tracks.check_clicks((tracks.Click(5, 450, 100),), 5, 260, 900)
+    with pytest.raises(config.SettingsError, match="inside the working clip .260x900, height x width., got x 901, y 1"):
+        tracks.check_clicks((tracks.Click(1, 901, 1),), 5, 260, 900)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_numbers_do_not_depend_on_the_order_of_rows(step: int) -> None:
+    """RED in frame 5 stands nearer to where GREEN, who is hidden, must be: RED alone loses the number, not BLUE beside RED."""
+    clip = [[(300 + 10 * t, RED), (200 + 20 * t, BLUE), (420, GREEN)] for t in range(5)]
+    clip += [[(356, RED), (330, BLUE)], *[[(300, RED), (270, BLUE), (360, GREEN)]] * 5]
+    clip = [each[::step] for each in clip]
+    looks = [np.concatenate([frame_of([one])[1] for one in each]) for each in clip]
+    numbers = [each[::step].tolist() for each in tracks.link([frame_of(each)[0] for each in clip], looks)]
+    _, blue, _ = numbers[0]
+    assert numbers[4] == numbers[6] == numbers[0]
+    assert numbers[5] == [0, blue]
 
 
 def test_both_are_followed_when_they_cross_and_nothing_is_drawn_on_the_other(sample: Path) -> None:

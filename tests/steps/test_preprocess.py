@@ -263,7 +263,9 @@ def test_two_people_are_said_and_a_reference_without_a_person_too(outputs: Path,
 def test_whom_nobody_means_is_refused_before_anything_is_computed(outputs: Path, sample: Path) -> None:
     with pytest.raises(config.SettingsError, match="person must be a number from 1, or clicks such as"):
         preprocess.prepare(settings(sample, person="the tall one"))
-    with pytest.raises(ValueError, match="person must be a number from 1 to 1, got 2: one person is in the video"):
+    with pytest.raises(config.SettingsError, match="person must be clicked in a frame from 0 to 1, got frame 7"):
+        preprocess.prepare(settings(sample, max_frames=2, person="10,10@7"))
+    with pytest.raises(config.SettingsError, match="must be a number from 1 to 1, got 2: one person is in the video"):
         preprocess.work(preprocess.prepare(settings(sample, max_frames=2, person=2)))
 
 

@@ -16,6 +16,7 @@ from wanlab.pose import corrections, face, retarget, wholebody
 VIDEOS = ("pose_video", "face_video")
 HEAD = list(wholebody.PARTS["head"])
 METHOD, EDITED = "retarget", ("edited_driver_keypoints", "edited_reference_keypoints")  # arrays of keypoints.npz
+MEASURED = "measured_keypoints"  # the same: those before corrections by hand, where bones are measured in them
 
 
 class Retargeting(NamedTuple):
@@ -124,6 +125,7 @@ def write(
     skeletons = placed(points, clip.height, clip.width, height, width, fitted, measured)
     if fitted is not None:
         more |= {**fitted.arrays(), "drawn_keypoints": retarget.to_keypoints(skeletons, height, width)}
+        more |= {} if measured is None or np.array_equal(measured, points) else {MEASURED: measured}
     files.write_arrays(
         run.path(folder.KEYPOINTS),
         keypoints=points,
@@ -204,12 +206,13 @@ def rewrite(
     assert clip is not None  # checked
     with np.load(animate_inputs.folder / folder.KEYPOINTS, allow_pickle=False) as saved:
         arrays = {name: saved[name] for name in saved.files}
-    before = arrays.pop("keypoints")
+    found = arrays.pop("keypoints")
+    before = arrays.get(MEASURED, found)
     own = own_videos(animate_inputs)
     for name in own:
         run.add_notes(f"{name} is your own and is kept: what was corrected by hand does not show in it")
     fitted = retargeting_of(arrays)
-    made_again = ("size", "names", "face_boxes", "drawn_keypoints", METHOD, *EDITED)
+    made_again = ("size", "names", "face_boxes", "drawn_keypoints", METHOD, MEASURED, *EDITED)
     more = {name: array for name, array in arrays.items() if name not in made_again}
     boxes = write(
         run,
@@ -222,7 +225,7 @@ def rewrite(
         before,
         **more,
     )
-    empty, was_empty = (~(each[..., 2] > 0).any(axis=1) for each in (points, before))
+    empty, was_empty = (~(each[..., 2] > 0).any(axis=1) for each in (points, found))
     was_without = np.isin(np.arange(len(points)), animate_inputs.facts.get("no_person", ()))
     no_person = np.flatnonzero(empty & (was_without | ~was_empty)).tolist()
     cuts = list(animate_inputs.facts.get("cuts", ()))

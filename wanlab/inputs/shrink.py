@@ -85,10 +85,11 @@ def _skeletons(animate_inputs: AnimateInputs, count: int, size: tuple[int, int])
         return None
     with np.load(animate_inputs.folder / KEYPOINTS, allow_pickle=False) as saved:
         fitted = pose_videos.retargeting_of(saved)
+        measured = saved.get(pose_videos.MEASURED)
 
     def drawn(height: int, width: int) -> Iterator[np.ndarray]:
         large = (height, width) if fitted is None else (animate_inputs.height, animate_inputs.width)
-        placed = pose_videos.placed(points, clip_size[0], clip_size[1], large[0], large[1], fitted)
+        placed = pose_videos.placed(points, clip_size[0], clip_size[1], large[0], large[1], fitted, measured)
         return pose.draw(pose.Meta(*(each[:count] for each in placed)), height, width)
 
     theirs = _first(animate_inputs.video("pose_video"), count)

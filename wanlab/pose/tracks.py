@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from wanlab import config
 from wanlab.pose.people import People
 from wanlab.pose.wholebody import SEEN
 
@@ -141,6 +142,24 @@ def read_person(value: int | str) -> int | tuple[Click, ...]:
     return tuple(Click(int(frame or 0), float(x), float(y)) for x, y, frame in re.findall(_CLICK_PARTS, text))
 
 
+def check_clicks(person: int | tuple[Click, ...] | None, num_frames: int, height: int, width: int) -> None:
+    """Refuse clicks outside a working clip of this length, and this size in pixels.
+
+    Raises:
+        SettingsError: a click outside it.
+    """
+    for click in person if isinstance(person, tuple) else ():
+        if click.frame >= num_frames:
+            raise config.SettingsError(
+                f"person must be clicked in a frame from 0 to {num_frames - 1}, got frame {click.frame}; use x,y@frame"
+            )
+        if click.x > width or click.y > height:
+            raise config.SettingsError(
+                f"person must be clicked inside the working clip ({height}x{width}, height x width), got x {click.x:g}, y {click.y:g}; "
+                "use a place in the picture"
+            )
+
+
 def chosen(
     numbers: Sequence[np.ndarray], boxes: np.ndarray, person: int | tuple[Click, ...]
 ) -> tuple[int, tuple[Click, ...]]:
@@ -152,24 +171,19 @@ def chosen(
         person: a number from 1, or clicks.
 
     Raises:
-        ValueError: nobody has the number, or nobody is where was clicked.
+        SettingsError: nobody has the number, or nobody is where was clicked.
     """
     if isinstance(person, int):
         if person > max(len(boxes), 1):
-            raise ValueError(
+            raise config.SettingsError(
                 f"person must be a number from 1 to {max(len(boxes), 1)}, got {person}: {_in_words(len(boxes))} in the video; "
                 "use one of these, or click: x,y or x,y@frame"
             )
         return person, ()
-    late = [click for click in person if click.frame >= len(numbers)]
-    if late:
-        raise ValueError(
-            f"person must be clicked in a frame from 0 to {len(numbers) - 1}, got frame {late[0].frame}; use x,y@frame"
-        )
     votes = [number for click in person if (number := _clicked(boxes, click)) is not None]
     if not votes:
         clicks = ", ".join(f"{c.x:g},{c.y:g}@{c.frame}" for c in person)
-        raise ValueError(
+        raise config.SettingsError(
             f"person must be clicked where somebody is found, got {clicks}; use a number from the contact sheet"
         )
     return max(set(votes), key=votes.count), person
@@ -391,8 +405,9 @@ def _drop_mixed(found: Sequence[People], numbers: list[np.ndarray], count: int) 
     """Take the number from who, where two people cross and one is seen, lies nearer to where the other one must be."""
     places = {number: _places(found, numbers, number) for number in range(1, count + 1)}
     for t, people in enumerate(found):
-        for row, number in enumerate(numbers[t]):
-            hidden = [n for n in places if n not in numbers[t] and t in places[n]]
+        seen = numbers[t].copy()  # who loses a number below hides nobody: rows come in any order
+        hidden = [n for n in places if n not in seen and t in places[n]]
+        for row, number in enumerate(seen):
             if not number or not hidden:
                 continue
             mine = _without(places[number], found, numbers, number, t)

@@ -533,7 +533,8 @@ def _check_fit(
     settings: config.PreprocessSettings, given: dict[str, Path], clip: media.Clip, whole: int, height: int, width: int
 ) -> None:
     """Refuse a size that the checkpoint cannot generate, and the user's files that do not fit; all in one message."""
-    _whom(settings)
+    working = (height, width) if settings.mode == "replace" else (clip.height, clip.width)
+    tracks.check_clicks(_whom(settings), len(clip), *working)
     faults = []
     if not settings.is_official:  # a preview is made smaller for it anyway
         faults = checkpoints.find(settings.checkpoint).faults_of_size(height, width, asked=True)
