@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import shutil
 import subprocess
@@ -66,7 +68,10 @@ def test_what_was_decided_is_said_in_words() -> None:
         ({"points": {**POINTS, "positive": [{**CLICK, "x": 64}]}}, "points inside the clip"),
         ({"pose": [{"do": "hide", "part": "face", "first": 2, "last": 6}]}, "must have a last from 0 to 5, got 6"),
         ({"mask_chain": "gorw:3"}, "mask_chain must be made of"),
-        ({"brush": []}, "must hold stretch, points, strokes, pose, mask_chain only, got 'brush'"),
+        ({"brush": []}, "must hold stretch, points, strokes, pose, mask_chain, off only, got 'brush'"),
+        ({"off": [{"kind": "brush", "at": 0, "what": 1}]}, "must have what is off in the form"),
+        ({"off": [{"kind": "stretch", "at": 0, "what": None}]}, "must have what is off in the form"),
+        ({"off": [{"kind": "stroke", "at": 0, "what": {**STROKE, "frame": 6}}]}, "strokes inside the clip"),
     ],
 )
 def test_what_does_not_fit_is_refused(sections: dict, message: str) -> None:
@@ -141,43 +146,70 @@ def test_an_action_that_fails_or_changes_nothing_writes_nothing(tmp_path: Path) 
     assert path.read_bytes() == before
 
 
+def add(path: Path, **changes: Any) -> None:
+    edits.change(path, lambda now: dataclasses.replace(now, **changes), FRAMES, HEIGHT, WIDTH)
+
+
+def test_actions_are_undone_and_redone_by_whoever_opens_the_file(tmp_path: Path) -> None:
+    path, size = tmp_path / edits.EDITS, (FRAMES, HEIGHT, WIDTH)
+    states = [edits.Edits()]
+    full = parse(points=POINTS, strokes=[STROKE], pose=[{"do": "hide", "part": "head", "first": 2, "last": 2}])
+    for name in ("points", "strokes", "pose"):
+        add(path, **{name: getattr(full, name)})
+        states.append(edits.read(path, *size))
+    add(path, mask_chain="fill", stretch=(1, 3), strokes=full.strokes * 2)
+    states.append(edits.read(path, *size))
+    for before, after in itertools.pairwise(states[::-1]):
+        assert edits.undo(path, *size) == (before, after)
+    assert edits.undo(path, *size) is None
+    for before, after in itertools.pairwise(states):
+        assert edits.redo(path, *size) == (before, after)
+    edits.undo(path, *size)
+    add(path, mask_chain="snap:16")
+    assert edits.redo(path, *size) is None  # a new action ends what could be redone
+
+
+def test_actions_are_joined_only_if_nothing_came_between(tmp_path: Path) -> None:
+    path, size = tmp_path / edits.EDITS, (FRAMES, HEIGHT, WIDTH)
+    first = edits.change(path, lambda _: edits.Edits(mask_chain="grow:1"), *size)
+    edits.change(path, lambda _: edits.Edits(mask_chain="grow:2"), *size, join=first)
+    edits.change(path, lambda _: edits.Edits(mask_chain="grow:3"), *size, join=first)  # no longer the last one
+    assert [edits.undo(path, *size)[1].mask_chain for _ in range(2)] == ["grow:2", None]  # type: ignore[index]
+
+
+def test_undo_refuses_what_cannot_be_and_leaves_the_file(tmp_path: Path) -> None:
+    path, size = tmp_path / edits.EDITS, (FRAMES, HEIGHT, WIDTH)
+    add(path, mask_chain="fill")
+
+    def never(decided: edits.Edits) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        edits.undo(path, *size, never)
+    assert edits.read(path, *size).mask_chain == "fill"
+    assert edits.undo(path, *size) is not None
+
+
+def test_what_is_off_does_not_count(tmp_path: Path) -> None:
+    off = [
+        {"kind": "stroke", "at": 0, "what": {**STROKE, "carried": False}},
+        {"kind": "mask_chain", "at": 0, "what": "fill"},
+    ]
+    decided = parse(off=off)
+    assert decided.empty
+    assert decided.digest() == edits.Edits().digest()
+    assert edits.as_content(decided, HEIGHT, WIDTH)["off"] == off
+    path = tmp_path / edits.EDITS
+    edits.update(path, off=off)
+    assert edits.by_hand(tmp_path) == "your decisions in edits.json"  # they are not lost with the folder
+
+
 def test_a_link_in_the_lock_s_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / ".edits.json.lock").symlink_to(tmp_path / "mine")
     with pytest.raises(OSError, match="must be a file, got a link; remove it"):
         edits.update(tmp_path / edits.EDITS, strokes=[])
     assert (tmp_path / "mine").read_text() == "mine"
-
-
-def strokes(*radii: float) -> tuple[Stroke, ...]:
-    return tuple(Stroke(0, True, radius, ((1.0, 1.0),)) for radius in radii)
-
-
-@pytest.mark.parametrize(
-    ("base", "mine", "theirs", "merged"),
-    [
-        ((1,), (1, 2), (1, 3), (1, 3, 2)),  # both have added one
-        ((1, 2, 3), (1, 3), (1, 2, 3, 4), (1, 3, 4)),  # one was taken out
-        ((1, 2, 3), (1, 5, 3), (2, 3, 4), (5, 3, 4)),  # one was changed
-        ((1, 2), (1, 5), (1,), (1,)),  # one was changed that they took out
-        ((1, 3), (1, 2, 3), (3, 4), (2, 3, 4)),  # a deletion is undone
-        ((1, 2, 1), (1, 2), (1, 2, 1, 4), (1, 2, 4)),  # of equal ones the last
-        ((1, 2), (), (1, 2, 3), (3,)),
-        ((1, 2), (7, 8, 9), (3,), (3, 7, 8, 9)),
-    ],
-)
-def test_changes_of_two_writers_come_together(base: tuple, mine: tuple, theirs: tuple, merged: tuple) -> None:
-    made = edits.merge(*(edits.Edits(strokes=strokes(*radii)) for radii in (base, mine, theirs)))
-    assert made.strokes == strokes(*merged)
-
-
-def test_where_two_changed_the_same_thing_the_other_s_holds() -> None:
-    def decided(last: int, chain: str | None, *x1: float) -> edits.Edits:
-        boxes = tuple(Box(0, 0.0, 0.0, x, 9.0) for x in x1)
-        return edits.Edits((0, last), Prompts((), boxes), mask_chain=chain)
-
-    made = edits.merge(decided(1, None, 5.0), decided(2, "fill", 6.0), decided(3, None, 7.0))
-    assert made == decided(3, "fill", 7.0)
 
 
 def test_equal_decisions_have_equal_hashes_and_differences_are_named() -> None:

@@ -19,6 +19,7 @@ from wanlab.pose import corrections
 from wanlab.pose import face as face_module
 from wanlab.pose.face import crop
 from wanlab.steps import inspect
+from wanlab.widgets import history
 from wanlab.widgets.pose_review import CROP, PoseReview, pose_review
 
 FRAMES, HEIGHT, WIDTH = 8, 96, 160
@@ -155,28 +156,38 @@ def test_what_another_program_wrote_is_kept(heard: Heard, seen: inspect.Inspecti
     assert json.loads(seen.edits.read_text())["mask_chain"] == "fill"
 
 
-def test_undo_takes_back_the_own_action_only(heard: Heard, seen: inspect.Inspection) -> None:
+def test_undo_takes_back_the_last_action_whoever_did_it(heard: Heard, seen: inspect.Inspection) -> None:
     heard.tell("edit", entries=[HIDE], merge=False)
     face = {"do": "hide", "part": "face", "first": 1, "last": 2}
     step = {"do": "move", "frame": 1, "joint": 9, "x": 50.0, "y": 60.0}
-    heard.tell("edit", entries=[step], merge=True)
+    for x in (50.0, 51.0):
+        heard.tell("edit", entries=[{**step, "x": x}], merge=True)
     edits.change(seen.edits, lambda now: dataclasses.replace(now, pose=(*now.pose, corrections.Hide("face", 1, 2))), FRAMES, HEIGHT, WIDTH)  # fmt: skip
     assert heard.tell("refresh")["overview"][0]["entries"] == 3
-    heard.tell("edit", entries=[{**step, "x": 51.0}], merge=True)
-    assert kept(seen) == [HIDE, face, {**step, "x": 51.0}]
+    heard.tell("edit", entries=[{**step, "x": 52.0}], merge=True)
+    assert kept(seen) == [HIDE, face, {**step, "x": 52.0}]
     assert heard.tell("undo")["said"][0]["text"] == "undone: left wrist moved in frame 1"
-    assert kept(seen) == [HIDE, face]
-    assert heard.tell("undo")["overview"][0]["undo"] == 0
-    assert kept(seen) == [face]
-    heard.tell("redo")
-    assert kept(seen) == [face, HIDE]
-
-
-def test_what_an_earlier_session_did_can_be_undone(seen: inspect.Inspection, monkeypatch: pytest.MonkeyPatch) -> None:
-    edits.update(seen.edits, pose=[HIDE, {**HIDE, "first": 5, "last": 5}])
-    heard = Heard(seen, monkeypatch)
-    heard.tell("undo")
+    assert kept(seen) == [HIDE, {**step, "x": 51.0}, face]
+    assert heard.tell("undo")["said"][0]["text"] == "undone: face hidden in frames 1 to 2"
+    heard.tell("undo")  # the two steps of the keyboard in one
     assert kept(seen) == [HIDE]
+    assert heard.tell("undo")["overview"][0]["undo"] == 0
+    assert kept(seen) == []
+    heard.tell("redo")
+    assert kept(seen) == [HIDE]
+
+
+def test_what_an_earlier_kernel_did_can_be_undone(
+    heard: Heard, seen: inspect.Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in (2, 5):
+        heard.tell("edit", entries=[{**HIDE, "first": first, "last": first}], merge=False)
+    monkeypatch.setattr(history.History, "_known", {})  # as in a new kernel
+    later = Heard(seen, monkeypatch)
+    assert later.tell("undo")["overview"][0]["redo"] == 1
+    assert [entry["first"] for entry in kept(seen)] == [2]
+    later.tell("redo")
+    assert [entry["first"] for entry in kept(seen)] == [2, 5]
 
 
 def test_nothing_of_the_clip_is_saved_with_the_notebook(heard: Heard) -> None:

@@ -5,39 +5,58 @@
  "points": {…},                   clicked points and boxes, the form of a points file (module points); null: none
  "strokes": [{"frame": 12, "add": true, "radius": 14.0, "path": [[80.5, 41.0], …], "carried": false}, …],
  "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of pose.corrections, in order
- "mask_chain": "snap:16"}         the chosen chain; null: the current one
+ "mask_chain": "snap:16",         the chosen chain; null: the current one
+ "off": [{"kind": "pose", "at": 0, "what": {…}}, …]}   kept, but switched off: its kind, its place among those, itself
 
 Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes every action at once, so
 nothing is lost with a kernel; a section may hold what is not finished, such as a negative point alone. Several kernels may
-write one file: each action is done to what the file holds at that moment, one writer at a time.
+write one file: each action is done to what the file holds at that moment, one writer at a time, and can be taken back by any
+(module edits_history).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from wanlab import config, files, mask, media
 from wanlab.files import locks
+from wanlab.inputs import edits_history
 from wanlab.mask import prompts
 from wanlab.mask.strokes import Stroke
 from wanlab.pose import corrections
 
 EDITS = "edits.json"
-SECTIONS: Mapping[str, Any] = {"stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None}
+SECTIONS: Mapping[str, Any] = {
+    "stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None, "off": [],
+}  # fmt: skip
+KINDS = ("click", "box", "stroke", "pose", "stretch", "mask_chain")  # of decisions, each by itself
 NO_POINTS = prompts.Prompts(())
 MOST = 10_000  # strokes, and corrections of the pose
 MOST_PLACES = 200_000  # of all strokes' paths: an hour of painting
 T = TypeVar("T")
+
+
+class Off(NamedTuple):
+    """A decision that is kept, but does not count.
+
+    Attributes:
+        kind: click, box, stroke, pose, stretch or mask_chain.
+        at: its place among those of its kind, for when it is switched on again.
+        what: a Click, a Box, a Stroke, an entry of pose.corrections, the stretch or the chain.
+    """
+
+    kind: str
+    at: int
+    what: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +69,7 @@ class Edits:
         strokes: in the order in which they were painted.
         pose: corrections of keypoints, in the order in which they were made.
         mask_chain: the chosen chain; None: the current one.
+        off: what was decided and does not count at present.
     """
 
     stretch: tuple[int, int] | None = None
@@ -57,6 +77,7 @@ class Edits:
     strokes: tuple[Stroke, ...] = ()
     pose: tuple[corrections.Entry, ...] = ()
     mask_chain: str | None = None
+    off: tuple[Off, ...] = ()
 
     @property
     def of_the_mask(self) -> bool:
@@ -65,7 +86,7 @@ class Edits:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was decided; a stretch alone decides nothing."""
+        """Whether nothing that counts was decided; a stretch alone decides nothing."""
         return not self.of_the_mask and not self.pose
 
     def digest(self) -> str:
@@ -150,18 +171,25 @@ def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, w
         strokes,
         corrections.parse(_list(value["pose"], "pose", name), f"pose of {name}", num_frames, height, width),
         value["mask_chain"],
+        tuple(_off(each, name, num_frames, height, width) for each in _list(value["off"], "off", name)),
     )
 
 
 def change(
-    path: Path, action: Callable[[Edits], Edits], num_frames: int, height: int, width: int
+    path: Path,
+    action: Callable[[Edits], Edits],
+    num_frames: int,
+    height: int,
+    width: int,
+    join: tuple[Edits, Edits] | None = None,
 ) -> tuple[Edits, Edits]:
-    """Apply an action to the decisions in the file, while no other process writes it.
+    """Apply an action to the decisions in the file, while no other process writes it; it can be undone.
 
     Args:
         path: the file; made where there is none.
         action: takes the decisions and returns what they become; what it raises leaves the file as it is.
         num_frames, height, width: of the working clip.
+        join: the decisions before and after the last action: if nothing has changed since, both become one action.
 
     Returns:
         the decisions before and after it; where they are equal, nothing is written.
@@ -175,35 +203,43 @@ def change(
         before = parse(content, path.name, num_frames, height, width)
         now, wanted = (as_content(decided, height, width) for decided in (before, action(before)))
         after = parse(wanted, path.name, num_frames, height, width)
-        changed = {name: value for name, value in wanted.items() if value != now[name]}
-        if changed:
-            files.write_json(path, {"schema": 1, **SECTIONS, **content, **changed})
+        if wanted != now:
+            _write(path, content, now, wanted)
+            past = edits_history.read(path)
+            if join is not None and join[1] == before and past.done:
+                past.done.pop()
+                now = as_content(join[0], height, width)
+            edits_history.write(path, edits_history.Past([*past.done, edits_history.step_between(now, wanted)], []))
     return before, after
 
 
-def merge(base: Edits, mine: Edits, theirs: Edits) -> Edits:
-    """Return `theirs` after what led from `base` to `mine`: what that took out is taken out, what it put in is put in.
+def undo(
+    path: Path, num_frames: int, height: int, width: int, check: Callable[[Edits], object] = lambda _: None
+) -> tuple[Edits, Edits] | None:
+    """Take the last action back that still has an effect, whoever did it; return the decisions before and after.
 
-    Where both changed the same thing (the stretch, the chain, a box of one object on one frame), theirs holds.
+    Args:
+        path, num_frames, height, width: as `change`.
+        check: raises a ValueError for decisions that cannot be; nothing is changed then.
+
+    Returns:
+        None: there is none.
+
+    Raises:
+        ValueError, OSError: as `change`.
     """
-    if theirs == base:
-        return mine
-    boxes = _merged(base.points.boxes, mine.points.boxes, theirs.points.boxes)
-    taken = {(box.frame, box.object) for box in boxes if box in theirs.points.boxes}
-    return Edits(
-        mine.stretch if theirs.stretch == base.stretch else theirs.stretch,
-        prompts.Prompts(
-            _merged(base.points.clicks, mine.points.clicks, theirs.points.clicks),
-            tuple(box for box in boxes if box in theirs.points.boxes or (box.frame, box.object) not in taken),
-        ),
-        _merged(base.strokes, mine.strokes, theirs.strokes),
-        _merged(base.pose, mine.pose, theirs.pose),
-        mine.mask_chain if theirs.mask_chain == base.mask_chain else theirs.mask_chain,
-    )
+    return _walk(path, (num_frames, height, width), check, back=True)
+
+
+def redo(
+    path: Path, num_frames: int, height: int, width: int, check: Callable[[Edits], object] = lambda _: None
+) -> tuple[Edits, Edits] | None:
+    """Do the action again that was undone last; as `undo`."""
+    return _walk(path, (num_frames, height, width), check, back=False)
 
 
 def update(path: Path, **sections: Any) -> None:
-    """Replace sections of the file of decisions; the others stay as they are. For single decisions: `change`.
+    """Replace sections of the file of decisions, for a script; the others stay as they are. What can be undone: `change`.
 
     Args:
         path: the file; made where there is none.
@@ -219,6 +255,15 @@ def update(path: Path, **sections: Any) -> None:
     with _alone(path):
         content = _load(path) if path.is_file() else {}
         files.write_json(path, {"schema": 1, **SECTIONS, **content, **sections})
+
+
+def items(decided: Edits, kind: str) -> tuple[Any, ...]:
+    """Return the decisions of a kind of `Off` that count."""
+    if kind in ("stretch", "mask_chain"):
+        value = getattr(decided, kind)
+        return () if value is None else (value,)
+    of_points = {"click": decided.points.clicks, "box": decided.points.boxes}
+    return {**of_points, "stroke": decided.strokes, "pose": decided.pose}[kind]
 
 
 def by_hand(folder: Path) -> str:
@@ -244,7 +289,19 @@ def as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
         "strokes": [as_json(stroke) for stroke in decided.strokes],
         "pose": corrections.to_json(decided.pose),
         "mask_chain": decided.mask_chain,
+        "off": [{"kind": each.kind, "at": each.at, "what": item_content(each.kind, each.what)} for each in decided.off],
     }
+
+
+def item_content(kind: str, what: Any) -> Any:
+    """Return one decision, of a kind of `Off`, as the file holds those that are switched off."""
+    if kind == "stroke":
+        return as_json(what)
+    if kind == "pose":
+        return corrections.to_json([what])[0]
+    if kind in ("click", "box"):
+        return what._asdict()
+    return list(what) if kind == "stretch" else what
 
 
 def as_json(stroke: Stroke) -> dict[str, Any]:
@@ -257,28 +314,35 @@ def _alone(path: Path) -> contextlib.AbstractContextManager[object]:
     return locks.awaited(files.make_folder(path.parent) / f".{path.name}.lock", path.name)
 
 
-def _merged(base: Sequence[T], mine: Sequence[T], theirs: Sequence[T]) -> tuple[T, ...]:
-    """Return the items `theirs` after the steps that lead from `base` to `mine`."""
-    merged = list(theirs)
-    for kind, first, end, start, stop in difflib.SequenceMatcher(None, base, mine, autojunk=False).get_opcodes():
-        if kind == "equal":
-            continue
-        known = [item for item in base[first:end] if item in merged]
-        if end - first == stop - start == 1 and not known:
-            continue  # one item that was changed, and that they have taken out
-        place = len(merged)
-        if not known and end < len(base):
-            place = _last(merged, base[end])
-        for item in reversed(known):
-            place = _last(merged, item)
-            del merged[place : place + 1]
-        merged[place:place] = mine[start:stop]
-    return tuple(merged)
+def _walk(
+    path: Path, size: tuple[int, int, int], check: Callable[[Edits], object], *, back: bool
+) -> tuple[Edits, Edits] | None:
+    """Go one step back or forward again in the history of a file of decisions."""
+    with _alone(path):
+        past = edits_history.read(path)
+        source, target = (past.done, past.undone) if back else (past.undone, past.done)
+        content = _load(path) if path.is_file() else {}
+        before = parse(content, path.name, *size)
+        now, count = as_content(before, *size[1:]), len(source)
+        while source:
+            step = source.pop()
+            decided = parse(edits_history.walked(now, step, back=back), path.name, *size)
+            if decided == before:  # someone has taken it back by hand
+                continue
+            check(decided)
+            _write(path, content, now, as_content(decided, *size[1:]))
+            target.append(step)
+            edits_history.write(path, past)
+            return before, decided
+        if count:
+            edits_history.write(path, past)
+    return None
 
 
-def _last(items: Sequence[T], item: T) -> int:
-    """Return where `item` comes last among `items`, their number where it does not: of equal ones the last is undone first."""
-    return next((i for i in reversed(range(len(items))) if items[i] == item), len(items))
+def _write(path: Path, content: Mapping[str, Any], now: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Write the sections that change; `content` is what the file holds, `now` the same as wanlab writes it."""
+    changed = {name: value for name, value in wanted.items() if value != now[name]}
+    files.write_json(path, {"schema": 1, **SECTIONS, **content, **changed})
 
 
 def _left(items: Sequence[T], others: Sequence[T]) -> tuple[T, ...]:
@@ -347,6 +411,29 @@ def _stroke(value: Any, num_frames: int, name: str) -> Stroke:
             f"radius {stroke.radius:g} and {len(path)} places on frame {stroke.frame}; take it out"
         )
     return stroke
+
+
+def _off(value: Any, name: str, num_frames: int, height: int, width: int) -> Off:
+    """Return what one entry of the section `off` means; its decision must fit as if it counted."""
+    try:
+        kind, at, what = str(value["kind"]), int(value["at"]), value["what"]
+        if kind == "click":
+            section: dict[str, Any] = {"points": {"positive" if what["positive"] else "negative": [what]}}
+        elif kind == "box":
+            corners = dict(
+                zip(("startX", "startY", "endX", "endY"), (what[n] for n in prompts.Box._fields[1:5]), strict=True)
+            )
+            section = {"points": {"bboxes": [{**corners, "frame": what["frame"], "object": what["object"]}]}}
+        else:
+            section = {"stroke": {"strokes": [what]}, "pose": {"pose": [what]}}.get(kind) or {kind: what}
+        if at < 0 or kind not in KINDS or what is None:
+            raise ValueError(kind)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f'{name} must have what is off in the form {{"kind": "pose", "at": 0, "what": {{…}}}}, got {str(value)[:80]}; take it out'
+        ) from None
+    decided = parse(section, name, num_frames, height, width)
+    return Off(kind, at, items(decided, kind)[0])
 
 
 def _count(number: int, word: str) -> str:

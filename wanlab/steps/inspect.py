@@ -164,9 +164,11 @@ def _cleaned(
         found = cleaning.propose(points, settings.pose_cleaning, origin.start.facts.get("cuts", ()))
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
-    known = decisions.read(origin.start, origin.file).pose if origin.file.is_file() else ()
-    if found and not set(found) & set(known):
-        edits.update(origin.file, pose=corrections.to_json((*known, *found)))
+    decided = decisions.read(origin.start, origin.file)
+    known = {*decided.pose, *(each.what for each in decided.off if each.kind == "pose")}
+    if found and not set(found) & known:
+        more = lambda now: dataclasses.replace(now, pose=(*now.pose, *found))  # noqa: E731
+        edits.change(origin.file, more, *decisions.size(origin.start))
         print(f"pose_cleaning: {'; '.join(corrections.describe(found))} (in {config.typed(origin.file)})")
     if origin.file.is_file() and config.headless():
         settings = settings.replaced(edits=origin.file)

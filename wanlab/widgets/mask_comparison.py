@@ -17,7 +17,7 @@ import traitlets
 from IPython.display import display
 
 from wanlab import config, mask, media, viz
-from wanlab.inputs import decisions
+from wanlab.inputs import decisions, edits
 from wanlab.mask import PackedMasks, metrics
 from wanlab.steps import inspect
 from wanlab.widgets import history, messages, stills
@@ -44,7 +44,7 @@ def mask_comparison(inspection: inspect.Inspection) -> MaskComparison | None:
     return None
 
 
-class MaskComparison(stills.Stills):
+class MaskComparison(stills.Stills, history.Editor):
     """Panes that show variants of a mask in the same frame.
 
     Attributes:
@@ -60,6 +60,7 @@ class MaskComparison(stills.Stills):
         facts: what does not change: views, colours, numbers, the variant that they compare with.
     """
 
+    kinds = ("mask_chain",)
     _protocol = messages.MASK_COMPARISON
     _esm = stills.module("mask_paint.js", "mask_store.js", "curves.js", "mask_comparison.js", protocol=_protocol)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -83,7 +84,7 @@ class MaskComparison(stills.Stills):
         self._cancel = threading.Event()
         self._job: threading.Thread | None = None
         self._result = ""
-        self._history = history.History(inspection.edits, len(clip), clip.height, clip.width)
+        self._history = history.History.of(inspection.edits, len(clip), clip.height, clip.width)
         names = list(dict.fromkeys((*inspection.names, *filter(None, [self._chain]))))
         chosen = self._chosen() or inspection.chosen
         order = list(dict.fromkeys((*([chosen] if chosen else []), *names[1:], names[0])))
@@ -109,6 +110,7 @@ class MaskComparison(stills.Stills):
                 "example": mask.DEFAULT_CHAIN,
             },
         )
+        self._history.follow(self)
 
     @traitlets.validate("panes", "base")
     def _known(self, proposal: Any) -> Any:
@@ -129,11 +131,18 @@ class MaskComparison(stills.Stills):
         return self._history.now.mask_chain
 
     def refresh(self) -> None:
-        """Show a choice that another has written into the file meanwhile."""
-        before = self._chain
-        if self._history.reload() and self._chain != before:
-            self.names = list(dict.fromkeys((*self.names, *filter(None, [self._chain]))))
+        """Show a choice that another kernel has written into the file meanwhile."""
+        self._history.reload()
+
+    def changed(self, before: edits.Edits, after: edits.Edits) -> None:
+        """Show another choice."""
+        if before.mask_chain != after.mask_chain:
+            self.names = list(dict.fromkeys((*self.names, *filter(None, [after.mask_chain]))))
             self._tell_state()
+
+    def go_to(self, t: int | None) -> None:
+        """Bring the comparison into sight."""
+        self.tell("go", t=t)
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Do what the browser asks for."""

@@ -58,9 +58,10 @@ def sheet(inspection: inspect.Inspection, clip: media.Clip) -> Image:
     return viz.frame_sheet({"the person": images}, marks=dict.fromkeys(marked, "edited"))
 
 
-class MaskEditor(stills.Stills):
+class MaskEditor(stills.Stills, history.Editor):
     """The editor; its state is `decided`, what the file holds."""
 
+    kinds = ("click", "box", "stroke", "stretch")
     _protocol = messages.MASK_EDITOR
     _esm = stills.module("marks.js", "mask_editor.js", protocol=_protocol)
 
@@ -68,9 +69,9 @@ class MaskEditor(stills.Stills):
         """Take what is looked at and its working clip; begin with what the file of decisions holds."""
         super().__init__(clip)
         self._size = len(clip), clip.height, clip.width
-        self._history = history.History(inspection.edits, *self._size)
+        self._history = history.History.of(inspection.edits, *self._size)
         self.masks = LiveMasks(inspection, clip, self.frames)
-        self._state = threading.RLock()
+        self._state = self._history.guard
         self._live: dict[int, tuple[Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
         self._followed: PackedMasks | None = None  # masks of the last propagation, from the first frame of its range on
         self._followed_by: tuple[range, Prompts] = range(0), Prompts(())
@@ -78,6 +79,7 @@ class MaskEditor(stills.Stills):
         self._stop = threading.Event()
         self._busy = False
         self._jobs = _Newest()
+        self._history.follow(self)
 
     # what is shown
 
@@ -94,8 +96,7 @@ class MaskEditor(stills.Stills):
     @property
     def outdated(self) -> bool:
         """Whether frames do not follow what was clicked last."""
-        wanted = self._wanted()
-        return any(wanted[1]) and wanted != self._followed_by
+        return self._is_outdated(self.decided)
 
     def outline(self, t: int) -> np.ndarray:
         """Return the outline that is shown on frame `t`: [H, W], bool."""
@@ -144,25 +145,35 @@ class MaskEditor(stills.Stills):
     # actions
 
     def refresh(self) -> None:
-        """Show what another has written into the file meanwhile."""
-        with self._state:
-            with self._shown():
-                changed = self._history.reload()
-            if changed:
-                self._tell_state()
+        """Show what another kernel has written into the file meanwhile."""
+        self._history.reload()
+
+    def changed(self, before: edits.Edits, after: edits.Edits) -> None:
+        """Have the views ask again for the masks that a change of the decisions makes other ones."""
+        self._tell_state()
+        if self._is_outdated(before) != self._is_outdated(after) or before.stretch != after.stretch:
+            self.stale("mask")
+            return
+        if before != after:
+            frames = {each.frame for state in (before, after) for each in (*state.points.clicks, *state.points.boxes)}
+            self.stale("mask", frames=sorted(frames | {each.frame for s in (before, after) for each in s.strokes}))
+
+    def go_to(self, t: int | None) -> None:
+        """Bring the editor into sight, at frame `t`."""
+        self.tell("go", t=t)
 
     def _do(self, content: dict[str, Any]) -> None:
+        said = ""
         with self._state:
             try:
-                with self._shown():
-                    if content["op"] == "undo":
-                        self._history.undo()
-                    elif content["op"] == "redo":
-                        self._history.redo()
-                    else:
-                        self._history.do(lambda now: self._changed(now, content))
+                if content["op"] == "undo":
+                    said = self._history.undo()
+                elif content["op"] == "redo":
+                    said = self._history.redo()
+                else:
+                    self._history.do(lambda now: self._changed(now, content))
             finally:
-                self._tell_state(content.get("seq"))
+                self._tell_state(content.get("seq"), said)
 
     def _changed(self, now: edits.Edits, content: dict[str, Any]) -> edits.Edits:
         """Return the decisions after an action.
@@ -201,20 +212,6 @@ class MaskEditor(stills.Stills):
         prompts = Prompts(tuple(clicks), tuple(boxes))
         return dataclasses.replace(now, points=prompts, strokes=tuple(strokes), stretch=stretch)
 
-    @contextlib.contextmanager
-    def _shown(self) -> Iterator[None]:
-        """Have the views ask again for the masks that a change of the decisions in the block makes other ones."""
-        before, followed = self.decided, self.outdated
-        yield
-        made = self.decided
-        if followed != self.outdated or before.stretch != made.stretch:
-            self.stale("mask")
-            return
-        frames = {each.frame for state in (before, made) for each in (*state.points.clicks, *state.points.boxes)}
-        frames |= {each.frame for state in (before, made) for each in state.strokes}
-        if before != made:
-            self.stale("mask", frames=sorted(frames))
-
     def _exported(self) -> dict[str, Any]:
         """Return the points as a points file holds them."""
         _, height, width = self._size
@@ -224,7 +221,7 @@ class MaskEditor(stills.Stills):
     def _fields(mark: Any) -> dict[str, Any]:
         return edits.as_json(mark) if isinstance(mark, Stroke) else mark._asdict()
 
-    def _tell_state(self, seq: Any = None) -> None:
+    def _tell_state(self, seq: Any = None, said: str = "") -> None:
         with self._state:
             now = self.decided
             state = {
@@ -241,12 +238,16 @@ class MaskEditor(stills.Stills):
                 "by": self.masks.name,
                 "file": config.shown(self.path),
             }
-            self.tell("state", seq=seq, **state)  # before another thread tells a newer one
+            self.tell("state", seq=seq, said=said, **state)  # before another thread tells a newer one
 
     # masks
 
     def _wanted(self) -> tuple[range, Prompts]:
         return to_find(self.decided, self.masks.before)
+
+    def _is_outdated(self, decided: edits.Edits) -> bool:
+        wanted = to_find(decided, self.masks.before)
+        return any(wanted[1]) and wanted != self._followed_by
 
     def _base(self, t: int) -> np.ndarray:
         """Return the outline on a frame without the strokes: from the clicks on it, else as propagated, else as it was before."""

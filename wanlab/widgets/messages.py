@@ -42,6 +42,7 @@ STILLS = Protocol(
     to_browser={
         "frames": {"id": str, "t": int, "layers": list, "width": int},  # one image a layer; none for those made warm
         "stale": {"layers": list, "frames": list | None},  # of all frames: None
+        "go": {"t": int | None},  # come into sight, at this frame
         "error": {"text": str, "id": object},  # id of the message that failed
     },
 )
@@ -72,7 +73,7 @@ MASK_EDITOR = STILLS.plus(
     },
     to_browser={
         "state": {
-            "seq": object,  # of the action that led to it
+            "seq": object, "said": str,  # of the action that led to it: its number, and what was undone
             "clicks": list, "boxes": list, "strokes": list, "stretch": list | None, "undo": bool, "redo": bool,
             "outdated": bool, "live": list, "busy": bool, "quick": bool, "by": str, "file": str,
         },

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +21,14 @@ CROP = 112  # pixels, the side of a face crop in the strip: 56 at a device pixel
 LISTED = 60  # faults
 
 
-class PoseReview(Stills):
+class PoseReview(Stills, history.Editor):
     """The pose of some inputs, and the corrections of it, which are in the file of decisions at once.
 
     Attributes:
         drawing: how a skeleton is drawn and what its rows are called, for the browser.
     """
 
+    kinds = ("pose",)
     _protocol = messages.POSE_REVIEW
     _esm = module("pose_skeleton.js", "pose_timeline.js", "pose_review.js", protocol=_protocol)
     drawing = traitlets.Dict().tag(sync=True)
@@ -47,14 +46,13 @@ class PoseReview(Stills):
         assert detected is not None
         self._made, self._detected = made, detected
         self._size = clip.height, clip.width
-        self._guard = threading.RLock()  # messages come in a thread of their own
-        self._history = history.History(inspection.edits, len(detected), *self._size)
+        self._history = history.History.of(inspection.edits, len(detected), *self._size)
+        self._guard = self._history.guard
         self._last: tuple[corrections.Entry, ...] = ()  # what the last action put in
         self._points, self._boxes = detected, pose_videos.face_boxes(detected, *self._size)
         super().__init__(clip, drawing=_drawing(*self._size))
         self._show()
-        earlier = [edits.Edits(pose=self._entries[:n]) for n in range(len(self._entries) + 1)]
-        self._history.remember(itertools.pairwise(earlier))
+        self._history.follow(self)
 
     @property
     def points(self) -> np.ndarray:
@@ -62,12 +60,22 @@ class PoseReview(Stills):
         return self._points
 
     def refresh(self) -> None:
-        """Show what another has written into the file meanwhile."""
-        with self._guard:
-            before = self._entries
-            if self._history.reload() and self._entries != before:
-                self._show()
-                self._tell_overview()
+        """Show what another kernel has written into the file meanwhile."""
+        self._history.reload()
+
+    def changed(self, before: edits.Edits, after: edits.Edits) -> None:
+        """Show the pose with other corrections."""
+        if before.pose != after.pose:
+            self._show()
+        self._tell_overview()
+
+    def check(self, decided: edits.Edits) -> None:
+        """Refuse corrections that cannot be made."""
+        corrections.apply(self._detected, decided.pose)
+
+    def go_to(self, t: int | None) -> None:
+        """Bring the widget into sight, at frame `t`."""
+        self.tell("go", t=t)
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Answer one message of the browser."""
@@ -86,9 +94,9 @@ class PoseReview(Stills):
                 first, last = content["stretch"] or self._gap(part, content["t"])
                 self._edit([{"do": "interpolate", "part": part, "first": first, "last": last}], merge=False)
             elif kind == "undo":
-                self._walk(self._history.undo, "undone: ")
+                self._walk(self._history.undo)
             elif kind == "redo":
-                self._walk(self._history.redo, "corrected again: ")
+                self._walk(self._history.redo)
             else:
                 super().received(kind, content)
 
@@ -112,22 +120,19 @@ class PoseReview(Stills):
         except (ValueError, OSError):
             self._tell_poses(0, len(self._detected) - 1)  # the browser may have shown it already
             raise
-        self._show()
         if not changed:
+            self._show()
             return self.tell("said", text="nothing to change: it is so already", first=0, last=len(self._points))
         self._last = new
-        self._say("", new)
-        return self._tell_overview()
+        return self._say("; ".join(corrections.describe(new)), new)
 
-    def _walk(self, step: Callable[..., history.Step | None], how: str) -> None:
-        """Undo or redo an action of this widget, and show what it was."""
-        found = step(lambda now: corrections.apply(self._detected, now.pose))
+    def _walk(self, step: Callable[[], str]) -> None:
+        """Undo or redo the last action of any editor, and show what it was."""
+        before = self._history.now
         self._last = ()
-        if found is not None:
-            self._show()
-            gone, come = (one.without(other).pose for one, other in (found, found[::-1]))
-            self._say(how, gone or come)
-        self._tell_overview()
+        text = step()
+        after = self._history.now
+        self._say(text, before.without(after).pose or after.without(before).pose)
 
     def _show(self) -> None:
         """Have the views show the pose with the corrections that there are now."""
@@ -154,9 +159,10 @@ class PoseReview(Stills):
             last += 1
         return first, last
 
-    def _say(self, how: str, entries: tuple[corrections.Entry, ...]) -> None:
-        frames = [t for entry in entries for t in corrections.frames_of(entry)]
-        self.tell("said", text=how + "; ".join(corrections.describe(entries)), first=min(frames), last=max(frames))
+    def _say(self, text: str, entries: tuple[corrections.Entry, ...]) -> None:
+        """Tell what was done; the view goes to the corrections in question, where there are any."""
+        frames = [t for entry in entries for t in corrections.frames_of(entry)] or [0, len(self._points)]
+        self.tell("said", text=text, first=min(frames), last=max(frames))
 
     def _tell_poses(self, first: int, last: int) -> None:
         arrays = (each[first : last + 1] for each in (self._points, self._detected, self._boxes.boxes.astype(np.int32)))

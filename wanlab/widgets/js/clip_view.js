@@ -47,6 +47,11 @@ export class ClipView {
     if (!leader) {
       this.store.arrived = () => [this, ...this.followers].forEach((view) => view.#arrived());
       link.on("stale", () => [this, ...this.followers].forEach((view) => view.draw()));
+      link.on("go", ({ t }) => {
+        this.pause();
+        if (t !== null) this.goTo(t);
+        (within ?? this.node).scrollIntoView({ block: "nearest" });
+      });
     }
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.node);

@@ -148,7 +148,7 @@ class MaskEditor {
     if (this.selected && !this.all().some((mark) => same(mark, this.selected.mark))) this.selected = null;
     const count = state.clicks.length + state.boxes.length + state.strokes.length;
     if (!this.pending.size && !state.busy) {
-      this.panel.say(`${first && !count ? "nothing marked yet" : `${count} mark${count === 1 ? "" : "s"}, kept in ${state.file}`} · masks by ${state.by}`);
+      this.panel.say(`${state.said ? `${state.said} · ` : ""}${first && !count ? "nothing marked yet" : `${count} mark${count === 1 ? "" : "s"}, kept in ${state.file}`} · masks by ${state.by}`);
     }
     this.show();
   }
