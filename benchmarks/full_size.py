@@ -65,7 +65,7 @@ FP8 = {
     "text_encoder": r"^encoder\.block\..*(SelfAttention\.[qkvo]|DenseReluDense\.w\w+)\.weight$",
 }
 EIGHT_BIT_MAX = 448.0  # of e4m3fn
-PLAN = ("gpu_memory_gb", "offload", "quantization", "loras", "attention")  # what a run is planned by
+PLAN = ("gpu_memory_gb", "offload", "quantization", "attention")  # what a run is planned by
 TOY = {
     "transformer": {
         "num_attention_heads": 4, "attention_head_dim": 32, "ffn_dim": 256, "num_layers": 5, "text_dim": 64,
@@ -90,6 +90,7 @@ def main() -> None:
     args = arguments()
     if args.write:
         write(args.write, args.layout, args.toy)
+        write_loras(args.write, args.loras)
     elif args.measure:
         print(json.dumps(measure(args.measure, args)))
     else:
@@ -129,7 +130,7 @@ def each(layout: str, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     own = [sys.executable, __file__, "--layout", layout, *(["--toy"] if args.toy else [])]
     try:
         start = time.time()
-        subprocess.run([*own, "--write", str(place)], check=True)
+        subprocess.run([*own, "--loras", args.loras, "--write", str(place)], check=True)
         written = time.time() - start
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         shape = ["--frames", args.frames, "--height", args.height, "--width", args.width, "--steps", args.steps]
@@ -332,7 +333,7 @@ class Watch(threading.Thread):
 
 def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Load a checkpoint as wanlab does, run some steps; return seconds and bytes."""
-    marks = {"imported": time.time() - args.started}
+    marks, peaks = {"imported": time.time() - args.started}, dict[str, int]()
     watch = Watch()
     watch.look()
     before = watch.peak["RssAnon"]
@@ -352,7 +353,7 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
         return network
 
     loading.load = timed
-    loras = list(_write_loras(place, checkpoint.folder, args.loras))
+    loras = [(file, 0.5) for file in sorted(place.glob("lora*.safetensors"))]
     made = networks.Networks(checkpoint.folder, device)
     made.take(loras)
     ways = _ways(device, args)
@@ -362,7 +363,7 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     if device == "cuda":
         made.prepare()
     for name in ("encode_text", "encode_image", "encode", "decode"):
-        setattr(made, name, _marked(getattr(made, name), name, marks, args.started))
+        setattr(made, name, _marked(getattr(made, name), name, marks, peaks, args.started))
     steps: list[float] = []
     denoise = made.denoise
 
@@ -377,6 +378,7 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
         result = denoise(*given)
         _synchronize()
         steps.append(round(time.time() - start, 2))
+        _note_peak(peaks, "denoise")
         return result
 
     first: dict[str, float] = {}
@@ -384,7 +386,6 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
     plan = segments.make_plan(args.frames, args.frames, 1)
     sampler = sampling.SamplerSettings(config.PROMPT, args.steps, 1.0, 5.0, 42)
     (result,) = sampling.generate_segments(made, Clip(args.height, args.width), plan, sampler)
-    on_gpu = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     stats = getattr(torch.cuda, "host_memory_stats", dict)() if device == "cuda" else {}
     return {
         "frames": args.frames,
@@ -401,23 +402,36 @@ def measure(place: Path, args: argparse.Namespace) -> dict[str, Any]:
         "of_it_before_loading": before,
         "peak_host_shared_bytes": watch.peak["RssShmem"],
         "peak_host_pinned_bytes": stats.get("allocated_bytes.peak"),
-        "peak_gpu_bytes": on_gpu,
+        "peak_gpu_bytes": max(peaks.values()),
+        "peak_gpu_bytes_of": peaks,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "torch": torch.__version__,
         "output": {"mean": round(float(result.frames.mean()), 2), "deviation": round(float(result.frames.std()), 2)},
     }
 
 
-def _marked(work: Callable[..., Any], name: str, marks: dict[str, float], started: float) -> Callable[..., Any]:
-    """Return the work; after each call it is noted when it was done."""
+def _marked(
+    work: Callable[..., Any], name: str, marks: dict[str, float], peaks: dict[str, int], started: float
+) -> Callable[..., Any]:
+    """Return the work; after each call it is noted when it was done, and how much of the GPU was held at its peak."""
 
     def done(*given: Any) -> Any:
         result = work(*given)
         _synchronize()
         marks[name] = time.time() - started
+        _note_peak(peaks, name)
         return result
 
     return done
+
+
+def _note_peak(peaks: dict[str, int], name: str) -> None:
+    """Keep the most bytes of the GPU that were held since the last note."""
+    now = 0
+    if torch.cuda.is_available():
+        now = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    peaks[name] = max(peaks.get(name, 0), now)
 
 
 def _ways(device: str, args: argparse.Namespace) -> kernels.Ways:
@@ -446,8 +460,10 @@ def _plan(
     return plan.facts()
 
 
-def _write_loras(place: Path, folder: Path, ranks: str) -> Iterator[tuple[Path, float]]:
-    """Write a LoRA of each rank for all matrices of the blocks; yield it with a strength."""
+def write_loras(place: Path, ranks: str) -> None:
+    """Write a LoRA of each rank for all matrices of the blocks of a checkpoint that was written."""
+    named = place / "models.yaml"
+    folder = checkpoints.find(named if named.is_file() else place).folder
     shapes = loading.shapes("transformer", parts.of(folder)["transformer"])
     matrices = {name: shape for name, shape in shapes.items() if name.startswith("blocks.") and len(shape) == 2}
     for number, rank in enumerate(map(int, filter(None, ranks.split(",")))):
@@ -456,9 +472,7 @@ def _write_loras(place: Path, folder: Path, ranks: str) -> Iterator[tuple[Path, 
             layer = f"transformer.{name.removesuffix('.weight')}"
             for end, shape in (("A", (rank, columns)), ("B", (rows, rank))):
                 specs.append(Spec(f"{layer}.lora_{end}.weight", torch.bfloat16, shape, _small(shape)))
-        file = place / f"lora{number}.safetensors"
-        safetensors(file, specs)
-        yield file, 0.5
+        safetensors(place / f"lora{number}.safetensors", specs)
 
 
 def _small(shape: tuple[int, ...]) -> Callable[[], Tensor]:
