@@ -103,6 +103,10 @@ def test_looking_commands_work_from_anywhere(name: str, outputs: Path, tmp_path:
             ["preprocess", "--retarget", "maybe"],
             "retarget must be wanlab, official, true or false, got 'maybe'; use None",
         ),
+        (
+            ["pipeline", "--noise_device", "cuda"],
+            "noise_device must be cpu on a machine without a GPU, got cuda; use cpu",
+        ),
         (["generate", "--atention", "sdpa"], "unknown parameter atention; did you mean attention?"),
         (["pipeline", "--retarget", "--replace"], "retarget must be None or False in replace"),
         (["sweep", "--grid", "shift: 3"], "grid must have a list of values for shift, got 3; use"),

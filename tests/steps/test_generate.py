@@ -183,7 +183,7 @@ def test_another_quality_is_written_from_the_master(
 def test_what_needs_a_gpu_is_refused_without_one(
     name: str, outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(denoise.Denoiser, "num_gpus_here", lambda self: 0)
+    monkeypatch.setattr(denoise, "num_gpus", lambda: 0)
     with pytest.raises(config.SettingsError, match=f"{name} must be cpu on a machine without a GPU, got cuda; use cpu"):
         generate.prepare(settings(folder, **{name: "cuda"}))
 

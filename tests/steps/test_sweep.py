@@ -80,7 +80,7 @@ def test_whatever_a_generation_takes_a_sweep_varies(
 ) -> None:
     """Every setting with another value is a point of its own; those that name files have tests of their own."""
     assert set(sweep.SWEPT) == NAMING_FILES | set(OTHERS)
-    monkeypatch.setattr(denoise.Denoiser, "num_gpus_here", lambda self: 1)
+    monkeypatch.setattr(denoise, "num_gpus", lambda: 1)
     cases = [{name: value} for name, value in OTHERS.items()]
     found = sweep.points(settings(folder, segment_frame_length=9, grid={}, cases=[{"seed": 42}, *cases]))
     assert [dict(point.values) for point in found[1:]] == cases
@@ -111,6 +111,16 @@ def test_what_no_point_can_do_is_said_before_a_run_is_made(
         sweep.prepare(settings(folder, **more))
     assert message in str(raised.value)
     assert not list(outputs.glob("*"))
+
+
+def test_a_gpu_is_asked_of_the_machine_that_computes(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(denoise, "num_gpus", lambda: 0)
+    for given in ({"grid": {"noise_device": ["cuda"]}}, {"device": "cuda", "grid": {"seed": [1]}}):
+        with pytest.raises(config.SettingsError, match="device must be cpu on a machine without a GPU, got cuda"):
+            sweep.points(settings(folder, **given))
+        assert len(sweep.points(settings(folder, **given, cluster="tcp://head:8786"))) == 1
 
 
 def test_one_load_and_shared_encodings(

@@ -124,6 +124,11 @@ def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:
         from wanlab.model import checkpoints
 
         checkpoints.find(settings.checkpoint)  # type: ignore[attr-defined]
+    if step == "generate" and not settings.is_official:  # type: ignore[attr-defined]
+        from wanlab.steps import denoise
+
+        if faults := denoise.faults_of_machine(settings):  # type: ignore[arg-type]
+            raise SettingsError("\n".join(faults))
     return settings
 
 

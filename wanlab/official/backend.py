@@ -112,6 +112,10 @@ class Generation:
         """Return what `faults_of_generation` does."""
         return faults_of_generation(settings, animate_inputs, self.clone)
 
+    def faults_of_machine(self, settings: config.GenerateSettings) -> list[str]:
+        """Return what the function of this name does."""
+        return faults_of_machine(settings, self.clone)
+
     def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
         """Return the fingerprint of the weights that the script reads, and the clone's commit."""
         weights = clones.fingerprint(self.checkpoint.folder, GENERATE, lora=settings.use_relighting_lora)
@@ -233,11 +237,11 @@ def generate_arguments(
 def faults_of_generation(
     settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs, clone: Clone
 ) -> list[str]:
-    """Return a line for each thing that `generate.py` would fail on after minutes of loading."""
+    """Return a line for each thing in the inputs that `generate.py` would fail on after minutes of loading."""
     overlap, length = settings.prev_segment_conditioning_frames, config.longest_segment(settings.segment_frame_length)
     count = num_gpus(settings, clone)
     height, width = animate_inputs.height, animate_inputs.width
-    faults = faults_of_machine(settings, clone)
+    faults = list[str]()
     if animate_inputs.num_frames <= overlap:
         faults.append(
             f"inputs must have more frames than the {overlap} taken over with backend wan22, got {animate_inputs.num_frames}; use a longer video"

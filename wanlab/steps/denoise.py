@@ -144,13 +144,12 @@ class Denoiser:
         return cls(checkpoint, loras, tuple(each.describe() for each in found))
 
     def faults(self, settings: config.ResolvedGenerateSettings, animate_inputs: inputs.AnimateInputs) -> list[str]:
-        """Return a line for each of the settings that asks for a kernel or a GPU that is not there."""
-        found = []
-        if settings.attention != "auto":  # else nothing here needs torch, which takes seconds
-            found = attention.faults(settings.attention, planning.capability(settings.device), attention.installed())
-        if settings.noise_device == "cuda" and not self.num_gpus_here():
-            found.append("noise_device must be cpu on a machine without a GPU, got cuda; use cpu")
-        return found
+        """Return nothing: what checkpoint and settings allow, it can."""
+        return []
+
+    def faults_of_machine(self, settings: config.GenerateSettings) -> list[str]:
+        """Return what the function of this name does."""
+        return faults_of_machine(settings)
 
     def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
         """Return the checkpoint's fingerprint by its name, and those of LoRAs with their strengths."""
@@ -170,9 +169,7 @@ class Denoiser:
 
     def num_gpus_here(self) -> int:
         """Return how many GPUs this Python's torch sees."""
-        import torch
-
-        return torch.cuda.device_count()
+        return num_gpus()
 
     def notes(self, settings: config.ResolvedGenerateSettings, asked: config.GenerateSettings) -> list[str]:
         """Return what a reader must know of results with this checkpoint."""
@@ -221,6 +218,24 @@ class Denoiser:
         """Encode the master for players."""
         media.write_video(path, source, fps, crf=crf, comment=comment, audio=audio)
         return ()
+
+
+def faults_of_machine(settings: config.GenerateSettings) -> list[str]:
+    """Return a line for each of the settings that asks for a kernel or a GPU that this machine lacks."""
+    found = []
+    if settings.attention != "auto":  # else nothing here needs torch, which takes seconds
+        found = attention.faults(settings.attention, planning.capability(settings.device), attention.installed())
+    for name in ("device", "noise_device"):
+        if getattr(settings, name) == "cuda" and not num_gpus():
+            found.append(f"{name} must be cpu on a machine without a GPU, got cuda; use cpu")
+    return found
+
+
+def num_gpus() -> int:
+    """Return how many GPUs this Python's torch sees."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def begin(

@@ -69,6 +69,10 @@ class Backend(Protocol):
         """Return a line for each thing that it cannot do, besides those beyond the checkpoint's limits."""
         ...
 
+    def faults_of_machine(self, settings: config.GenerateSettings) -> list[str]:
+        """Return a line for each thing that settings ask for and this machine lacks; a sweep's workers may run on another one."""
+        ...
+
     def models(self, settings: config.ResolvedGenerateSettings) -> dict[str, str]:
         """Return the fingerprint of all that decides its results, by name."""
         ...
@@ -228,10 +232,8 @@ def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> r
         SettingsError, FileNotFoundError: as `resolve`, before a folder is made.
     """
     resolved = resolve(settings)
-    if (
-        settings.device == "cuda" and not resolved.backend.num_gpus_here()
-    ):  # not of a sweep's machine, whose workers may be others
-        raise config.SettingsError("device must be cpu on a machine without a GPU, got cuda; use cpu")
+    if faults := resolved.backend.faults_of_machine(resolved.settings):
+        raise config.SettingsError("\n".join(faults))
     if settings.output_path is not None:
         targets.video(resolved.settings, keep=_kept(resolved.settings, resolved.inputs)).check()
     parent = resolved.inputs.facts.get("run")

@@ -110,6 +110,8 @@ def points(settings: config.SweepSettings) -> tuple[Point, ...]:
             resolved = generate.resolve(config.GenerateSettings.build(given), opened.get(named_inputs))
             opened[named_inputs] = resolved.inputs
             _refuse_of_backend(settings, resolved)
+            if settings.cluster is None and (lacking := resolved.backend.faults_of_machine(resolved.settings)):
+                raise ValueError("\n".join(lacking))
             if chain is not None and resolved.settings.mode != "replace":
                 raise ValueError("mask_chain must be left out for inputs of animate, which have no mask")
         except ValueError as error:
