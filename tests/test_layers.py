@@ -29,8 +29,8 @@ STEPS = {  # among themselves: every step may use preview and segment_files
     "sweep": {"generate", "inspect"},
     "inspect": {"preprocess"},
     "generate": {"inspect", "denoise", "continuing", "planning"},
-    "denoise": {"continuing", "planning"},
-    "report": {"generate", "inspect"},
+    "denoise": {"continuing", "live_view", "planning"},
+    "report": {"generate", "inspect", "live_view"},
 }
 HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "matplotlib", "cv2", "papermill")
 

@@ -13,6 +13,7 @@ from PIL import Image
 from wanlab import config, media, pose
 from wanlab.media import resize
 from wanlab.model import checkpoints, sampling, segments
+from wanlab.model.latent_colours import averaged
 from wanlab.model.networks import Networks
 from wanlab.pose import face
 
@@ -114,6 +115,25 @@ def test_goes_on_bit_for_bit_after_an_interruption(networks: Networks, sample: P
     for one, other in zip(whole[1:], rest, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
         np.testing.assert_array_equal(one.tail, other.tail)
+
+
+def test_who_watches_sees_every_step_and_changes_no_bit(networks: Networks, sample: Path) -> None:
+    """What the last step foresees is what is decoded: its colours are those of the frames, averaged."""
+    conditions, plan = SampleConditions(sample, 9, "replace"), segments.make_plan(9, LENGTH, 1)
+    sampler, encodings = sampling.SamplerSettings("", 2, 1.0, 5.0, 3), sampling.EncodingCache()
+    seen: list[tuple[int, int, torch.Tensor]] = []
+    how = {"on_foreseen": lambda *given: seen.append(given[:3]), "encodings": encodings}
+    watched = list(sampling.generate_segments(networks, conditions, plan, sampler, **how))
+    alone = list(sampling.generate_segments(networks, conditions, plan, sampler))
+    assert [place[:2] for place in seen] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for one, other in zip(watched, alone, strict=True):
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.tail, other.tail)
+    last = seen[1][2]
+    shown = encodings.colours.shown(last).float()
+    frames = torch.from_numpy(watched[0].frames).permute(3, 0, 1, 2)
+    wanted = averaged(frames, last.shape).permute(1, 2, 3, 0)
+    assert (shown - wanted).square().mean().sqrt() < 0.5 * (wanted - wanted.mean()).square().mean().sqrt()
 
 
 def test_a_segment_computed_again_draws_the_same_noise(networks: Networks, sample: Path) -> None:

@@ -19,9 +19,12 @@ from torch import Tensor
 
 from wanlab import config, mask
 from wanlab.model import colours, segments, solvers
+from wanlab.model.latent_colours import LatentColours
 
 LATENT_CHANNELS = 16
 DRAWINGS = "pose"  # in EncodingCache: a segment's encoded drawings
+OnStep = Callable[[int, int], None]
+OnForeseen = Callable[[int, int, Tensor, LatentColours], None]
 
 
 class Networks(Protocol):
@@ -112,10 +115,12 @@ class EncodingCache:
 
     Attributes:
         limit: bytes that are kept, mostly of the GPU's.
+        colours: of the latents, learned from what was encoded while somebody watched.
     """
 
     def __init__(self, limit: int = 2**28) -> None:
         self.limit = limit
+        self.colours = LatentColours()
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
     def text(self, networks: Networks, prompts: list[str]) -> list[Tensor]:
@@ -158,7 +163,8 @@ def generate_segments(
     tail: np.ndarray | None = None,
     velocities: np.ndarray | None = None,
     first_frames: np.ndarray | None = None,
-    on_step: Callable[[int, int], None] = lambda segment, step: None,
+    on_step: OnStep = lambda segment, step: None,
+    on_foreseen: OnForeseen | None = None,
     encodings: EncodingCache | None = None,
 ) -> Iterator[Segment]:
     """Generate a clip segment by segment.
@@ -176,6 +182,8 @@ def generate_segments(
         velocities: of the first segment's steps that are done already, from `begin`.
         first_frames: of the first segment where it is done, for the sampler's colour_hold.
         on_step: called with the numbers of segment and step before each denoising step.
+        on_foreseen: called after each step with the numbers, the clean latents that it foresees, [16, t, h, w], and what
+            shows them; it must not change them. With or without it the result is the same.
         encodings: of clips made before with the same networks; what is there is not computed again.
 
     Yields:
@@ -184,7 +192,7 @@ def generate_segments(
     Raises:
         FloatingPointError: if a segment is not a number or all black: broken weights or a broken kernel.
     """
-    loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step)
+    loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step, on_foreseen)
     if sampler.colour_hold and first_frames is not None:
         loop.first_colours = colours.measure(
             first_frames, loop.region(0, plan.lead_in, plan.lead_in + len(first_frames))
@@ -214,7 +222,8 @@ def begin(
     *,
     tail: np.ndarray | None = None,
     velocities: np.ndarray | None = None,
-    on_step: Callable[[int, int], None] = lambda segment, step: None,
+    on_step: OnStep = lambda segment, step: None,
+    on_foreseen: OnForeseen | None = None,
     encodings: EncodingCache | None = None,
 ) -> PartialSegment:
     """Run the first steps of a clip's first segment, for a first look; arguments and errors as `generate_segments`.
@@ -222,7 +231,7 @@ def begin(
     Args:
         num_steps: how many; at most all of them.
     """
-    loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step)
+    loop = _Loop(networks, conditions, plan, sampler, encodings or EncodingCache(), on_step, on_foreseen)
     known = [] if velocities is None else list(velocities)
     steps = list(itertools.islice(loop.steps(0, next(loop.noise()), tail, known), num_steps))
     said = np.stack([step.velocity.cpu().numpy() for step in steps])
@@ -253,10 +262,11 @@ class _Loop:
         plan: segments.SegmentPlan,
         sampler: SamplerSettings,
         encodings: EncodingCache,
-        on_step: Callable[[int, int], None],
+        on_step: OnStep,
+        on_foreseen: OnForeseen | None,
     ) -> None:
         self.networks, self.conditions, self.plan, self.sampler = networks, conditions, plan, sampler
-        self.encodings, self.on_step = encodings, on_step
+        self.encodings, self.on_step, self.on_foreseen = encodings, on_step, on_foreseen
         self.guided = sampler.guidance_scale > 1
         self.blank: Tensor | None = None  # face crops that show none; one tensor, so that its features are made once
         self.first_colours: colours.Colours | None = None  # of the clip's first segment, once it is made
@@ -266,7 +276,7 @@ class _Loop:
         self.drawings = DRAWINGS, conditions.fingerprint("pose_video")
         others = (hashlib.sha256(image.tobytes()).digest() for image in sampler.more_references)
         self.image = encodings.get(("image", character, *others), self._encode_images)
-        latents = encodings.get(("reference", character), lambda: networks.encode(self.reference))
+        latents = encodings.get(("reference", character), lambda: self.encode("reference", self.reference))
         self.grid = latents.shape[-2:]
         self.reference_slot = torch.cat([torch.ones(4, 1, *self.grid, device=networks.device), latents])
 
@@ -274,6 +284,13 @@ class _Loop:
         """Return CLIP's tokens of the reference and of further images of the character, one after the other: [1, tokens, D]."""
         more = (_pixels(image[None], self.networks.device)[:, 0] for image in self.sampler.more_references)
         return torch.cat([self.networks.encode_image(each) for each in (self.reference[:, 0], *more)], dim=1)
+
+    def encode(self, kind: str, pixels: Tensor) -> Tensor:
+        """Return the latents of pixels, which those who watch learn the latents' colours from."""
+        latents = self.networks.encode(pixels)
+        if self.on_foreseen is not None:
+            self.encodings.colours.learn(kind, pixels, latents)
+        return latents
 
     def noise(self) -> Iterator[Tensor]:
         """Yield each segment's noise; all of it is drawn in order, whatever is done already."""
@@ -305,6 +322,8 @@ class _Loop:
                 if not torch.isfinite(velocity).all():  # before the steps that are left are paid too
                     raise _broken(number, f"values that are no numbers (NaN) after step {step + 1}")
             foreseen = latents - solver.sigmas[step].to(latents) * velocity
+            if self.on_foreseen is not None:
+                self.on_foreseen(number, step, foreseen[:, 1:], self.encodings.colours)
             draws = sampler.solver in solvers.DRAWN and step + 1 < len(solver.timesteps)
             noise = solvers.drawn(sampler.seed, number, step, latents, sampler.noise_device) if draws else None
             latents = solver.advance(step, velocity, latents, noise)
@@ -363,25 +382,19 @@ class _Loop:
         indices = self.plan.indices[start:end]
         drawings = (*self.drawings, indices.tobytes())
         pose = self.encodings.get(
-            drawings, lambda: networks.encode(_pixels(conditions.frames("pose_video", indices), device))
+            drawings, lambda: self.encode("pose", _pixels(conditions.frames("pose_video", indices), device))
         )
         face = _pixels(_crops(networks, conditions, indices), device)
-        condition = _condition(networks, conditions, self.plan, indices, tail, self.reference)
+        condition = _condition(self, indices, tail)
         return torch.cat([self.reference_slot, condition], dim=1), pose, face
 
 
-def _condition(
-    networks: Networks,
-    conditions: Conditions,
-    plan: segments.SegmentPlan,
-    indices: np.ndarray,
-    given: np.ndarray | None,
-    like: Tensor,
-) -> Tensor:
+def _condition(loop: _Loop, indices: np.ndarray, given: np.ndarray | None) -> Tensor:
     """Return [20, t, h, w]: what is known of the segment (mask), and the latents of the known image.
 
     Where nothing is known, animate shows grey to the VAE, replace the background.
     """
+    networks, conditions, like = loop.networks, loop.conditions, loop.reference
     height, width = like.shape[-2:]
     generated = None
     if conditions.mode == "replace":
@@ -392,9 +405,10 @@ def _condition(
     if given is not None:
         known_image[:, : given.shape[1]] = torch.from_numpy(given).to(known_image)
     stride = networks.vae_stride
-    num_given = 0 if given is None else plan.overlap
+    num_given = 0 if given is None else loop.plan.overlap
     known = mask.known_pixels(len(indices), num_given, height // stride, width // stride, generated)
-    return torch.cat([torch.from_numpy(mask.pack_mask(known)).to(known_image), networks.encode(known_image)])
+    latents = networks.encode(known_image) if generated is None else loop.encode("background", known_image)
+    return torch.cat([torch.from_numpy(mask.pack_mask(known)).to(known_image), latents])
 
 
 def _pixels(frames: np.ndarray, device: Any) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from wanlab import config, files, inputs, media, runs
 from wanlab.files import fingerprints
 from wanlab.model import attention, checkpoints, memory, parts, segments
-from wanlab.steps import continuing, planning
+from wanlab.steps import continuing, live_view, planning
 from wanlab.steps.segment_files import (
     BEGUN,
     SEGMENTS,
@@ -273,7 +273,11 @@ def _begin(
     conditions, tail = _conditions(animate_inputs, settings, plan)
     velocities = partial_velocities(folder)
     already = 0 if velocities is None else len(velocities)
-    with run.stage("generate"), _steps(run, 1, already, num_steps) as on_step:
+    with (
+        run.stage("generate"),
+        _steps(run, 1, already, num_steps) as on_step,
+        _viewed(run, animate_inputs.fps) as on_foreseen,
+    ):
         begun = sampling.begin(
             networks,
             conditions,
@@ -283,6 +287,7 @@ def _begin(
             tail=tail,
             velocities=velocities,
             on_step=on_step,
+            on_foreseen=on_foreseen,
             encodings=encodings,
         )
     files.write_array(folder / BEGUN, begun.velocities)
@@ -341,6 +346,7 @@ def _generate(
     with (
         run.stage("generate"),
         _steps(run, len(plan.segments), already) as on_step,
+        _viewed(run, animate_inputs.fps) as on_foreseen,
         SegmentWriter(folder, animate_inputs.fps, keep) as writer,
     ):
         for segment in sampling.generate_segments(
@@ -353,6 +359,7 @@ def _generate(
             velocities=velocities,
             first_frames=np.stack(list(saved_frames(folder, 0))) if done and settings.colour_hold else None,
             on_step=on_step,
+            on_foreseen=on_foreseen,
             encodings=encodings,
         ):
             writer.save(segment.number, segment.frames, segment.tail)
@@ -452,6 +459,16 @@ def _steps(
 
     yield on_step
     run.progress.finish("step")
+
+
+@contextlib.contextmanager
+def _viewed(run: runs.Run, fps: Fraction) -> Iterator[sampling.OnForeseen]:
+    """Let what the steps foresee be watched. Yields what is called after each step."""
+    run.remove_when_completed(run.path(live_view.LIVE))
+    with live_view.LiveView(run.folder, fps, run.settings.num_inference_steps) as view:
+        yield view.foreseen
+    if view.fault:
+        run.add_notes(f"the steps could not be shown: {view.fault}")
 
 
 class ClipConditions:
