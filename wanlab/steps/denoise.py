@@ -165,7 +165,8 @@ class Denoiser:
         """Return how much memory and time a generation is expected to take; empty where nothing is known, on a CPU."""
         clip = planning.longest(plan, height, width)
         planned = planning.make(settings, clip, self.loras)
-        return planning.describe(planned, plan, settings.num_inference_steps) if planned else ""
+        has_gpu = planned is not None and planned.machine.gpu is not None
+        return planning.describe(planned, plan, settings.num_inference_steps) if planned and has_gpu else ""
 
     def num_gpus_here(self) -> int:
         """Return how many GPUs this Python's torch sees."""
