@@ -32,19 +32,19 @@ def machine(gpu: float, host: float, capability: tuple[int, int] = A_4090) -> Ma
         (8, 16, A_3060, SMALL, Wishes(), (False, "blocks", 22, 13, False)),
         (8, 32, A_3060, SMALL, FP8, (False, "blocks", 0, 13, False)),
         (12, 16, A_3060, SMALL, Wishes(), (False, "blocks", 22, 13, False)),
-        (12, 32, A_3060, SMALL, Wishes(), (True, "blocks", 1, 4, False)),
-        (12, 32, A_3060, SMALL, FP8, (True, "blocks", 1, 3, False)),
-        (12, 64, A_4090, SMALL, Wishes(), (True, "blocks", 1, 4, False)),
-        (12, 64, A_4090, LARGE, FP8, (False, "blocks", 0, 20, False)),
-        (16, 64, A_4090, SMALL, Wishes(), (True, "blocks", 0, 1, True)),
-        (16, 64, A_4090, LARGE, Wishes(), (True, "blocks", 0, 7, True)),
-        (24, 32, A_3060, SMALL, Wishes(), (True, "blocks", 14, 1, True)),
-        (24, 64, A_4090, LARGE, FP8, (True, "blocks", 13, 2, True)),
+        (12, 32, A_3060, SMALL, Wishes(), (True, "blocks", 1, 3, False)),
+        (12, 32, A_3060, SMALL, FP8, (True, "blocks", 1, 2, False)),
+        (12, 64, A_4090, SMALL, Wishes(), (True, "blocks", 1, 3, False)),
+        (12, 64, A_4090, LARGE, FP8, (True, "blocks", 0, 9, False)),
+        (16, 64, A_4090, SMALL, Wishes(), (True, "blocks", 1, 1, True)),
+        (16, 64, A_4090, LARGE, Wishes(), (True, "blocks", 0, 4, True)),
+        (24, 32, A_3060, SMALL, Wishes(), (True, "blocks", 15, 1, True)),
+        (24, 64, A_4090, LARGE, FP8, (True, "blocks", 16, 2, True)),
         (32, 128, A_5090, SMALL, FP8, (True, "none", 40, 1, True)),
         (40, 128, AN_A100, SMALL, Wishes(), (True, "blocks", 39, 1, True)),
         (40, 16, AN_A100, LARGE, FP8, (True, "none", 40, 2, True)),
         (48, 64, A_4090, SMALL, Wishes(), (True, "none", 40, 1, True)),
-        (48, 64, A_4090, LARGE, Wishes(), (True, "blocks", 34, 1, True)),
+        (48, 64, A_4090, LARGE, Wishes(), (True, "blocks", 36, 1, True)),
         (80, 128, AN_H100, LARGE, Wishes(), (True, "none", 40, 1, True)),
         (80, 16, AN_H100, LARGE, Wishes(), (True, "none", 40, 1, True)),
         (80, 128, AN_H100, SMALL, Wishes("blocks"), (True, "blocks", 0, 1, True)),
@@ -60,21 +60,29 @@ def test_the_plan_of_a_machine(
 
 
 @pytest.mark.parametrize(
-    ("needs", "wishes", "measured"),
-    [  # GiB at their peak, on one H100
-        (EAGER, Wishes(), 43.0),
-        (EAGER._replace(clip=LARGE), Wishes(), 54.0),
-        (EIGHT, Wishes(), 27.8),
+    ("needs", "wishes", "how", "measured"),
+    [  # blocks that stay, bands, GiB at their peak, on one H100; those of compiled blocks on an H200
+        (EAGER, Wishes(), (40, 1), 43.0),
+        (EAGER._replace(clip=LARGE), Wishes(), (40, 1), 54.0),
+        (EIGHT, Wishes(), (40, 1), 27.8),
+        (REAL, Wishes(), (40, 1), 43.8),
+        (REAL._replace(clip=LARGE), Wishes(), (40, 1), 55.5),
+        (REAL, Wishes(), (1, 4), 9.3),
+        (REAL, FP8, (1, 3), 9.2),
+        (REAL._replace(clip=LARGE), Wishes(), (0, 7), 11.0),
     ],
 )
-def test_estimates_are_near_what_was_measured(needs: Needs, wishes: Wishes, measured: float) -> None:
-    found = memory.choose(machine(80, 128, AN_H100), needs, wishes)
+def test_estimates_are_near_what_was_measured(
+    needs: Needs, wishes: Wishes, how: tuple[int, int], measured: float
+) -> None:
+    gpu = 80 if how[0] == 40 else 11  # the text encoder comes layer by layer
+    found = memory._plan(machine(gpu, 128, AN_H100), needs, wishes.quantization, *how)
     assert found.gpu_bytes / GIB == pytest.approx(measured, rel=0.15)
 
 
-@pytest.mark.parametrize(("bands", "measured"), [(1, 10.2), (2, 7.1), (3, 6.2), (4, 5.6)])
+@pytest.mark.parametrize(("bands", "measured"), [(1, 9.9), (2, 7.1), (3, 6.2), (4, 5.6), (4, 4.9)])
 def test_the_estimate_of_bands_is_near_what_was_measured(bands: int, measured: float) -> None:
-    assert (memory._vae_bytes(REAL, bands) + REAL.vae) / GIB == pytest.approx(measured, rel=0.06)
+    assert (memory._vae_bytes(REAL, bands) + REAL.vae) / GIB == pytest.approx(measured, rel=0.08)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +109,7 @@ def test_the_estimate_of_a_step_is_near_what_was_measured(
 def test_a_plan_is_one_sentence() -> None:
     said = memory.choose(machine(12, 64), REAL).describe()
     assert said == (
-        "memory: 39 of 40 blocks travel from host memory, 1 stay on the GPU, the VAE in 4 bands, the text encoder layer by layer; "
+        "memory: 39 of 40 blocks travel from host memory, 1 stay on the GPU, the VAE in 3 bands, the text encoder layer by layer; "
         "about 11.0 GiB of the GPU, 23.7 GiB of host memory, 17.2 s a step"
     )
     assert memory.choose(machine(8, 16), REAL).describe().endswith(

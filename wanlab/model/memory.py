@@ -3,8 +3,8 @@
     plan = choose(here(device, cap), needs(parts, clip), Wishes())
     print(plan.describe())
 
-Everything but `here` and `needs` is arithmetic. The constants of the estimates are fitted to what was measured on one H100 with
-random weights of the full size (17.3 B parameters, segments of 77 frames, CFG 1); other cards are estimates.
+Everything but `here` and `needs` is arithmetic. The constants of the estimates are fitted to what was measured on one H100 and one
+H200 with random weights of the full size (17.3 B parameters, segments of 77 frames, CFG 1); other cards are estimates.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ VAE_WIDTH = 96  # channels of the real VAE
 BYTES_A_TOKEN = {False: 139_000, True: 84_000}  # by whether blocks are compiled
 TEXT_LENGTH, IMAGE_TOKENS = 512, 257  # whose keys and values are kept for each block
 FACES = 0.25 * GIB  # crops of a segment, 77 of 512 x 512 in float32
-# Decoding 77 frames of 832x480: 10.2, 7.1, 6.2 and 5.6 GiB whole and in 2, 3 and 4 bands; 22.1 GiB whole at 1280x720. Less the
-# VAE's 0.47 GiB that is 2.4 GiB and 7.3 GiB times the share of the image in a band with its margins
-BAND_BYTES_A_PIXEL = 19_700  # of a band with its margins
-VAE_BYTES_A_PIXEL = 3_680  # of the whole image, whatever the bands
-VIDEO_BYTES = 36  # for each pixel of each frame: three copies in float32. How the 2.4 GiB divide is not measured
+# Decoding 77 frames of 832x480 took 9.4, 6.6, 5.7 and 4.4 to 5.1 GiB beside the weights, whole and in 2, 3 and 4 bands; at 1280x720
+# 21.6 GiB whole, 6.7 in 7 bands
+WHOLE_BYTES_A_PIXEL, BAND_BYTES_A_PIXEL = 23_800, 26_000  # of the image, of a band with its margins
+VIDEO_BYTES = 12  # for each pixel of each frame: float32; twice while bands are put together
+MIDDLE_BYTES = 6  # for each pixel of each frame: the middle block's 384 channels of a latent cell
 # One decoding and three encodings: pose, condition, background
 VAE_SECONDS_A_PIXEL = (3.09 + 3 * 1.92) / (77 * 832 * 480)
 SHORT_VAE = 0.57  # of float32's seconds in bfloat16
@@ -272,12 +272,12 @@ def _plan(machine: Machine, needs: Needs, quantization: str, resident: int, band
     held = needs.rest + (resident + min(away, 2)) * block  # two slots that blocks arrive in
     scale, clip = needs.width / WIDTH, needs.clip
     tokens = TEXT_LENGTH * needs.passes + IMAGE_TOKENS
-    seen = 2 * 2 * tokens * needs.width * needs.num_blocks + FACES * scale * needs.passes  # keys and values, bfloat16
+    seen = 2 * 2 * tokens * needs.width * needs.num_blocks  # keys and values, bfloat16
     working = BYTES_A_TOKEN[needs.is_compiled] * clip.tokens * scale
     working += WIDENED * scale**2 * (is_quantised and not needs.is_compiled)
     image = 0 if away else needs.image  # it is dropped after use where weights travel
     stages = {
-        "denoising": held + image + needs.vae + seen + working,
+        "denoising": held + image + needs.vae + seen + FACES * scale * needs.passes + working,
         "decoding": held + image + needs.vae + seen + _vae_bytes(needs, bands),
         "image": needs.image,
     }
@@ -309,8 +309,10 @@ def share(clip: Clip, bands: int) -> float:
 def _vae_bytes(needs: Needs, bands: int) -> float:
     """Return what decoding a segment takes beside the VAE's weights."""
     clip, scale = needs.clip, needs.vae_width / VAE_WIDTH
-    features = (VAE_BYTES_A_PIXEL + BAND_BYTES_A_PIXEL * share(clip, bands)) * clip.pixels
-    return features * scale * needs.vae_itemsize / 4 + VIDEO_BYTES * clip.frames * clip.pixels
+    features = WHOLE_BYTES_A_PIXEL if bands == 1 else BAND_BYTES_A_PIXEL * share(clip, bands)
+    features += MIDDLE_BYTES * clip.frames
+    video = VIDEO_BYTES * min(2, bands) * clip.frames
+    return (features * scale * needs.vae_itemsize / 4 + video) * clip.pixels
 
 
 def _step_seconds(machine: Machine, needs: Needs, scale: float, travelling: int) -> float:
