@@ -31,6 +31,7 @@ deinterlace = False  # make whole frames of interlaced video, whose frames are w
 person = None  # whom to follow: a number from 10_preprocess's contact sheet, or clicks on them: x,y@frame, separated by spaces, in pixels of the working clip; None: number 1, with detectors of a checkpoint the largest in each frame, as upstream
 pose_video = None  # your own pose drawings; None: drawn from the keypoints
 face_video = None  # your own face crops, 512x512; None: cropped from the driving video
+face_crop = "official"  # how faces are cropped: official (each frame for itself, as upstream), steady (one size, moved between pixels)
 detectors = "auto"  # what finds body, hands and face: bundled, or a folder with YOLOv10m and ViTPose-H (a checkpoint's, ComfyUI's); auto: those where they are, else bundled
 pose_channel_order = "bgr"  # order of the colours that ViTPose gets: bgr as the official code, rgb as ComfyUI's nodes
 retarget = None  # animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)

@@ -102,3 +102,53 @@ def test_upside_down_the_box_grows_towards_the_forehead() -> None:
     turned = face.box(over, HEIGHT, WIDTH, cut=False)
     assert np.abs(np.subtract(turned, (x1, x2, HEIGHT - y2, HEIGHT - y1))).max() <= 1  # whole pixels
     assert face.box(face_points, HEIGHT, WIDTH) == (x1, x2, y1, y2)
+
+
+def _breathing(frames: int, sizes: np.ndarray) -> np.ndarray:
+    """Return faces about (80, 100) whose points spread by `sizes` ([T]) times 30x40 pixels, 0.3 pixels further right each frame."""
+    faces = _faces(np.tile(np.array(MIDDLE, float), (frames, 1)))
+    middle = np.array(MIDDLE) / (WIDTH, HEIGHT)
+    faces[:, 1:, :2] = middle + (faces[:, 1:, :2] - middle) * sizes[:, None, None]
+    faces[:, 1:, 0] += 0.3 * np.arange(frames)[:, None] / WIDTH
+    return faces
+
+
+def _sides(boxes: np.ndarray) -> np.ndarray:
+    return np.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], axis=1)
+
+
+def test_steady_boxes_keep_their_size_and_follow_between_pixels() -> None:
+    faces = _breathing(40, 1 + 0.05 * np.sin(np.arange(40)))
+    found = face.boxes(faces, HEIGHT, WIDTH)
+    steady = face.steady(found, faces, HEIGHT, WIDTH).boxes
+    assert np.abs(np.diff(_sides(steady), axis=0)).max() < 0.02
+    np.testing.assert_allclose(np.diff(steady[:, :2].mean(axis=1)), 0.3, atol=1e-3)
+    assert (_sides(steady) >= _sides(found.boxes).max(axis=0) - 1.5).all()  # whole pixels; the largest ones count
+    ramp = np.tile(np.arange(WIDTH, dtype=float) * 1.5, (HEIGHT, 1))
+    frames = [np.repeat(np.rint(ramp - 0.45 * t).clip(0, 255)[..., None], 3, axis=2).astype(np.uint8) for t in range(8)]
+    now, before = (
+        [face.crop(f, row).astype(int) for f, row in zip(frames, rows, strict=False)] for rows in (steady, found.boxes)
+    )
+    assert (
+        max(np.abs(each - now[0]).max() for each in now) <= 2 < max(np.abs(each - before[0]).max() for each in before)
+    )
+
+
+def test_a_steady_box_grows_with_a_face_that_comes_nearer_and_begins_anew_with_a_shot() -> None:
+    faces = _breathing(200, np.concatenate([np.linspace(0.5, 1.5, 160), np.full(40, 0.5)]))
+    own = face.boxes(faces, HEIGHT, WIDTH)
+    steady = face.steady(own, faces, HEIGHT, WIDTH, cuts=[160])
+    share = _sides(steady.boxes) / _sides(own.boxes)
+    assert share.min() > 0.93
+    assert share[30:130].max() < 1.5
+    np.testing.assert_allclose(share[160:], 1, atol=0.06)
+
+
+def test_where_there_is_no_face_a_steady_crop_is_black(middles: np.ndarray) -> None:
+    faces, heads = _faces(middles), _heads(middles)
+    faces[4, :, 2] = heads[4, :, 2] = 0
+    found = face.boxes(faces, HEIGHT, WIDTH, head=heads)
+    steady = face.steady(found, faces, HEIGHT, WIDTH)
+    assert (steady.black, steady.filled) == (found.black, found.filled) == ((4,), (4,))
+    assert not face.crop(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), steady.boxes[4]).any()
+    assert face.crop(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), steady.boxes[3]).all()

@@ -174,6 +174,10 @@ class PreprocessSettings(_Backed, frozen=True):
     face_video: Path | None = Field(
         None, description="your own face crops, 512x512; None: cropped from the driving video"
     )
+    face_crop: Literal["official", "steady"] = _later(
+        "official",
+        "how faces are cropped: official (each frame for itself, as upstream), steady (one size, moved between pixels)",
+    )
     detectors: Literal["auto", "bundled"] | Path = _later(
         "auto",
         "what finds body, hands and face: bundled, or a folder with YOLOv10m and ViTPose-H (a checkpoint's, ComfyUI's); auto: those where they are, else bundled",
@@ -253,6 +257,10 @@ class PreprocessSettings(_Backed, frozen=True):
             faults.append(
                 f"retarget must be None or False with a pose_video, which is taken as it is, got {self.retarget}; use None"
             )
+        if self.face_crop != "official" and self.face_video is not None:
+            faults.append(
+                f"face_crop must be left out with a face_video, which is taken as it is, got {self.face_crop}; use official"
+            )
         faults += self._faults_of_flux()
         return faults
 
@@ -279,7 +287,7 @@ class PreprocessSettings(_Backed, frozen=True):
 
 
 NO_UPSTREAM_ARGUMENT = (
-    "start_s", "max_frames", "deinterlace", "person", "preview", "detectors", "pose_channel_order", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+    "start_s", "max_frames", "deinterlace", "person", "preview", "detectors", "pose_channel_order", "face_crop", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
 )  # fmt: skip
 
 

@@ -161,6 +161,10 @@ class AnimateInputs:
         """
         return self._beside_keypoints("people_boxes")
 
+    def face_boxes(self) -> np.ndarray | None:
+        """Return the box of each face crop, [T, 4]: x1, x2, y1, y2 in pixels of the working clip; None as `people_boxes`."""
+        return self._beside_keypoints("face_boxes")
+
     def drawn_keypoints(self) -> np.ndarray | None:
         """Return the retargeted keypoints that `src_pose.mp4` shows, [T, 133, 3], float32, in pixels of the result.
 

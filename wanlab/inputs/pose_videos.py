@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -82,15 +82,26 @@ def placed(
     return retarget.retarget(driver, posed(fitted.reference, height, width), fitted.method, edited, measured=before)
 
 
-def face_boxes(points: np.ndarray, height: int, width: int) -> face.Boxes:
+def face_boxes(
+    points: np.ndarray, height: int, width: int, crops: face.Crops = "official", cuts: Collection[int] = ()
+) -> face.Boxes:
     """Return the box of the face in each frame, and the frames that have none of their own.
 
     Args:
         points: [T, 133, 3], float32; x, y in pixels of the working clip, score.
         height, width: of the working clip in pixels.
+        crops: whether boxes are steady.
+        cuts: first frames of new shots.
     """
     head = points[:, HEAD] / np.array([width, height, 1], np.float32)
-    return face.boxes(pose.to_meta(points, height, width).face, height, width, head=head)
+    of_face = pose.to_meta(points, height, width).face
+    found = face.boxes(of_face, height, width, head=head)
+    return face.steady(found, of_face, height, width, cuts) if crops == "steady" else found
+
+
+def crops_of(boxes: np.ndarray | None) -> face.Crops:
+    """Return how faces were cropped, by the boxes that `keypoints.npz` holds: steady ones lie between pixels."""
+    return "steady" if boxes is not None and boxes.dtype.kind == "f" else "official"
 
 
 def write(
@@ -102,6 +113,8 @@ def write(
     own: Mapping[str, media.Clip],
     fitted: Retargeting | None = None,
     measured: np.ndarray | None = None,
+    crops: face.Crops = "official",
+    cuts: Collection[int] = (),
     **more: np.ndarray,
 ) -> face.Boxes:
     """Write `keypoints.npz`, the pose video and the face video into a run; return the face boxes that were used.
@@ -114,12 +127,13 @@ def write(
         own: the user's own videos, which are taken instead of what would be made, by name.
         fitted: whose proportions the skeletons get; None: the driver's.
         measured: [T, 133, 3], the keypoints before corrections by hand.
+        crops, cuts: as in `face_boxes`.
         more: further arrays of `keypoints.npz` (boxes, reference_keypoints).
 
     Raises:
         ValueError: if no frame of the pose video shows a skeleton.
     """
-    boxes = face_boxes(points, clip.height, clip.width)
+    boxes = face_boxes(points, clip.height, clip.width, crops, cuts)
     if "face_video" not in own:
         run.add_notes(*boxes.notes())
     skeletons = placed(points, clip.height, clip.width, height, width, fitted, measured)
@@ -147,8 +161,8 @@ def write(
     with run.stage("face"):
         if "face_video" in own:
             run.add_notes(*look("face_video", own["face_video"], clip, lambda frames: _cropped(clip, boxes, frames)))
-        crops = (face.crop(frame, box) for frame, box in zip(clip, boxes.boxes, strict=True))
-        write_pair(run, "face_video", own.get("face_video") or crops, clip.fps)
+        cropped = (face.crop(frame, box) for frame, box in zip(clip, boxes.boxes, strict=True))
+        write_pair(run, "face_video", own.get("face_video") or cropped, clip.fps)
     return boxes
 
 
@@ -211,7 +225,8 @@ def rewrite(
     own = own_videos(animate_inputs)
     for name in own:
         run.add_notes(f"{name} is your own and is kept: what was corrected by hand does not show in it")
-    fitted = retargeting_of(arrays)
+    fitted, crops = retargeting_of(arrays), crops_of(arrays.get("face_boxes"))
+    cuts = list(animate_inputs.facts.get("cuts", ()))
     made_again = ("size", "names", "face_boxes", "drawn_keypoints", METHOD, MEASURED, *EDITED)
     more = {name: array for name, array in arrays.items() if name not in made_again}
     boxes = write(
@@ -223,12 +238,13 @@ def rewrite(
         {name: animate_inputs.video(name) for name in own},
         fitted,
         before,
+        crops,
+        cuts,
         **more,
     )
     empty, was_empty = (~(each[..., 2] > 0).any(axis=1) for each in (points, found))
     was_without = np.isin(np.arange(len(points)), animate_inputs.facts.get("no_person", ()))
     no_person = np.flatnonzero(empty & (was_without | ~was_empty)).tolist()
-    cuts = list(animate_inputs.facts.get("cuts", ()))
     run.add_artefact("keypoints", folder.KEYPOINTS, frames=len(clip), no_person=no_person, cuts=cuts)
     return {"no_person": no_person, "no_face": list(boxes.filled), "cuts": cuts, "own": list(own)}
 

@@ -196,6 +196,8 @@ def _work(run: runs.Run, settings: config.PreprocessSettings) -> None:
         {name: own[name] for name in pose_videos.VIDEOS if name in own},
         boxes=found.boxes,
         fitted=_fitted(run, settings, clip, reference, found, of_reference) if settings.retarget else None,
+        crops=settings.face_crop,
+        cuts=found.cuts,
         reference_keypoints=of_reference,
         people_boxes=found.people,
     )

@@ -49,7 +49,9 @@ class PoseReview(Stills, history.Editor):
         self._history = history.History.of(inspection.edits, len(detected), *self._size)
         self._guard = self._history.guard
         self._last: tuple[corrections.Entry, ...] = ()  # what the last action put in
-        self._points, self._boxes = detected, pose_videos.face_boxes(detected, *self._size)
+        self._crops: face.Crops = pose_videos.crops_of(made.face_boxes())
+        self._cuts = list(made.facts.get("cuts", ()))
+        self._points, self._boxes = detected, self._face_boxes(detected)
         super().__init__(clip, drawing=_drawing(*self._size))
         self._show()
         self._history.follow(self)
@@ -138,7 +140,7 @@ class PoseReview(Stills, history.Editor):
         """Have the views show the pose with the corrections that there are now."""
         before, boxes = self._points, self._boxes.boxes
         self._points = corrections.apply(self._detected, self._entries)
-        self._boxes = pose_videos.face_boxes(self._points, *self._size)
+        self._boxes = self._face_boxes(self._points)
         other_face = np.flatnonzero((boxes != self._boxes.boxes).any(axis=1))
         changed = np.flatnonzero((before != self._points).any(axis=(1, 2)))
         if len(changed) or len(other_face):
@@ -146,6 +148,9 @@ class PoseReview(Stills, history.Editor):
             self._tell_poses(int(both[0]), int(both[-1]))
         if len(other_face):
             self.tell("stale_faces", first=int(other_face[0]), last=int(other_face[-1]))
+
+    def _face_boxes(self, points: np.ndarray) -> face.Boxes:
+        return pose_videos.face_boxes(points, *self._size, self._crops, self._cuts)
 
     def _gap(self, part: str | int, t: int) -> tuple[int, int]:
         """Return the stretch around frame `t` in which fewer than half of the part's joints are seen; `t` alone if they are."""
@@ -169,7 +174,7 @@ class PoseReview(Stills, history.Editor):
         self.tell("poses", first=first, last=last, buffers=[np.ascontiguousarray(each).tobytes() for each in arrays])
 
     def _tell_overview(self) -> None:
-        cuts = list(self._made.facts.get("cuts", ()))
+        cuts = self._cuts
         no_face = list(self._boxes.filled)
         hidden = corrections.hidden(self._entries, len(self._points))
         review = faults.review(self._points, no_face, cuts, hidden)
