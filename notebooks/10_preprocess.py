@@ -53,13 +53,13 @@ preview = False  # a smaller run first: the first second only, at the full size
 save_path = None  # folder to copy the finished inputs to: new, empty, or holding inputs that wanlab wrote
 fresh = False  # compute again even where a finished run with the same settings exists
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## Settings
 # A misspelt name or a wrong value stops here, before anything is computed. Check the size of the result.
 # Runs with the same settings and inputs share one folder: it is reused or continued. With `preview = True` only the first
 # second is processed; a full run of `30_generate` never takes such inputs as the newest ones, its own preview does.
 
-# %%
+# %% tags=["setup"]
 from IPython.display import display
 
 from wanlab import config, viz
@@ -69,13 +69,13 @@ settings = config.from_notebook(config.PreprocessSettings)
 run = preprocess.prepare(settings)
 display(run.settings, run)
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## Run
 # Keypoints are detected, drawn at the result's size, and the face is cropped. What finds them and what it runs on is named
 # above and below: the checkpoint's own detectors where they are, on a GPU if onnxruntime can use it. With backend wan22 the
 # official script does it: its log appears below and is kept as `wan22.log`.
 
-# %%
+# %% tags=["setup"]
 animate_inputs = preprocess.work(run)
 
 # %% [markdown]

@@ -37,11 +37,11 @@ compile_sam = "auto"  # compile SAM2's image encoder; auto: on a GPU, for 2000 f
 save_path = None  # folder to copy the new inputs to: new, empty, or holding inputs that wanlab wrote
 fresh = False  # compute again even where a finished run with the same settings exists
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## Settings and run
 # A chain, points or edits that do not fit stop here, before anything is computed.
 
-# %%
+# %% tags=["setup"]
 from IPython.display import display
 
 from wanlab import config, viz

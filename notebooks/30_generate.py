@@ -63,46 +63,45 @@ preview = False  # a smaller run first: the first segment only, smaller and with
 output_path = None  # video file (.mp4, .mov, .mkv) or folder to copy the result to; in a folder it gets the run's name
 overwrite = False  # allow output_path to replace a file that wanlab did not write
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## Settings
 # A misspelt name or a wrong value stops here, before any weight is loaded. Check the checkpoint, the values that `None`
 # stands for, and notes about corrections of 20_inspect that are not applied. An interrupted run continues from its last
 # finished segment. `preview = True` makes a smaller run first; what it leaves out is printed here and kept with the run.
 
-# %%
+# %% tags=["setup"]
 from IPython.display import display
 
 from wanlab import config, viz
-from wanlab.steps import generate
+from wanlab.steps import generate, report
 
 settings = config.from_notebook(config.GenerateSettings)
 run = generate.prepare(settings)
 display(run.settings, run)
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## The segments
 # The clip is generated in overlapping segments. Hatched frames are computed only to fill the last one: a clip length
 # that the table names wastes none. With a GPU the memory and the time that this is expected to take stand above it.
 
-# %%
+# %% tags=["setup"]
 plan = generate.plan(run)
 print(*filter(None, (plan.describe(), generate.expected(run))), sep="\n")
 viz.segment_plan(plan)
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## Run
 # With backend wan22 the official script does it: its log appears below and is kept as `wan22.log`, its own video as `wan22.mp4`.
 
-# %%
+# %% tags=["setup"]
 video = generate.work(run)
 
 # %% [markdown]
 # ## The result beside driver and reference
-# The character should look the same in every column; a jump of colour or position at a marked seam is a fault.
 
 # %%
 animate_inputs = generate.inputs_of(run)
-viz.result_beside(animate_inputs.driving() or animate_inputs.video("pose_video"), animate_inputs.reference_image(), video, seams=plan.seams)
+report.result(run, animate_inputs)
 
 # %% [markdown]
 # ## Numbers
@@ -112,10 +111,11 @@ viz.result_beside(animate_inputs.driving() or animate_inputs.video("pose_video")
 viz.metric_table(run.manifest.get("metrics", {}))
 
 # %% [markdown]
-# ## In motion
+# ## Frame by frame
+# The character should look the same in every column; a jump of colour or position at a marked seam is a fault.
 
 # %%
-viz.show_videos({"driving": animate_inputs.driving(), "pose": animate_inputs.video("pose_video"), "result": video}, fps=video.fps)
+viz.result_beside(animate_inputs.driving() or animate_inputs.video("pose_video"), animate_inputs.reference_image(), video, seams=plan.seams)
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # The video is `result.mp4` in the folder named above. Next: `50_report` makes a page to share.

@@ -69,53 +69,47 @@ video_quality = 14  # of result.mp4: x264's crf, 0 to 40; less is better and lar
 workers = None  # points computed at a time, each in its own process on its own GPU; None: one after the other
 cluster = None  # where the workers run: a Dask scheduler's address (tcp://…) or a YAML file for a batch system; None: this machine
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## Settings and points
 # A wrong name or value in any point stops here. Check how many points there are and how long they will take.
 
-# %%
+# %% tags=["setup"]
 from IPython.display import display
 
-from wanlab import config, viz
-from wanlab.results import compare
+from wanlab import config
 from wanlab.steps import report, sweep
-from wanlab.viz import player
+from wanlab.widgets.sweep_winner import sweep_winner
 
 settings = config.from_notebook(config.SweepSettings)
 run = sweep.prepare(settings)
 display(run.settings, run)
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # ## Run
 
-# %%
+# %% tags=["setup"]
 entries = sweep.work(run)
 
 # %% [markdown]
-# ## The points
-# Sort by any column with `table.sort_values("seconds")`; *seconds* are those of the generation itself. What each metric cannot
-# show is listed in the notebook of each point.
-
-# %%
-table = compare.table(entries)
-viz.number_table(table)
-
-# %% [markdown]
 # ## Side by side, synchronised
-# Look for what a setting changes: detail, colour, how well the pose is kept, jumps at seams.
+# Look for what a setting changes: detail, colour, how well the pose is kept, jumps at seams. A click on a head of the table
+# sorts; *seconds* are those of the generation itself, without the first point's warm-up. Star the winner (★), copy its
+# command, and make a report of it.
 
 # %%
-player.grid(report.player_points(entries))
+display(report.side_by_side(entries, star=report.star_of(run)))
+sweep_winner(run)
 
 # %% [markdown]
-# ## Numbers over settings, and against time
-# Each dot has the number of its point. The line joins the points that no other beats in both time and metric.
+# ## What mattered, and against time
+# Axes show ten times what results differ by that have only another seed. A line joins points that differ in that setting alone;
+# in the last plots, those that no other beats in both time and metric.
 
 # %%
 display(*report.plots(entries))
 
-# %% [markdown]
+# %% [markdown] tags=["setup"]
 # Every point is a separate run in `outputs`. Next: `50_report`.
 
-# %%
+# %% tags=["setup"]
 sweep.finish(run)

@@ -21,8 +21,10 @@
 # %% tags=["parameters"]
 run = "latest"  # runs of 30_generate or 40_sweep, separated by commas; latest: the newest one
 title = None  # heading of the report; None: from the run
+winner = None  # number of the point that is shown as the winner; None: the one starred in 40_sweep
+full = False  # hold the full-quality videos too, so that a page that is sent away keeps its links
 
-# %%
+# %% tags=["setup"]
 from IPython.display import display
 
 from wanlab import config
@@ -32,21 +34,23 @@ settings = config.from_notebook(config.ReportSettings)
 page = report.prepare(settings)
 display(page)
 contents = report.gather(page)
-report.overview(contents)
-
-# %% [markdown]
-# ## Result
-# Smaller videos; the full ones are linked.
 
 # %%
-report.videos(contents)
+display(report.overview(contents), report.videos(contents))
+
+# %% [markdown]
+# ## Numbers
+# Each metric measures one aspect only.
+
+# %%
+display(*report.numbers(contents))
 
 # %% [markdown]
 # ## Frame by frame
-# Dashed lines are seams between segments. Each metric measures one aspect only.
+# Dashed lines are seams between segments.
 
 # %%
-display(report.frames(contents), *report.numbers(contents))
+report.frames(contents)
 
 # %% [markdown]
 # ## Inputs
@@ -62,13 +66,7 @@ display(report.material(contents), report.confidence(contents), *report.by_hand(
 report.settings_table(contents)
 
 # %% [markdown]
-# ## Notes
+# ## Notes, time and provenance
 
 # %%
-report.notes(contents)
-
-# %% [markdown]
-# ## Time and provenance
-
-# %%
-display(report.times(contents), report.provenance(contents), report.command(contents))
+display(report.notes(contents), report.times(contents), report.provenance(contents), report.command(contents))

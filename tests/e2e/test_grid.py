@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from browsing import Lab, open_notebook
 
-from wanlab import config, media
+from wanlab import config, media, viz
 from wanlab.runs.page import render
 from wanlab.viz import player
 
@@ -50,8 +51,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = place / f"{n}.mp4"
         media.write_video(path, frames, Fraction(FPS))
         values = {"guidance_scale": scale, "seed": seed, "note": HOSTILE}
-        points.append(player.Point(f"result {n} {HOSTILE}", values, path, [SEAM], Path(f"../run {n}/result.mp4")))
-    shown = player.grid(points)
+        link = Path(f"../run {n}/result.mp4")
+        points.append(
+            player.Point(f"result {n} {HOSTILE}", values, path, [SEAM], link, n + 1, f"wanlab generate --seed {n}")
+        )
+    given = {"reference": np.full((96, 64, 3), 200, np.uint8), "driver": media.open_clip(place / "0.mp4")}
+    numbers = {
+        "guidance_scale": [1.0, 1.0, 3.5, 3.5, 9.0],
+        "psnr": [30.0, None, 32.0, 31.0, None],
+        "run": [HOSTILE] * 5,
+    }
+    table = pd.DataFrame(numbers, index=pd.RangeIndex(1, 6, name="point"))  # the fifth has failed: it has no video
+    shown = player.grid(points, given, viz.sortable(table), player.Star("a sweep", 3))
     output = nbformat.v4.new_output("display_data", {"text/html": shown.data, "text/plain": "a grid"})
     cell = nbformat.v4.new_code_cell("player.grid(points)", outputs=[output])
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A sweep"), cell])
@@ -137,7 +148,8 @@ def test_a_filter_hides_and_pauses(page: Any) -> None:
     assert page.get_by_label("note").count() == 0  # one value: nothing to choose
     page.get_by_label("play (space)").click()
     page.get_by_label("guidance_scale").select_option("3.5")
-    assert page.locator(".result:visible .title").all_inner_texts() == [f"result {n} {HOSTILE}" for n in (2, 3)]
+    assert page.locator(".result:visible .title").all_inner_texts() == ["3", "4"]
+    assert page.locator(".points tbody tr:visible").count() == 3  # the failed one stays
     page.wait_for_function(
         "[...document.querySelectorAll('.result video')].map(v => v.paused).join() === 'true,true,false,false'"
     )
@@ -166,6 +178,65 @@ def test_a_click_enlarges_and_escape_closes(page: Any) -> None:
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
     wait_for(page, [12] * 4)
+
+
+ORDER = """() => [...document.querySelectorAll('.result')].sort((a, b) => a.style.order - b.style.order).map(n => n.dataset.number).join('')"""
+
+
+def test_a_click_on_a_head_sorts_table_and_results_the_best_first(page: Any) -> None:
+    order = page.locator(".points tbody tr")
+
+    def rows() -> str:
+        return "".join(order.evaluate_all("rows => rows.map((row) => row.dataset.number)"))
+
+    page.get_by_role("button", name="psnr").click()
+    assert (rows(), page.evaluate(ORDER)) == ("34125", "3412")  # what is not known comes last
+    page.get_by_role("button", name="psnr").click()
+    assert (rows(), page.evaluate(ORDER)) == ("14325", "1432")
+    page.get_by_role("button", name="guidance scale").click()
+    assert rows() == "12435"  # equal ones stay as they were
+    page.get_by_label("frame", exact=True).fill("7")
+    wait_for(page, [7] * 4)
+
+
+def test_the_driver_plays_along_and_the_reference_stands_beside(page: Any) -> None:
+    page.get_by_label("frame", exact=True).fill("30")
+    wait_for(page, [30, 30, 30, SHORT - 1])
+    time = page.locator(".given video").evaluate("(video) => video.currentTime")
+    assert int(time * FPS) == 30
+    boxes = [page.locator(name).first.bounding_box() for name in (".given img", ".given video", ".result video")]
+    assert boxes[0]["x"] < boxes[1]["x"] < boxes[2]["x"]
+    assert boxes[0]["y"] == boxes[1]["y"] == boxes[2]["y"]
+
+
+def test_a_star_makes_a_winner_whose_command_is_copied_and_is_kept(page: Any, report: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    assert page.locator(".winner b").inner_text() == f"Winner: result 2 {HOSTILE}"  # the page's own
+    page.get_by_label(f"make result 1 {HOSTILE} the winner").first.click()
+    assert page.locator(".starred").evaluate_all("all => all.map((each) => each.dataset.number)") == ["2", "2"]
+    page.get_by_text("Copy its command").click()
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "wanlab generate --seed 1"
+    page.goto(report.as_uri())
+    assert page.locator(".winner b").inner_text() == f"Winner: result 1 {HOSTILE}"
+    page.get_by_label(f"make result 1 {HOSTILE} the winner").last.click()  # in the table, once more: none
+    assert page.locator(".starred").count() == 0
+
+
+def test_the_page_follows_the_reader_s_dark_theme(page: Any, shoot: Callable[[Any, str], None]) -> None:
+    def ground(what: str) -> list[str]:
+        return page.locator(what).first.evaluate(
+            "(n) => [getComputedStyle(n).backgroundColor, getComputedStyle(n).color]"
+        )
+
+    shoot(page, "grid_light")
+    light = [ground(what) for what in ("main", ".wanlab-player", ".points td")]
+    page.emulate_media(color_scheme="dark")
+    shoot(page, "grid_dark")
+    dark = [ground(what) for what in ("main", ".wanlab-player", ".points td")]
+    assert light[:2] == [["rgb(255, 255, 255)", "rgb(28, 36, 48)"]] * 2
+    assert dark[:2] == [["rgb(23, 27, 33)", "rgb(228, 232, 238)"]] * 2
+    assert light[2][1] != dark[2][1]
 
 
 def test_the_wipe_moves_by_mouse_and_by_keys(page: Any) -> None:

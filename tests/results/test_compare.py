@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from wanlab import config, runs
+from wanlab.cli import flags, main
 from wanlab.results import compare
 
 
@@ -35,6 +37,49 @@ def test_what_sets_generations_apart(outputs: Path) -> None:
     assert table.loc[1, "psnr"] == 30
     assert table.loc[3, "run"] == chosen[2].id
     assert table["memory GiB"].min() > 0
+
+
+def timed(seconds: float, calls: int, warmed_up: bool | None, seed: int) -> runs.Run:
+    run = generation("a", {}, seed=seed)
+    more = {} if warmed_up is None else {"warmed_up": warmed_up}
+    run.save(seconds={"generate": seconds, "load": 3.0 if seed == 1 else 0.0}, denoise_calls=calls, **more)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("others", "shown"),
+    [
+        ([(4.0, 2, False), (4.4, 2, False)], 4.2),  # equal work: the median
+        ([(3.0, 1, False), (11.0, 5, False)], 5.0),  # other work: two seconds a call, one beside
+        ([(8.0, 4, False)], 4.0),
+        ([(44.0, 2, True)], 44.0),  # each warmed up by itself: nothing to compare with
+        ([(4.0, 2, None)], 4.0),  # an older run that did not load the model
+    ],
+)
+def test_the_first_point_s_warm_up_is_no_price_of_its_settings(outputs: Path, others: list, shown: float) -> None:
+    marked = None if others[0][2] is None else True
+    made = [timed(44.0, 2, marked, 1), *(timed(*each, seed) for seed, each in enumerate(others, 2))]
+    table = compare.table(compare.entries(made))
+    assert table["seconds"].tolist() == [pytest.approx(shown, abs=0.05), *(seconds for seconds, *_ in others)]
+
+
+def test_the_command_of_a_run_finds_it_again(outputs: Path) -> None:
+    """What the command line makes of it has the same hash, lists, prompts and quotes too."""
+    chosen = {
+        "shift": 3.5,
+        "lora": ["a b.safetensors:0.5", "c.safetensors"],
+        "prompt": 'it\'s, "so"',
+        "colour_hold": True,
+    }
+    run = generation("a", {}, **chosen)
+    text = compare.command(run)
+    assert text.startswith("wanlab generate --prompt ")
+    assert "--seed" not in text
+    assert "--seed 42" in compare.command(run, complete=True)
+    args = main._parser().parse_args(shlex.split(text)[1:])
+    again = config.GenerateSettings.build(flags.given_settings(args, ["generate"]))
+    assert again.identity() == config.GenerateSettings.build(chosen).identity()
+    assert again.lora == config.GenerateSettings.build(chosen).lora
 
 
 def test_one_run_is_called_by_its_id(outputs: Path) -> None:

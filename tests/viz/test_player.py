@@ -112,6 +112,28 @@ def test_a_page_names_no_address_and_no_id(clip: media.Clip) -> None:
     assert "<a " not in page
 
 
+def test_a_shared_page_holds_the_full_files_and_what_they_were_made_from(clip: media.Clip, tmp_path: Path) -> None:
+    point = player.Point("a", {}, clip, link=Path("../run/clip.mp4"), number=3, command="wanlab 'x'")
+    given = {"reference": np.zeros((64, 48, 3), np.uint8), "driver": clip, "none": None}
+    page = player.grid([point], given, star=player.Star("key", 3), full=True).data or ""
+    tags = Tags(page)
+    (link,) = tags.all("a")
+    assert link["download"] == "run_clip.mp4"
+    assert base64.b64decode((link["href"] or "").split("base64,")[1]) == clip.info.path.read_bytes()
+    assert [each["alt"] for each in tags.all("img")] == ["reference"]
+    assert [each["aria-label"] for each in tags.all("video")] == ["driver", "a"]
+    shown = tags.all("figure")[-1]
+    assert (shown["data-number"], shown["data-command"]) == ("3", "wanlab 'x'")
+    assert 'data-star="3" data-key="key"' in page
+
+
+def test_a_longer_driver_ends_with_the_results(clip: media.Clip, tmp_path: Path) -> None:
+    short = tmp_path / "short.mp4"
+    media.write_video(short, np.full((5, 32, 48, 3), 90, np.uint8), Fraction(24000, 1001))
+    page = player.grid([player.Point("a", {}, short)], {"driver": clip}).data or ""
+    assert [media.probe_video(path).num_frames for path in previews(page, tmp_path)] == [5, 5]
+
+
 def test_wrong_points_are_refused(clip: media.Clip) -> None:
     assert "No point has a video" in player.grid([]).data
     with pytest.raises(ValueError, match="seams must lie inside the video of 9 frames, got 9 in a; use 1 to 8"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from wanlab import media, viz
 from wanlab.pose import faults
+from wanlab.results import importance
 from wanlab.viz import plots
 
 FRAME = np.full((64, 96, 3), 200, np.uint8)
@@ -106,12 +109,65 @@ def test_plots_number_every_point_and_take_words_too() -> None:
     assert shown.alt == "psnr over shift, mask_chain"
     assert viz.time_against_metrics(numbers).alt == "Seconds against psnr"
     assert viz.metric_plots(numbers.drop(columns="psnr"), ["shift"]) is None
-    shown = viz.number_table(numbers.assign(run=["a_1", "out of <memory>", "c"]).sort_values("shift", ascending=False))
-    assert "<td>2</td><td>5</td><td>b</td><td>–</td><td>–</td></tr><tr><td colspan" in shown.data
-    assert ">out of &lt;memory&gt;</td></tr><tr><td>1</td>" in shown.data  # right below its numbers
-    assert ">a_1<" in shown.data  # whole, to be copied
+    shown = viz.sortable(numbers.assign(run=["a_1", "out of <memory>", "c"]))
+    row = '<tr data-number="2"><td data-value="2">2</td><td class="" data-value="5">5</td><td class="" data-value="b">b</td>'
+    assert f'{row}<td class="" data-value="">–</td>' in shown
+    assert ">out of &lt;memory&gt;</td></tr>" in shown
+    assert '<td class="best" data-value="30.0">30</td>' in shown
+    assert ('<th data-better="higher"' in shown, shown.count('data-better="lower"')) == (True, 5)
     places, labels = plots._places(numbers["mask_chain"])
     assert (places.tolist(), labels) == ([0, 1, 1], ["a", "b"])
+
+
+def test_axes_do_not_zoom_into_noise_and_lines_join_what_differs_in_one_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = pd.DataFrame(
+        {"shift": [3, 5, 3, 5], "seed": [1, 1, 2, 2], "ssim": [0.9807, 0.981, 0.9807, 0.9808], "seconds": [4.0] * 4},
+        index=[1, 2, 3, 4],
+    )
+    figures = []
+    monkeypatch.setattr(plots, "as_image", lambda figure, alt: figures.append(figure))
+    viz.metric_plots(numbers, ["shift", "seed"])
+    viz.time_against_metrics(numbers)
+    over_shift, over_seed = figures[0].axes[:2]
+    low, high = over_shift.get_ylim()
+    assert 0.1 * (high - low) > 0.0003
+    assert low < 0.9807
+    assert high > 0.981
+    lines = [sorted(zip(*line.get_data(), strict=True)) for line in over_shift.lines]
+    assert lines == [[(3, 0.9807), (5, 0.981)], [(3, 0.9807), (5, 0.9808)]]
+    assert len(over_seed.lines) == 2
+    assert figures[1].axes[0].get_xlim()[0] == 0
+
+
+def test_a_drawing_has_the_ink_of_its_page() -> None:
+    drawn = viz.keypoint_confidence(np.ones((4, 133, 3), np.float32), Fraction(8), no_person=[2])
+    assert drawn is not None
+    shown = drawn._repr_mimebundle_()["text/html"]
+    assert 'role="img" aria-label="Mean keypoint score of each part over time"' in shown
+    assert "currentColor" in shown
+    assert {*re.findall(r"https?://[^\"]+", shown)} == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r"#000000|#ffffff|<style|<metadata|<\?xml", shown)
+
+
+def test_what_mattered_most_is_said_and_noise_is_called_noise() -> None:
+    values = {
+        "psnr": [30.0, 33.0, 30.1, 33.1],
+        "ssim": [0.9807, 0.981, 0.9806, 0.9809],
+        "flicker": [1.0, 1.0, 0.5, 0.5],
+    }
+    numbers = pd.DataFrame({"shift": [3, 5, 3, 5], "seed": [1, 1, 2, 2], **values})
+    effects = {name: importance.effects(numbers, ["shift", "seed"], name) for name in values}
+    shown = viz.importance_table(effects)
+    assert shown is not None
+    rows = dict(re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td>", shown.data))
+    assert "<b>shift</b>" in rows["psnr"]
+    assert rows["ssim"] == "<i>none: seeds make a larger difference</i>"
+    assert "<b>seed</b>" in rows["flicker"]
+    assert "100%" in rows["flicker"]
+    assert "seed 2: 0.5 · 1: 1" in shown.data  # less flicker is better
+    assert viz.importance_table({}) is None
 
 
 def test_the_frames_that_changed_are_shown_before_and_after(tmp_path: Path) -> None:
@@ -128,13 +184,17 @@ def test_the_frames_that_changed_are_shown_before_and_after(tmp_path: Path) -> N
     assert viz.video_changes(before, same, same) is None
 
 
-def test_a_pose_s_timeline_marks_what_is_missing() -> None:
+def test_a_pose_s_timeline_marks_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     points = np.full((60, 133, 3), 0.9, np.float32)
-    whole = np.array(Image.open(BytesIO(viz.pose_timeline(faults.review(points)).data)).convert("RGB"))
     points[20:30, 91:112, 2] = 0
-    gap = np.array(Image.open(BytesIO(viz.pose_timeline(faults.review(points)).data)).convert("RGB"))
-    red = np.array([int(viz.MISSING_COLOUR[i : i + 2], 16) for i in (1, 3, 5)])
-    found = np.argwhere((gap == red).all(axis=2) & ~(whole == red).all(axis=2))
-    assert np.ptp(found[:, 1]) / (np.ptp(np.argwhere((gap != whole).any(axis=2))[:, 1]) + 1) > 0.95  # the whole gap
+    figures = []
+    monkeypatch.setattr(plots, "as_image", lambda figure, alt: figures.append(figure))
+    viz.pose_timeline(faults.review(points))
+    axis = figures[0].axes[0]
+    names = [each.get_text() for each in axis.get_yticklabels()]
+    lost = next(each for each in axis.collections if to_hex(each.get_facecolor()[0]) == viz.MISSING_COLOUR)
+    boxes = [path.get_extents() for path in lost.get_paths()]
+    assert (min(box.x0 for box in boxes), max(box.x1 for box in boxes)) == (19.5, 29.5)  # the whole gap
+    assert {names[int(np.floor(box.y0 + 0.5))] for box in boxes} == {"left hand"}
     assert "<td>20 to 29</td><td>left hand missing</td>" in viz.pose_faults(faults.review(points)).data
     assert "<td>none</td>" in viz.pose_faults(faults.review(points[:10])).data

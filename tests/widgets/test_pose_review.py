@@ -203,7 +203,7 @@ def test_headless_and_without_key_points_there_are_stills(
     monkeypatch.setattr("wanlab.widgets.pose_review.display", shown.append)
     monkeypatch.setenv("WANLAB_HEADLESS", "1")
     assert isinstance(pose_review(seen), Image)
-    assert [type(each).__name__ for each in shown] == ["Image", "HTML"]
+    assert [type(each).__name__ for each in shown] == ["Drawing", "HTML"]
     monkeypatch.delenv("WANLAB_HEADLESS")
     (seen.parent.folder / inputs.KEYPOINTS).unlink()
     assert isinstance(pose_review(seen), Image)

@@ -172,10 +172,19 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
         return tuple(name for name in names if getattr(self, name) != type(self).model_fields[name].default)
 
     def _repr_html_(self) -> str:
-        values = self.published()
+        """Show what differs from the defaults, and the rest folded away."""
+        changed = self.changed(*type(self).model_fields)
+        rest = [name for name in type(self).model_fields if name not in changed]
+        return (
+            self._table(changed)
+            + f"<details><summary>{len(rest)} settings have their default</summary>{self._table(rest)}</details>"
+        )
+
+    def _table(self, names: Iterable[str]) -> str:
+        values, fields = self.published(), type(self).model_fields
         rows = "".join(
-            f"<tr><td>{name}</td><td>{_escape(value)}</td><td>{_escape(type(self).model_fields[name].description)}</td></tr>"
-            for name, value in values.items()
+            f"<tr><td>{name}</td><td>{_escape(values[name])}</td><td>{_escape(fields[name].description)}</td></tr>"
+            for name in names
         )
         return f'<table class="wanlab"><tr><th>setting</th><th>value</th><th>meaning</th></tr>{rows}</table>'
 

@@ -754,6 +754,10 @@ class ReportSettings(Settings, frozen=True):
         ("latest",), description="runs of 30_generate or 40_sweep, separated by commas; latest: the newest one"
     )
     title: str | None = Field(None, description="heading of the report; None: from the run")
+    winner: int | None = _later(
+        None, "number of the point that is shown as the winner; None: the one starred in 40_sweep", ge=1
+    )
+    full: bool = _later(False, "hold the full-quality videos too, so that a page that is sent away keeps its links")
 
     @field_validator("run", mode="before")
     @classmethod

@@ -37,30 +37,39 @@ class Meaning(NamedTuple):
         unit: of the number.
         higher_is_better: whether more is better.
         cannot_tell: what the number does not show, one sentence.
+        noise: a difference that says nothing, in the unit: more than the standard deviation between six seeds of nano.
+        noise_is_share: whether `noise` is a share of the number instead.
     """
 
     unit: str
     higher_is_better: bool
     cannot_tell: str
+    noise: float
+    noise_is_share: bool = False
+
+    def span(self, about: float) -> float:
+        """Return the least that an axis shows of the number around the value `about`, so that noise looks small."""
+        return AXIS * self.noise * (abs(about) if self.noise_is_share else 1.0)
 
 
+AXIS = 10  # times the noise, the least that an axis shows: a difference of noise takes a tenth of it
 MEANINGS = {
     "pose_agreement": Meaning("share of points, 0 to 1", True,
-        "It cannot tell a badly generated pose from a keypoint detector that failed on a good one."),
+        "It cannot tell a badly generated pose from a keypoint detector that failed on a good one.", 0.01),
     "psnr": Meaning("dB, 0 to infinite", True,
-        "It cannot tell damage that is seen from damage that is not: a shift by one pixel can cost more than a blur."),
+        "It cannot tell damage that is seen from damage that is not: a shift by one pixel can cost more than a blur.", 0.1),
     "ssim": Meaning("similarity, -1 to 1", True,
-        "It cannot tell a change of colour at the same luma, nor anything within 5 pixels of the mask."),
+        "It cannot tell a change of colour at the same luma, nor anything within 5 pixels of the mask.", 0.001),
     "colour_drift": Meaning("ΔE*ab, from 0; about 2.3 is just seen", False,
-        "It cannot tell drift from a change that the driving video has too, nor see shifts that cancel out over the image."),
+        "It cannot tell drift from a change that the driving video has too, nor see shifts that cancel out over the image.", 0.1),
     "seam_jump": Meaning("times the usual change, from 0; 1 is no jump", False,
-        "It cannot tell a faulty seam from a cut or a sudden movement of the driving video at the same frame."),
+        "It cannot tell a faulty seam from a cut or a sudden movement of the driving video at the same frame.", 0.03),
     "flicker": Meaning("grey levels of amplitude, from 0", False,
-        "It cannot tell steadiness from a shaking of whole parts, which optical flow follows as if it were movement."),
+        "It cannot tell steadiness from a shaking of whole parts, which optical flow follows as if it were movement.", 0.02),
     "sharpness": Meaning("squared grey levels, from 0", True,
-        "It cannot tell detail from noise, nor a blurred image from one of smooth things."),
+        "It cannot tell detail from noise, nor a blurred image from one of smooth things.", 0.02, noise_is_share=True),
     "reference_agreement": Meaning("share of common colour, 0 to 1", True,
-        "It cannot tell where a colour is worn, nor another character from the same one seen from closer or behind."),
+        "It cannot tell where a colour is worn, nor another character from the same one seen from closer or behind.", 0.025),
 }  # fmt: skip
 BODY = slice(0, 17)  # of COCO-WholeBody's 133 points; `keypoints` has the other parts
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12

@@ -148,7 +148,8 @@ def _finish_report(run: runs.Run, executed: Path, values: Mapping[str, Any], sta
     with contextlib.suppress(NotebookFailedError, KeyboardInterrupt), run.working():
         _publish(executed, values, "failed" if status else "completed")
         files.put(executed, run.folder / NOTEBOOK)
-        render(run.folder / NOTEBOOK, run.folder / REPORT, hide_code=True, preview=bool(run.preview))
+        title = run.manifest["settings"].get("title")
+        render(run.folder / NOTEBOOK, run.folder / REPORT, hide_code=True, preview=bool(run.preview), title=title)
         run.add_artefact("page", REPORT)
         if stop.heard:
             raise KeyboardInterrupt

@@ -51,6 +51,7 @@ class LoadedNetworks:
         self._parts: Any = None
         self._asked: Any = None
         self._planned: planning.Planned | None = None
+        self._warm: set[memory.Clip] = set()  # lengths and sizes that the networks have worked on
 
     def get(
         self,
@@ -68,7 +69,7 @@ class LoadedNetworks:
         if key != self._key:
             self._parts = None
             self._parts = Networks(checkpoint, key[-1]), sampling.EncodingCache()
-            self._key = key
+            self._key, self._warm = key, set()
         networks, _ = self._parts
         networks.take(loras)
         wanted = networks.ways if ways is None else ways
@@ -77,6 +78,12 @@ class LoadedNetworks:
         networks.precision = precision
         networks.compute(wanted)
         return self._parts
+
+    def warm_up(self, clip: memory.Clip) -> bool:
+        """Return whether this is the first clip of its size, whose time says little about the next one's."""
+        is_first = clip not in self._warm
+        self._warm.add(clip)
+        return is_first
 
     def plan(self, settings: config.ResolvedGenerateSettings, clip: memory.Clip, loras: Loras) -> memory.Plan | None:
         """Have the networks work by a plan for the memory that is free; for what was planned before, by that one.
@@ -398,7 +405,9 @@ def _load(
         ways = planning.ways(settings)
         networks, encodings = loaded.get(checkpoint, settings.device, settings.precision, loras, ways)
         run.manifest["computed_by"] = ways._asdict()
-        if chosen := loaded.plan(settings, planning.longest(plan, animate_inputs.height, animate_inputs.width), loras):
+        longest = planning.longest(plan, animate_inputs.height, animate_inputs.width)
+        run.manifest["warmed_up"] = loaded.warm_up(longest) or run.manifest.get("warmed_up", False)
+        if chosen := loaded.plan(settings, longest, loras):
             print(chosen.describe())
             run.manifest["memory_plan"] = chosen.facts()
             if chosen.quantization != settings.quantization:

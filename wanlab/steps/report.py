@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,12 +18,12 @@ from typing import Any
 from IPython.display import HTML
 
 from wanlab import config, inputs, media, runs, viz
-from wanlab.results import compare
+from wanlab.results import compare, importance, metrics, winner
 from wanlab.results.evaluate import RESULT
 from wanlab.steps import generate, inspect, preview
 from wanlab.viz import player
 
-RESULT_VERSION = 2  # raise it when the same settings come to mean another result
+RESULT_VERSION = 3  # raise it when the same settings come to mean another result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +38,8 @@ class ReportContents:
         results: the finished ones by title.
         before: the runs that the first one's inputs came from, the oldest first; those that are gone are missing.
         inputs: what the first one was made from.
+        star: which entry is the winner; None: there is but one.
+        full: whether the page holds the full videos.
     """
 
     title: str
@@ -49,6 +49,8 @@ class ReportContents:
     results: Mapping[str, runs.Run]
     before: tuple[runs.Run, ...]
     inputs: inputs.AnimateInputs
+    star: player.Star | None
+    full: bool
 
     @property
     def first(self) -> runs.Run:
@@ -86,7 +88,9 @@ def prepare(settings: config.ReportSettings) -> runs.Run:
     title = f"{'preview · ' if previews else ''}{settings.title or title}"
     return runs.open_run(
         "report",
-        settings.replaced(run=tuple(run.folder for run in chosen), title=title),
+        settings.replaced(
+            run=tuple(run.folder for run in chosen), title=title, winner=_winner(settings, chosen, entries)
+        ),
         inputs={
             run.id: {
                 "sha256": config.digest({key: run.manifest.get(key) for key in ("id", "ended", "artefacts", "points")})
@@ -110,7 +114,29 @@ def gather(run: runs.Run) -> ReportContents:
         first = next(iter(results.values()))
         before = _ancestors(first)
         made = preview.smaller_inputs(first)
-        return ReportContents(run.settings.title, run.folder, chosen, entries, results, before, made)
+        star = player.Star(key_of(chosen), run.settings.winner) if len(entries) > 1 else None
+        return ReportContents(
+            run.settings.title, run.folder, chosen, entries, results, before, made, star, run.settings.full
+        )
+
+
+def _winner(
+    settings: config.ReportSettings, chosen: Sequence[runs.Run], entries: Sequence[compare.Entry]
+) -> int | None:
+    """Return the number of the entry that is the winner: asked for, else starred in the first sweep that has a star."""
+    numbers = [number for number, entry in enumerate(entries, 1) if entry["status"] == "completed"]
+    if settings.winner is not None and settings.winner not in numbers:
+        raise config.SettingsError(
+            f"winner must be a finished point, {', '.join(map(str, numbers))}, got {settings.winner}; use {numbers[0]}"
+        )
+    starred = [run.manifest["points"][number - 1] for run in chosen if (number := winner.read(run)) is not None]
+    found = [entries.index(entry) + 1 for entry in starred if entry in entries]
+    return settings.winner or (found[0] if found else None)
+
+
+def key_of(chosen: Sequence[runs.Run]) -> str:
+    """Return what names the results of some runs, for the star that a browser keeps."""
+    return chosen[0].id if len(chosen) == 1 else config.digest([run.id for run in chosen])[:10]
 
 
 def _latest() -> runs.Run:
@@ -157,26 +183,71 @@ def overview(story: ReportContents) -> HTML:
     if {"driving_video", "reference_image"} <= set(files):
         sentence += f"; the person of {files['driving_video']} drives {files['reference_image']}"
     if story.single:
-        link = f'<a href="{escape(_link(story.first, RESULT).as_posix())}">Full video</a> (beside this page in the outputs folder), '
-        end = f"{link}run {escape(story.first.id)}, {story.first.manifest['seconds_total']:.0f} s."
+        where = "inside this page" if story.full else "beside this page in the outputs folder"
+        end = f"Run {escape(story.first.id)}, {story.first.manifest['seconds_total']:.0f} s; the full video is {where}."
     else:
         values = [
             f"{name}: {', '.join(dict.fromkeys(str(e['values'].get(name)) for e in story.entries))}"
             for name in compare.varied(story.entries)
         ]
         end = f"{len(story.results)} of {len(story.entries)} generations finished. What differs: {escape('; '.join(values))}."
+        if story.star and story.star.number:
+            name = compare.title(story.entries[story.star.number - 1])
+            end += f"</p><p><b>Winner: {story.star.number} · {escape(name)}</b>"
     return HTML(f"<h1>{escape(story.title)}</h1><p>{escape(sentence)}.</p><p>{end}</p>")
 
 
-def videos(story: ReportContents) -> Any:
-    """Play driver, background (in replace), pose and result side by side; several results in a grid, in step."""
+def videos(story: ReportContents) -> HTML:
+    """Play the results in step beside reference and driver, with their numbers; a single one as `result`."""
     if story.single:
-        result, made = media.open_clip(story.first.path(RESULT)), story.inputs
-        kept = made.video("background_video") if story.first.manifest["settings"]["mode"] == "replace" else None
-        shown = {"driving": made.driving(), "background": kept, "pose": made.video("pose_video"), "result": result}
-        viz.show_videos(shown, fps=result.fps)
-        return None
-    return player.grid(player_points(story.entries))
+        return result(story.first, story.inputs, story.full)
+    return side_by_side(story.entries, story.inputs, star=story.star, full=story.full)
+
+
+def result(run: runs.Run, made: inputs.AnimateInputs, full: bool = False) -> HTML:
+    """Play a generation in step beside reference, driver, background (in replace) and pose.
+
+    Args:
+        run: a finished generation.
+        made: its inputs.
+        full: hold the full video too.
+    """
+    kept = made.video("background_video") if run.manifest["settings"]["mode"] == "replace" else None
+    more = {"background": kept, "pose": made.video("pose_video")}
+    return side_by_side(compare.entries([run]), made, more=more, full=full)
+
+
+def star_of(sweep: runs.Run) -> player.Star:
+    """Return the star of a sweep's grid."""
+    return player.Star(key_of([sweep]), winner.read(sweep))
+
+
+def side_by_side(
+    entries: Sequence[compare.Entry],
+    made: inputs.AnimateInputs | None = None,
+    *,
+    more: Mapping[str, media.Clip | None] | None = None,
+    star: player.Star | None = None,
+    full: bool = False,
+) -> HTML:
+    """Play results in step, with reference and driver in front and a table of numbers that sorts them.
+
+    Args:
+        entries: the results.
+        made: the inputs of the first one; None: wherever that one has them.
+        more: further videos that they were made from, by name.
+        star: which one is starred; None: nothing can be.
+        full: hold the full videos too.
+    """
+    run = next((run for run, _ in compare.videos(entries).values()), None)
+    if made is None and run is not None:
+        made = preview.smaller_inputs(run)
+    whose = " of the first" if "inputs" in compare.varied(entries) else ""
+    given: dict[str, Any] = {}
+    if made is not None:
+        given = {f"reference{whose}": made.reference_image(), f"driver{whose}": made.driving(), **(more or {})}
+    table = viz.sortable(compare.table(entries)) if len(entries) > 1 else ""
+    return player.grid(player_points(entries), given, table, star, full)
 
 
 def player_points(entries: Sequence[compare.Entry]) -> list[player.Point]:
@@ -185,15 +256,17 @@ def player_points(entries: Sequence[compare.Entry]) -> list[player.Point]:
     values = {entry.get("run"): entry["values"] for entry in entries}
     found = [
         player.Point(
-            f"{numbers[run.id]} · {title}",
+            f"{numbers[run.id]} · {title}" if len(entries) > 1 else "result",
             values[run.id],
             media.open_clip(file),
             run.manifest["artefacts"].get("video", {}).get("seams", ()),
             _link(run, file.name),
+            numbers[run.id],
+            compare.command(run),
         )
         for title, (run, file) in compare.videos(entries).items()
     ]
-    return sorted(found, key=lambda point: int(point.title.split(" ")[0]))
+    return sorted(found, key=lambda point: point.number or 0)
 
 
 def frames(story: ReportContents) -> Any:
@@ -206,16 +279,17 @@ def frames(story: ReportContents) -> Any:
 
 
 def numbers(story: ReportContents) -> list[Any]:
-    """Show the metrics: of one result with what each cannot show; of several as a table and plots."""
+    """Show the metrics: of one result with what each cannot show; of several what mattered, and plots."""
     if story.single:
         return [viz.metric_table(story.first.manifest.get("metrics", {}))]
-    return [viz.number_table(compare.table(story.entries)), *plots(story.entries)]
+    return plots(story.entries)
 
 
 def plots(entries: Sequence[compare.Entry]) -> list[Any]:
-    """Plot the metrics over what varies and against time; none where no entry is finished."""
-    table = compare.table(entries)
-    made = viz.metric_plots(table, compare.varied(entries)), viz.time_against_metrics(table)
+    """Show what mattered most for each metric, and plot them over what varies and against time; none without a finished entry."""
+    table, varied = compare.table(entries), compare.varied(entries)
+    effects = {name: importance.effects(table, varied, name) for name in metrics.MEANINGS}
+    made = viz.importance_table(effects), viz.metric_plots(table, varied), viz.time_against_metrics(table)
     return [plot for plot in made if plot is not None]
 
 
@@ -328,26 +402,10 @@ def command(story: ReportContents) -> HTML:
     """Show the commands that repeat the runs exactly, every setting spelled out."""
     lines, earlier = [], None
     for run in story.before:
-        lines.append(_command(run, earlier))
-        earlier = run
-    lines += [_command(run, earlier) for run in story.chosen]
+        lines.append(compare.command(run, earlier, complete=True))
+        earlier = run.id
+    lines += [compare.command(run, earlier, complete=True) for run in story.chosen]
     return HTML("<pre>" + escape("\n".join(lines)) + "</pre>")
-
-
-def _command(run: runs.Run, earlier: runs.Run | None) -> str:
-    model = config.NOTEBOOKS[run.manifest["step"]][1]
-    words = ["wanlab", run.manifest["step"]]
-    for name, value in {**run.manifest["settings"], **({"inputs": earlier.id} if earlier else {})}.items():
-        if name not in model.conveniences() and value is not None and value != []:
-            words += [f"--{name}", _flag_text(value)]
-    return shlex.join(words)
-
-
-def _flag_text(value: Any) -> str:
-    """Write a setting as the command line reads it: grids as YAML, several words with blanks between."""
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return " ".join(value)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _link(run: runs.Run, file: str) -> Path:

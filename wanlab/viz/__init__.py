@@ -49,4 +49,4 @@ from wanlab.viz.style import (
     SURE_COLOUR,
     UNSURE_COLOUR,
 )
-from wanlab.viz.tables import COMPACT, RUN_LINE, mask_table, metric_table, number_table, pose_faults, table
+from wanlab.viz.tables import importance_table, mask_table, metric_table, pose_faults, sortable, table

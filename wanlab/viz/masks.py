@@ -7,13 +7,20 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from IPython.display import Image
 
 from wanlab import media
 from wanlab.inputs import edits
 from wanlab.mask import Masks, metrics
 from wanlab.viz.sheets import draw_sheet, frames_at, spread
-from wanlab.viz.style import ERASED_COLOUR, LEAK_COLOUR, LESS_COLOUR, MASK_COLOUR, MORE_COLOUR, OBJECT_COLOURS
+from wanlab.viz.style import (
+    ERASED_COLOUR,
+    LEAK_COLOUR,
+    LESS_COLOUR,
+    MASK_COLOUR,
+    MORE_COLOUR,
+    OBJECT_COLOURS,
+    Drawing,
+)
 
 MASK_CELL = 2.0  # inches, the height of an image where masks are judged
 
@@ -24,7 +31,7 @@ def mask_views(
     view: Callable[..., np.ndarray],
     base: str,
     columns: int = 6,
-) -> Image | None:
+) -> Drawing | None:
     """Show a view of every mask in the same frames, a row per mask; None and a sentence without any.
 
     Args:
@@ -53,7 +60,7 @@ def mask_changes(
     after: Masks | None,
     decided: edits.Edits | None = None,
     columns: int = 6,
-) -> Image | None:
+) -> Drawing | None:
     """Show a mask before and after, and what is more and less, where it changed most; None without a change.
 
     Args:
@@ -85,7 +92,7 @@ def mask_changes(
     return draw_sheet(shown, frames, marks=dict.fromkeys(edited, "edited"), cell=MASK_CELL)
 
 
-def frame_sheet(rows: Mapping[str, Mapping[int, np.ndarray]], marks: Mapping[int, str] | None = None) -> Image:
+def frame_sheet(rows: Mapping[str, Mapping[int, np.ndarray]], marks: Mapping[int, str] | None = None) -> Drawing:
     """Show images of the same frames, a row per name, frame numbers on top.
 
     Args:

@@ -10,6 +10,7 @@
     back: "M12 2v12L5 8zM2.5 2h1.8v12H2.5z",
     forward: "M4 2v12l7-6zM11.7 2h1.8v12h-1.8z",
     enlarge: "M9 2h5v5h-1.6V4.7L9.2 7.9 8.1 6.8l3.2-3.2H9zM7 14H2V9h1.6v2.3l3.2-3.2 1.1 1.1-3.2 3.2H7z",
+    star: "M8 1.6l1.9 4.3 4.7.5-3.5 3.1 1 4.6L8 11.7l-4.1 2.4 1-4.6L1.4 6.4l4.7-.5z",
     close: "M3 4.1L4.1 3 8 6.9 11.9 3 13 4.1 9.1 8l3.9 3.9-1.1 1.1L8 9.1 4.1 13 3 11.9 6.9 8z",
   };
 
@@ -18,12 +19,21 @@
   const results = [...root.querySelectorAll(".result")].map((node) => ({
     node,
     video: node.querySelector("video"),
-    title: node.querySelector(".title").textContent,
+    title: node.querySelector("video").getAttribute("aria-label"),
     link: node.querySelector("a"),
     frames: Number(node.dataset.frames),
     seams: JSON.parse(node.dataset.seams),
     parameters: JSON.parse(node.dataset.parameters),
+    number: Number(node.dataset.number),
+    command: node.dataset.command ?? "",
   }));
+  const given = [...root.querySelectorAll(".given:has(video)")].map((node) => ({
+    node,
+    video: node.querySelector("video"),
+    title: node.querySelector(".title").textContent,
+    frames: Number(node.dataset.frames),
+  }));
+  const playable = [...results, ...given];
   const count = Math.max(...results.map((result) => result.frames));
 
   // ---- building blocks
@@ -69,7 +79,7 @@
   /** The videos on the screen, each with its number of frames. */
   function shown() {
     if (stage.open) return sides.filter((side) => side.result).map(({ video, result }) => ({ video, frames: result.frames }));
-    return results.filter((result) => !result.node.hidden);
+    return [...results.filter((result) => !result.node.hidden), ...given];
   }
 
   /** The last frame to play: of the range, or of the longest shown video. */
@@ -218,8 +228,119 @@
       );
     }
     const left = results.filter((result) => !result.node.hidden).length;
-    tally.textContent = left < results.length ? `${left} of ${results.length} shown` : `${results.length} results`;
+    tally.textContent = left < results.length ? `${left} of ${results.length} shown` : results.length > 1 ? `${results.length} results` : "";
+    for (const row of rows) row.hidden = results.some(({ node, number }) => node.hidden && number === Number(row.dataset.number));
     return settle();
+  }
+
+  // ---- the table: a click on a head sorts it and the results
+
+  const table = root.querySelector("table.points");
+  const rows = [...(table?.querySelectorAll("tbody tr") ?? [])];
+  const heads = [...(table?.querySelectorAll("thead th[data-better]") ?? [])];
+
+  function sort(head) {
+    const column = head.cellIndex;
+    const was = head.getAttribute("aria-sort");
+    const first = head.dataset.better === "higher" ? "descending" : "ascending"; // the best one on top
+    const order = was ? (was === "ascending" ? "descending" : "ascending") : first;
+    for (const each of heads) each.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", order);
+    const value = (row) => row.cells[column].dataset.value ?? "";
+    const by = (a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (x === "" || y === "") return (x === "") - (y === ""); // what is not known comes last
+      const apart = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+      return order === "ascending" ? apart : -apart;
+    };
+    rows.sort(by);
+    table.tBodies[0].append(...rows);
+    const place = new Map(rows.map((row, at) => [Number(row.dataset.number), at]));
+    for (const { node, number } of results) node.style.order = place.get(number) ?? rows.length;
+  }
+
+  for (const head of heads) {
+    const sorter = make("button", { type: "button", class: "sort", title: "sort by this" }, ...head.childNodes);
+    sorter.addEventListener("click", () => sort(head));
+    head.append(sorter);
+  }
+
+  // ---- the winner: one star, kept by the browser, or by the kernel's widget where there is one
+
+  const key = root.dataset.key;
+  const stars = []; // the buttons of all results, each with its result
+  const winner = make("div", { class: "winner", role: "status" });
+  let starred = Number(root.dataset.star) || null;
+
+  function remembered() {
+    try {
+      const kept = localStorage.getItem(`wanlab star ${key}`);
+      return kept === null ? starred : Number(kept) || null;
+    } catch {
+      return starred; // a page without storage
+    }
+  }
+
+  function setStar(number, tell = true) {
+    starred = number;
+    for (const { node, result } of stars) {
+      const on = result.number === number;
+      node.setAttribute("aria-pressed", on);
+      node.title = on ? `${result.title} is the winner` : `make ${result.title} the winner`;
+      result.node.classList.toggle("starred", on);
+    }
+    for (const row of rows) row.classList.toggle("starred", Number(row.dataset.number) === number);
+    const chosen = results.find((result) => result.number === number);
+    winner.replaceChildren(...(chosen ? said(chosen) : ["Star the result that you would take (★)."]));
+    winner.classList.toggle("chosen", Boolean(chosen));
+    if (!tell) return;
+    try {
+      localStorage.setItem(`wanlab star ${key}`, number ?? "");
+    } catch {
+      // a page without storage: it holds while the page is open
+    }
+    root.dispatchEvent(new CustomEvent("wanlab-star", { bubbles: true, detail: { key, number } }));
+  }
+
+  function said({ title, command }) {
+    const words = [icon("star"), make("b", {}, `Winner: ${title}`)];
+    if (!command) return words;
+    const copy = make("button", { type: "button", class: "copy" }, "Copy its command");
+    const code = make("code", { title: command }, command);
+    copy.addEventListener("click", async () => {
+      copy.textContent = (await copied(command, code)) ? "Copied" : "Press Ctrl+C";
+    });
+    return [...words, copy, code];
+  }
+
+  /** Put a text into the clipboard, or, where the page may not, select it in `node`. */
+  async function copied(text, node) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      getSelection().selectAllChildren(node);
+      return document.execCommand("copy");
+    }
+  }
+
+  function starButton(result) {
+    const node = button("star", `make ${result.title} the winner`, (event) => {
+      event.stopPropagation();
+      setStar(starred === result.number ? null : result.number);
+    });
+    stars.push({ node, result });
+    return node;
+  }
+
+  if (key) {
+    for (const result of results) {
+      result.node.querySelector("figcaption").prepend(starButton(result));
+      rows.find((row) => Number(row.dataset.number) === result.number)?.cells[0].prepend(starButton(result));
+    }
+    document.addEventListener("wanlab-starred", ({ detail }) => {
+      if (root.isConnected && detail.key === key) setStar(detail.number, false);
+    });
   }
 
   // ---- the stage: one result large, or two under a wipe
@@ -230,8 +351,8 @@
       result: null,
       video: make("video", { class: name, playsinline: "", preload: "auto" }),
       link: make("a", {}, "full size"),
-      select: select(`${name} result`, [...first, ...results.map((result, at) => [result.title, at])], (event) => {
-        put(side, results[event.target.value]);
+      select: select(`${name} result`, [...first, ...playable.map((result, at) => [result.title, at])], (event) => {
+        put(side, playable[event.target.value]);
         settle();
       }),
     };
@@ -255,10 +376,12 @@
 
   function put(side, result) {
     side.result = result ?? null;
-    side.select.value = result ? results.indexOf(result) : "";
+    side.select.value = result ? playable.indexOf(result) : "";
     side.link.hidden = !result?.link;
     if (result?.link) side.link.href = result.link.href;
-    if (result) side.video.src = result.video.src;
+    side.link.toggleAttribute("download", Boolean(result?.link?.download));
+    if (result?.link?.download) side.link.download = result.link.download;
+    if (result) side.video.src = result.link?.download ? result.link.href : result.video.src;
     if (!result) side.video.remove(); // a page holds no video element without a file
     else if (!side.video.isConnected) divider.before(side.video);
     view.classList.toggle("two", Boolean(sides[1].result));
@@ -289,22 +412,28 @@
   const slot = make("div", { class: "slot" }, transport);
   const bar = make("div", { class: "bar" }, slot, choice);
   choice.append(tally);
-  if (results.length > 1) {
+  if (playable.length > 1) {
     const compare = make("button", { type: "button", class: "compare" }, "Compare two");
     compare.addEventListener("click", () => {
-      const [left, right] = [...shown(), ...results.filter((result) => result.node.hidden)];
+      const [left, right] = [...new Set([...shown(), ...playable])];
       enlarge(left, right);
     });
     choice.append(compare);
   }
-  for (const result of results) {
+  for (const result of playable) {
     result.video.controls = false; // they are there for pages that run no scripts
     result.video.muted = true;
     result.video.addEventListener("click", () => enlarge(result));
     result.node.querySelector("figcaption").prepend(button("enlarge", `enlarge ${result.title}`, () => enlarge(result)));
   }
-  root.querySelector(".results").before(bar);
+  root.querySelector(".results").before(bar, ...(key ? [winner] : []));
   root.append(stage);
+  for (const row of rows) {
+    const result = results.find(({ number }) => number === Number(row.dataset.number));
+    for (const kind of ["mouseenter", "mouseleave"]) {
+      row.addEventListener(kind, () => result?.node.classList.toggle("meant", kind === "mouseenter"));
+    }
+  }
 
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, .divider")) return;
@@ -315,6 +444,10 @@
     event.preventDefault();
   });
 
+  if (key) {
+    setStar(remembered(), false);
+    root.dispatchEvent(new CustomEvent("wanlab-grid", { bubbles: true, detail: { key } }));
+  }
   divider.value = 50;
   wipe();
   setRange("");

@@ -8,6 +8,7 @@ Every video is a small preview inside the page; `assets/player.js` drives them b
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +61,8 @@ class Point(NamedTuple):
         video: a clip, or the file of one.
         seams: frames at which a segment begins.
         link: the full file, relative to the page; None shows no link.
+        number: its row in the table, which stands in the title's place; None: it has none.
+        command: that makes it again; empty: not known.
     """
 
     title: str
@@ -67,41 +70,87 @@ class Point(NamedTuple):
     video: media.Clip | Path
     seams: Sequence[int] = ()
     link: Path | None = None
+    number: int | None = None
+    command: str = ""
 
 
-def grid(points: Sequence[Point]) -> HTML:
+class Star(NamedTuple):
+    """Which result is starred, and where a browser keeps the reader's own choice.
+
+    Attributes:
+        key: names the results; kernel and pages of the same sweep have the same.
+        number: of the starred point; None: none is.
+    """
+
+    key: str
+    number: int | None = None
+
+
+def grid(
+    points: Sequence[Point],
+    given: Mapping[str, media.Clip | np.ndarray | None] | None = None,
+    table: str = "",
+    star: Star | None = None,
+    full: bool = False,
+) -> HTML:
     """Show results side by side, playing in step: scrub, loop over a seam, filter by setting, wipe between two.
 
-    All previews run at the first video's rate, so that frame n of one stands beside frame n of every other; where a
+    All previews run at the first result's rate, so that frame n of one stands beside frame n of every other; where a
     video has another rate, or ends before the longest, its caption names it.
 
     Args:
         points: the results, in the order of the cells.
+        given: what they were made from, by name, shown in front: videos play along, images [H, W, 3], uint8 RGB, stand.
+        table: of the numbers, see `tables.sortable`; a click on its heads sorts table and cells.
+        star: of the results; None: none can be starred.
+        full: hold the full files too, for a page that leaves its folder: the links lead to them.
 
     Returns:
-        one fragment with videos, style and script inside, which asks for nothing else; of no points a sentence.
+        one fragment with videos, style and script inside, which asks for nothing else; of no points a sentence and the table.
 
     Raises:
         ValueError: a seam outside its video.
         FileNotFoundError: if there is no such file.
     """
     if not points:
-        return HTML("<p>No point has a video: what each ended with stands in the table and below.</p>")
+        return HTML(f"<p>No point has a video: what each ended with stands in the table and below.</p>{table}")
     clips = [p.video if isinstance(p.video, media.Clip) else media.open_clip(p.video) for p in points]
     fps = clips[0].fps
     longest = max(map(len, clips))
-    results = "".join(_result(point, clip, fps, longest) for point, clip in zip(points, clips, strict=True))
+    shown = "".join(_given(name, each, fps, longest) for name, each in (given or {}).items() if each is not None)
+    shown += "".join(_result(point, clip, fps, longest, full) for point, clip in zip(points, clips, strict=True))
     width = round(ROOM * max(clip.width / clip.height for clip in clips) ** 0.5)
+    starred = f'data-star="{star.number or ""}" data-key="{escape(star.key)}" ' if star else ""
     return HTML(
         f'<div class="wanlab-player" role="group" aria-label="{len(points)} results, playing in step" tabindex="0" '
-        f'data-fps="{float(fps)}" data-lm-suppress-shortcuts="true">\n'  # JupyterLab leaves the keys to the player
+        f'data-fps="{float(fps)}" {starred}data-lm-suppress-shortcuts="true">\n'  # JupyterLab leaves the keys to the player
         f"<style>\n{_asset('player.css')}</style>\n"
-        f'<div class="results" style="--room: {width}px">\n{results}</div>\n'
+        f'<div class="results" style="--room: {width}px">\n{shown}</div>\n{table}'
         f"<script>\n{_asset('player.js')}</script>\n</div>"
     )
 
 
-def _result(point: Point, clip: media.Clip, fps: Fraction, longest: int) -> str:
+def _given(name: str, shown: media.Clip | np.ndarray, fps: Fraction, longest: int) -> str:
+    """Return a cell of what the results were made from, cut to their length."""
+    caption = f'<figcaption><b class="title">{escape(name)}</b></figcaption>'
+    if isinstance(shown, np.ndarray):
+        height = min(HEIGHT, shown.shape[0])
+        small = cv2.resize(
+            shown, (round(shown.shape[1] * height / shown.shape[0]), height), interpolation=cv2.INTER_AREA
+        )
+        code = cv2.imencode(".webp", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 90])[1]
+        source = base64.b64encode(code.tobytes()).decode("ascii")
+        return f'<figure class="given"><img src="data:image/webp;base64,{source}" alt="{escape(name)}">{caption}</figure>\n'
+    frames = min(len(shown), longest)
+    return f'<figure class="given" data-frames="{frames}">{_video(name, _encoded(shown, fps, count=frames))}{caption}</figure>\n'
+
+
+def _video(title: str, file: bytes) -> str:
+    source = base64.b64encode(file).decode("ascii")
+    return f'<video src="data:video/mp4;base64,{source}" aria-label="{escape(title)}" preload=auto muted playsinline controls></video>'
+
+
+def _result(point: Point, clip: media.Clip, fps: Fraction, longest: int, full: bool) -> str:
     outside = [seam for seam in point.seams if not 0 < seam < len(clip)]
     if outside:
         raise ValueError(
@@ -113,21 +162,32 @@ def _result(point: Point, clip: media.Clip, fps: Fraction, longest: int) -> str:
     remarks = [f"{float(clip.fps):.4g} frames per second, played at {float(fps):.4g}"] if clip.fps != fps else []
     remarks += [f"{len(clip)} of {longest} frames"] if len(clip) < longest else []
     remark = f'<em class="remark">{escape("; ".join(remarks))}</em>' if remarks else ""
-    link = f'<a href="{escape(quote(point.link.as_posix()))}">full size</a>' if point.link else ""
+    own = f'data-number="{point.number}" ' if point.number else ""
+    own += f'data-command="{escape(point.command)}" ' if point.command else ""
     return (
-        f'<figure class="result" data-frames="{len(clip)}" data-seams="{[int(seam) for seam in point.seams]}" '
-        f'data-parameters="{escape(json.dumps(values))}">\n'
-        f'<video src="data:video/mp4;base64,{base64.b64encode(_encoded(clip, fps)).decode("ascii")}" aria-label="{escape(point.title)}" '
-        "preload=auto muted playsinline controls></video>\n"
-        f'<figcaption><b class="title">{escape(point.title)}</b>{link}{remark}<dl>{listed}</dl></figcaption>\n</figure>\n'
+        f'<figure class="result" {own}data-frames="{len(clip)}" data-seams="{[int(seam) for seam in point.seams]}" '
+        f'data-parameters="{escape(json.dumps(values))}">\n{_video(point.title, _encoded(clip, fps))}\n'
+        f'<figcaption><b class="title">{escape(str(point.number or point.title))}</b>{_link(point, clip, full)}{remark}<dl>{listed}</dl></figcaption>\n'
+        "</figure>\n"
     )
 
 
-def _encoded(clip: media.Clip, fps: Fraction, height: int = HEIGHT) -> bytes:
-    """Encode a clip made smaller, to at most `height` pixels, as an mp4."""
+def _link(point: Point, clip: media.Clip, full: bool) -> str:
+    """Return the link to the full file: beside the page, or inside it."""
+    if point.link is None:
+        return ""
+    if not full:
+        return f'<a href="{escape(quote(point.link.as_posix()))}">full size</a>'
+    source = base64.b64encode(clip.info.path.read_bytes()).decode("ascii")
+    name = "_".join(part for part in point.link.parts if part != "..")  # a browser opens no data address, but saves it
+    return f'<a href="data:video/mp4;base64,{source}" download="{escape(name)}">full size</a>'
+
+
+def _encoded(clip: media.Clip, fps: Fraction, height: int = HEIGHT, count: int | None = None) -> bytes:
+    """Encode a clip made smaller, to at most `height` pixels, or its first `count` frames, as an mp4."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
-        media.write_video(path, _smaller(clip, height), fps, for_player=True)
+        media.write_video(path, itertools.islice(_smaller(clip, height), count), fps, for_player=True)
         return path.read_bytes()
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Image
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap
@@ -22,6 +21,7 @@ from wanlab.pose.faults import Review
 from wanlab.results import metrics
 from wanlab.viz.masks import MASK_NUMBERS
 from wanlab.viz.style import (
+    BAND_COLOUR,
     DPI,
     JUMP_COLOUR,
     LABEL_GAP,
@@ -33,10 +33,12 @@ from wanlab.viz.style import (
     SEAM_COLOUR,
     SURE_COLOUR,
     UNSURE_COLOUR,
+    Drawing,
     as_image,
     plain_axes,
 )
 
+MOST_TICKS = 8  # values of a setting that all stand on its axis
 PARTS = {
     "body": slice(0, wholebody.NUM_BODY),
     "face": wholebody.FACE,
@@ -47,7 +49,7 @@ PARTS = {
 
 def keypoint_confidence(
     keypoints: np.ndarray | None, fps: Fraction, no_person: Iterable[int] = (), cuts: Iterable[int] = ()
-) -> Image | None:
+) -> Drawing | None:
     """Plot the mean score of each part over time, frames without a person in grey, cuts as lines.
 
     Args:
@@ -66,7 +68,7 @@ def keypoint_confidence(
         axis.plot(frames, keypoints[:, rows, 2].mean(axis=1), label=part, color=colour, linewidth=1.6)
     axis.axhline(pose.DRAWN_FROM, color="#888888", linestyle=":", linewidth=1)
     for t in no_person:
-        axis.axvspan(t - 0.5, t + 0.5, color="#dddddd", linewidth=0)
+        axis.axvspan(t - 0.5, t + 0.5, color=BAND_COLOUR, linewidth=0)
     for t in cuts:
         axis.axvline(t - 0.5, color=SEAM_COLOUR, linestyle="--", linewidth=1.2)
     axis.set(
@@ -80,7 +82,7 @@ def keypoint_confidence(
     return as_image(figure, "Mean keypoint score of each part over time")
 
 
-def pose_timeline(review: Review, cuts: Collection[int] = ()) -> Image:
+def pose_timeline(review: Review, cuts: Collection[int] = ()) -> Drawing:
     """Show how sure each part is over time, a strip a part; missing joints below in a strip, jumping ones above.
 
     Args:
@@ -112,7 +114,7 @@ def pose_timeline(review: Review, cuts: Collection[int] = ()) -> Image:
     return as_image(figure, "How sure each part of the pose is over time, and where joints are missing or jump")
 
 
-def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> Image | None:
+def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> Drawing | None:
     """Plot each metric over time, a line per variant; None without any.
 
     Args:
@@ -135,8 +137,10 @@ def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> I
     return as_image(figure, "Area, IoU, boundary F, change and leak of each mask over time")
 
 
-def metric_plots(numbers: pd.DataFrame, varied: Sequence[str]) -> Image | None:
+def metric_plots(numbers: pd.DataFrame, varied: Sequence[str]) -> Drawing | None:
     """Plot each metric over each setting that was varied, every point with its number; None without metrics.
+
+    A line joins points that differ only in the setting below. Axes show ten times the noise between seeds at least.
 
     Args:
         numbers: `compare.table`.
@@ -145,23 +149,28 @@ def metric_plots(numbers: pd.DataFrame, varied: Sequence[str]) -> Image | None:
     kinds, columns = _measured(numbers), dict(numbers.items())
     if not kinds or not varied:
         return None
-    figure = Figure(figsize=(max(4.5, 3.2 * len(varied)), 1.9 * len(kinds)), dpi=DPI, layout="constrained")
-    axes = figure.subplots(len(kinds), len(varied), squeeze=False, sharex="col", sharey="row")
-    for column, name in enumerate(varied):
+    across = len(varied) * max(1, min(4 // len(varied), len(kinds)))
+    down = -(-len(kinds) * len(varied) // across)
+    figure = Figure(figsize=(max(4.5, 3.2 * across), 1.9 * down), dpi=DPI, layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False)
+    pairs = [(kind, name) for kind in kinds for name in varied]
+    for axis, (kind, name) in zip(axes.flat, pairs, strict=False):
         places, labels = _places(columns[name])
-        for row, kind in enumerate(kinds):
-            axis = axes[row, column]
-            _numbered(axis, places, columns[kind], numbers.index)
-            if labels:
-                axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
-            if column == 0:
-                arrow = "↑" if metrics.MEANINGS[kind].higher_is_better else "↓"
-                axis.set_ylabel(f"{kind.replace('_', ' ')} {arrow}", fontsize=8)
-        axes[-1, column].set_xlabel(name.replace("_", " "), fontsize=8)
+        _spread(axis, columns[kind], kind)
+        _joined(axis, places, columns[kind], [columns[other] for other in varied if other != name])
+        _numbered(axis, places, columns[kind], numbers.index)
+        if labels:
+            axis.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
+        elif places.nunique() <= MOST_TICKS:
+            axis.set_xticks(sorted(set(places)))
+        axis.set_ylabel(_goal(kind), fontsize=8)
+        axis.set_xlabel(name.replace("_", " "), fontsize=8)
+    for axis in list(axes.flat)[len(pairs) :]:
+        axis.axis("off")
     return as_image(figure, f"{', '.join(kinds)} over {', '.join(varied)}")
 
 
-def time_against_metrics(numbers: pd.DataFrame) -> Image | None:
+def time_against_metrics(numbers: pd.DataFrame) -> Drawing | None:
     """Plot each metric over the seconds a point took; the line joins those that none beats in both; as `metric_plots`."""
     kinds, columns = _measured(numbers), dict(numbers.items())
     if not kinds:
@@ -172,11 +181,13 @@ def time_against_metrics(numbers: pd.DataFrame) -> Image | None:
     axes = figure.subplots(down, across, squeeze=False).flat
     for kind, axis in zip(kinds, axes, strict=False):
         higher = metrics.MEANINGS[kind].higher_is_better
+        _spread(axis, columns[kind], kind)
+        axis.set_xlim(0, 1.1 * columns["seconds"].max())  # from 0: what is half as long is half as wide
         _numbered(axis, columns["seconds"], columns[kind], numbers.index)
         front = pareto(columns["seconds"].to_numpy(float), columns[kind].to_numpy(float), higher)
         line = columns["seconds"].iloc[front], columns[kind].iloc[front]
         axis.step(*line, where="post", color=SEAM_COLOUR, linewidth=1)
-        axis.set_title(f"{kind.replace('_', ' ')} {'↑' if higher else '↓'}", fontsize=8)
+        axis.set_title(_goal(kind), fontsize=8)
         axis.set_xlabel("seconds", fontsize=8)
     for axis in list(axes):
         axis.axis("off")
@@ -197,7 +208,7 @@ def pareto(cost: np.ndarray, value: np.ndarray, higher_is_better: bool) -> np.nd
     return order[gain[order] > best]
 
 
-def segment_plan(plan: SegmentPlan) -> Image:
+def segment_plan(plan: SegmentPlan) -> Drawing:
     """Draw the segments over the clip's frames: what is new, what is taken over, and (hatched) what is cut off."""
     count = len(plan.segments)
     figure = Figure(figsize=(10, 0.9 + 0.34 * count), dpi=DPI, layout="constrained")
@@ -208,14 +219,14 @@ def segment_plan(plan: SegmentPlan) -> Image:
         if new > start:
             first = row == (0 if plan.lead_in else 1)
             axis.barh(row, new - start, left=start, height=0.62, color="#f2b8cd", label="taken over" if first else None)
-        axis.barh(row, kept - new, left=new, height=0.62, color="#1f4e79", label="new" if row == 0 else None)
+        axis.barh(row, kept - new, left=new, height=0.62, color="#2f80c3", label="new" if row == 0 else None)
         if end > kept:
             axis.barh(
                 row,
                 end - kept,
                 left=kept,
                 height=0.62,
-                color="#ffffff",
+                color="none",
                 edgecolor="#999999",
                 hatch="////",
                 label="cut off",
@@ -245,11 +256,44 @@ def _places(values: pd.Series) -> tuple[pd.Series, list[str]]:
     return words.map({word: i for i, word in enumerate(labels)}), [label[:24] for label in labels]
 
 
+def _goal(kind: str) -> str:
+    """Return a metric's name with an arrow to where it is better."""
+    return f"{kind.replace('_', ' ')} {'↑' if metrics.MEANINGS[kind].higher_is_better else '↓'}"
+
+
+def _spread(axis: Axes, values: pd.Series, kind: str) -> None:
+    """Set the limits of a metric's axis: all values and some room, and never so little that noise looks like a cliff."""
+    low, high = values.min(), values.max()
+    middle = (low + high) / 2
+    half = max(1.4 * (high - low), metrics.MEANINGS[kind].span(middle)) / 2
+    axis.set_ylim(middle - half, middle + half)
+    axis.ticklabel_format(axis="y", useOffset=False)
+
+
+def _joined(axis: Axes, x: pd.Series, y: pd.Series, others: Sequence[pd.Series]) -> None:
+    """Join the points that are equal in all other settings, in the order of the setting below."""
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for each in x.index:
+        groups.setdefault(tuple(str(other[each]) for other in others), []).append(each)
+    places, heights = x.to_dict(), y.to_dict()
+    for group in groups.values():
+        known = [each for each in group if pd.notna(heights[each]) and pd.notna(places[each])]
+        line = sorted(known, key=places.__getitem__)
+        axis.plot(
+            [places[each] for each in line],
+            [heights[each] for each in line],
+            color=LINE_COLOURS[1],
+            linewidth=1,
+            alpha=0.55,
+            zorder=2,
+        )
+
+
 def _numbered(axis: Axes, x: pd.Series, y: pd.Series, names: Iterable[Any]) -> None:
     """Plot dots with their names; dots that lie on each other have one label with all their names."""
     axis.scatter(x, y, s=18, color=LINE_COLOURS[1], zorder=3)
-    axis.margins(0.15)
-    axis.autoscale_view()
+    axis.margins(x=0.15)
+    axis.autoscale_view(scaley=False)
     labels: dict[tuple[float, float], list[str]] = {}  # by place
     for place, value, name in zip(x, y, names, strict=True):
         if pd.notna(place) and pd.notna(value):

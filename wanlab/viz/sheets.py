@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from IPython.display import Image
 from matplotlib.figure import Figure
 
 from wanlab import media, pose
-from wanlab.viz.style import CELL, COLUMNS, DPI, OBJECT_COLOURS, PAGE, SEAM_COLOUR, as_image, show_image
+from wanlab.viz.style import CELL, COLUMNS, DPI, INK, OBJECT_COLOURS, PAGE, SEAM_COLOUR, Drawing, as_image, show_image
 
 SKETCH_INCHES = 13  # of a row; a wider one is shown so small that its titles cannot be read
 
@@ -20,7 +19,7 @@ def contact_sheet(
     columns: int = COLUMNS,
     marks: Mapping[int, str] | None = None,
     reference: np.ndarray | None = None,
-) -> Image:
+) -> Drawing:
     """Show frames spread over the clip, a row per video, frame numbers on top.
 
     Args:
@@ -37,7 +36,7 @@ def contact_sheet(
     return draw_sheet({name: frames_at(clip, frames) for name, clip in shown.items()}, frames, reference, marks=marks)
 
 
-def people_sheet(clip: media.Clip, boxes: np.ndarray | None, columns: int = COLUMNS) -> Image | None:
+def people_sheet(clip: media.Clip, boxes: np.ndarray | None, columns: int = COLUMNS) -> Drawing | None:
     """Show who has which number: frames with the people's boxes and numbers; None where one person at most is in the clip.
 
     Args:
@@ -71,7 +70,7 @@ def _draw_number(image: np.ndarray, number: int, box: np.ndarray) -> None:
     cv2.putText(image, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, large, (0, 0, 0), 2 * thick, cv2.LINE_AA)
 
 
-def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip, seams: Sequence[int] = ()) -> Image:
+def result_beside(driving: media.Clip, reference: np.ndarray, video: media.Clip, seams: Sequence[int] = ()) -> Drawing:
     """Show the result under its driver, the reference in front; both frames at each seam, a dashed line between them.
 
     Args:
@@ -93,7 +92,7 @@ def reference_sketch(
     keypoints: np.ndarray | None,
     edited: Mapping[str, np.ndarray] | None = None,
     stands: Mapping[str, np.ndarray] | None = None,
-) -> Image:
+) -> Drawing:
     """Show the reference, skeletons over a dimmed copy, and what FLUX made of it and of the video's first frame.
 
     Args:
@@ -116,7 +115,7 @@ def reference_sketch(
     for axis, (name, each) in zip(axes, images.items(), strict=False):
         show_image(axis, each)
         axis.set_title(name, fontsize=9)
-    return as_image(figure, "The reference and its skeleton", "jpeg")
+    return as_image(figure, "The reference and its skeleton", "webp")
 
 
 def _over(image: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
@@ -135,7 +134,7 @@ def video_changes(
     before: Mapping[str, media.Clip],
     after: Mapping[str, media.Clip],
     columns: int = COLUMNS,
-) -> Image | None:
+) -> Drawing | None:
     """Show the frames in which videos changed most, before and after; None without a change.
 
     Args:
@@ -170,7 +169,7 @@ def draw_sheet(
     seams: Sequence[int] = (),
     marks: Mapping[int, str] | None = None,
     cell: float = CELL,
-) -> Image:
+) -> Drawing:
     """Lay images out in bands as wide as a page, a line per row in each, the reference in front of the first.
 
     Args:
@@ -200,7 +199,7 @@ def draw_sheet(
                 show_image(axis, images[i])
                 if row == 0:
                     title = f"{t} {marks[t]}" if marks and t in marks else f"{t}"
-                    axis.set_title(title, fontsize=8, color=SEAM_COLOUR if t in seams or title != f"{t}" else "#333333")
+                    axis.set_title(title, fontsize=8, color=SEAM_COLOUR if t in seams or title != f"{t}" else INK)
                 if t in seams:
                     axis.axvline(-0.5, color=SEAM_COLOUR, linestyle="--", linewidth=3)
             line[0].set_ylabel(name.replace(", ", "\n"), fontsize=8 if len(name) < 16 else 6)
@@ -208,7 +207,7 @@ def draw_sheet(
         axis = axes[len(rows) - 1, 0]
         show_image(axis, reference)
         axis.set_title("reference", fontsize=8)
-    return as_image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(rows), "jpeg")
+    return as_image(figure, "Frames " + ", ".join(map(str, frames)) + " of " + ", ".join(rows), "webp")
 
 
 def frames_at(clip: media.Clip, frames: Sequence[int]) -> np.ndarray:

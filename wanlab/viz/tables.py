@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -11,11 +11,11 @@ import pandas as pd
 from IPython.display import HTML
 
 from wanlab.pose.faults import Review
-from wanlab.results import metrics
+from wanlab.results import importance, metrics
 from wanlab.viz.masks import MASK_NUMBERS
 
-COMPACT = "font-size: 12px"  # a sweep's table beside JupyterLab's file browser in a window of 1280 pixels
-RUN_LINE = "text-align: left; white-space: normal; opacity: .75; padding-top: 0"
+BAR = "#0072b2"
+LONGEST = 40  # characters of a setting's value in a table, e.g. of a prompt
 
 
 def pose_faults(review: Review, most: int = 8) -> HTML:
@@ -63,24 +63,74 @@ def metric_table(overall: Mapping[str, float | None]) -> HTML:
     return table(("metric", "value", "unit", "what it cannot tell"), rows)
 
 
-def number_table(numbers: pd.DataFrame) -> HTML:
-    """Show a table of runs, numbers to three digits, each run's id (or error) on a line of its own below them.
-
-    As a column the id would be the widest. A table wider than the page scrolls sideways.
+def sortable(numbers: pd.DataFrame) -> str:
+    """Return a table of runs for `player.grid`, which sorts by the column that is clicked; the best of each metric is bold.
 
     Args:
-        numbers: `compare.table`, sorted as you like.
+        numbers: `compare.table`.
     """
-    shown = numbers.drop(columns="run")
-    head = [str(shown.index.name), *(str(name).replace("_", " ") for name in shown.columns)]
-    lines = zip(shown.index, shown.itertuples(index=False, name=None), numbers["run"], strict=True)
-    body = []
-    for index, row, run in lines:
-        cells = ("–" if _is_missing(v) else f"{v:.3g}" if isinstance(v, float) else v for v in row)
-        body.append(f"<tr>{_cells([index, *cells])}</tr>")
-        body.append(f'<tr><td colspan="{len(head)}" style="{RUN_LINE}">{escape(run)}</td></tr>')
+    heads = [f'<th data-better="lower">{escape(str(numbers.index.name))}</th>']
+    best = {}
+    for name, values in numbers.items():
+        meaning = metrics.MEANINGS.get(str(name))
+        if meaning and values.notna().any():
+            best[name] = values.max() if meaning.higher_is_better else values.min()
+        arrow = "" if meaning is None else " ↑" if meaning.higher_is_better else " ↓"
+        better = "higher" if meaning and meaning.higher_is_better else "lower"
+        told = f' title="{escape(meaning.unit)}. {escape(meaning.cannot_tell)}"' if meaning else ""
+        heads.append(f'<th data-better="{better}"{told}>{escape(str(name)).replace("_", " ")}{arrow}</th>')
+    rows = []
+    for number, row in zip(numbers.index, numbers.to_dict("records"), strict=True):
+        cells = [f'<td data-value="{number}">{number}</td>']
+        for name, value in row.items():
+            shown = "–" if _is_missing(value) else f"{value:.3g}" if isinstance(value, float) else str(value)
+            looks = "run" if name == "run" else "best" if name in best and value == best[name] else ""
+            kept = "" if _is_missing(value) else escape(str(value))
+            cells.append(f'<td class="{looks}" data-value="{kept}">{escape(shown).replace("_", "_<wbr>")}</td>')
+        rows.append(f'<tr data-number="{number}">{"".join(cells)}</tr>')
+    return f'<div class="scroll"><table class="points"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def importance_table(effects: Mapping[str, Sequence[importance.Effect]]) -> HTML | None:
+    """Show which setting mattered most for each number, and its best and worst value; None where nothing is known.
+
+    Args:
+        effects: by metric, the setting that mattered most first.
+    """
+    rows = [_importance(metric, found) for metric, found in effects.items() if found]
+    if not rows:
+        return None
+    head = ("number", "what mattered most", "the others", "mean with its best and its worst value")
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return HTML(f'<div style="overflow-x: auto"><table style="{COMPACT}"><tr>{names}</tr>{"".join(body)}</table></div>')
+    return HTML(
+        f"<table><tr>{names}</tr>{''.join(rows)}</table><p><small>Per cent: how much of the differences between the points goes "
+        "with this setting (adjusted R²).</small></p>"
+    )
+
+
+def _importance(metric: str, found: Sequence[importance.Effect]) -> str:
+    """Return a row about one number."""
+    meaning, first = metrics.MEANINGS[metric], found[0]
+    values, means = (first.low, first.high), first.means
+    if meaning.higher_is_better:
+        values, means = values[::-1], means[::-1]
+    pairs = " · ".join(f"{_short(value)}: {mean:.4g}" for value, mean in zip(values, means, strict=True))
+    name, others = first.setting.replace("_", " "), ""
+    bar = (
+        f'<span style="display: inline-block; width: {first.share * 5:.1f}em; height: .65em; background: {BAR}"></span>'
+    )
+    shown = f"<b>{escape(name)}</b><br>{bar} {first.share:.0%}"
+    if abs(means[0] - means[1]) < meaning.span(means[0]) / metrics.AXIS:
+        shown = "<i>none: seeds make a larger difference</i>"
+    else:
+        others = ", ".join(f"{each.setting.replace('_', ' ')} {each.share:.0%}" for each in found[1:])
+    cells = (escape(metric.replace("_", " ")), shown, escape(others), escape(f"{name} {pairs}"))
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _short(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HTML:

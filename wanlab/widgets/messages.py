@@ -124,6 +124,21 @@ POSE_REVIEW = STILLS.plus(
     },
 )  # fmt: skip
 
+SWEEP_WINNER = Protocol(
+    to_kernel={
+        "hello": {},
+        "star": {"number": int | None},  # None: no winner
+        "report": {"full": bool},
+        "page": {},
+    },
+    to_browser={
+        # report: where it is; file: the same from the server's root, where it lies below that
+        "state": {"number": int | None, "title": str, "working": bool, "text": str, "report": str, "file": str | None},
+        "page": {},  # the report as UTF-8
+        "error": {"text": str, "id": object},
+    },
+)
+
 
 def check(table: Mapping[str, Fields], content: Mapping[str, Any]) -> None:
     """Check a message, its kind as field `kind`, against one direction of a table.

@@ -57,18 +57,59 @@ class Tint(NamedTuple):
     colour: tuple[int, int, int]
 
 
-def module(*names: str, protocol: messages.Protocol = messages.STILLS) -> str:
+def module(*names: str, protocol: messages.Protocol = messages.STILLS, shared: Sequence[str] = SHARED) -> str:
     """Return one ES module made of the shared files and those named: the last exports, the others are what it imports.
 
     It begins with the protocol as `MESSAGES`, against which the browser checks what it sends and gets.
     """
-    texts = [(FOLDER / name).read_text(encoding="utf-8") for name in (*SHARED, *names)]
+    texts = [(FOLDER / name).read_text(encoding="utf-8") for name in (*shared, *names)]
     joined = "\n".join((*(re.sub(r"^export ", "", text, flags=re.M) for text in texts[:-1]), texts[-1]))
     table = f"const MESSAGES = {json.dumps(messages.for_browser(protocol))};\n"
     return table + re.sub(r'^import [^;]*? from "\./[^"]+";\n', "", joined, flags=re.M)
 
 
-class Stills(anywidget.AnyWidget):
+class Talking(anywidget.AnyWidget):
+    """A widget whose two sides talk by the messages of a table; a fault is shown in the widget and is no silence."""
+
+    _protocol = messages.Protocol({}, {})
+
+    def __init__(self, **traits: Any) -> None:
+        """Take the traits of the widget."""
+        super().__init__(**traits)
+        self.on_msg(self._receive)
+
+    def refresh(self) -> None:
+        """Take over what others have changed; called before each message is answered."""
+
+    def received(self, kind: str, content: dict[str, Any]) -> None:
+        """Do what the browser asks for."""
+        raise ValueError(f"the kernel's side knows no message {kind!r}; run the cell again")
+
+    def tell(self, kind: str, *, buffers: Sequence[bytes] = (), **content: Any) -> None:
+        """Send a message of the protocol to every view."""
+        message = {"kind": kind, **content}
+        messages.check(self._protocol.to_browser, message)
+        self.send(message, list(buffers))
+
+    def _receive(self, _: Any, content: dict[str, Any], __: Any) -> None:
+        """Answer one message."""
+        try:
+            self.refresh()
+        except (OSError, ValueError) as error:
+            self.tell("error", text=str(error))
+        try:
+            messages.check(self._protocol.to_kernel, content)
+            self.answer(content)
+        except Exception as error:
+            traceback.print_exc()
+            self.tell("error", text=f"{error}" or type(error).__name__, id=content.get("id"))
+
+    def answer(self, content: dict[str, Any]) -> None:
+        """Answer a message that the table has."""
+        self.received(content["kind"], content)
+
+
+class Stills(Talking):
     """A widget that shows frames of a clip.
 
     Attributes:
@@ -87,26 +128,12 @@ class Stills(anywidget.AnyWidget):
         self._coded: OrderedDict[tuple[int, str, int], bytes] = OrderedDict()
         self._changes = 0  # how often `stale` was called: what was being coded meanwhile is not kept
         super().__init__(clip=facts, **traits)
-        self.on_msg(self._receive)
 
     def image(self, t: int, layer: str) -> np.ndarray | Tint:
         """Return what `layer` shows on frame `t`: [H, W, 3] RGB or [H, W, 4] RGBA, 0 to 255, uint8, or a mask."""
         if layer != "clip":
             raise ValueError(f"layer must be clip, got {layer!r}; use clip")
         return self.frames[t]
-
-    def refresh(self) -> None:
-        """Take over what others have changed; called before each message is answered."""
-
-    def received(self, kind: str, content: dict[str, Any]) -> None:
-        """Do what the browser asks for beside images."""
-        raise ValueError(f"the kernel's side knows no message {kind!r}; run the cell again")
-
-    def tell(self, kind: str, *, buffers: Sequence[bytes] = (), **content: Any) -> None:
-        """Send a message of the protocol to every view."""
-        message = {"kind": kind, **content}
-        messages.check(self._protocol.to_browser, message)
-        self.send(message, list(buffers))
 
     def stale(self, *layers: str, frames: Sequence[int] | None = None) -> None:
         """Forget the images of these layers, of some frames or of all, and have the views ask again."""
@@ -133,26 +160,17 @@ class Stills(anywidget.AnyWidget):
                     size -= len(self._coded.popitem(last=False)[1])
         return made
 
-    def _receive(self, _: Any, content: dict[str, Any], __: Any) -> None:
-        """Answer one message; a fault is shown in the widget and is no silence."""
-        try:
-            self.refresh()
-        except (OSError, ValueError) as error:
-            self.tell("error", text=str(error))
-        try:
-            messages.check(self._protocol.to_kernel, content)
-            if content["kind"] == "refresh":
-                return
-            if content["kind"] == "frames":
-                t, layers = content["t"], content["layers"]
-                made = [self.coded(t, layer, content["width"]) for layer in layers]
-                answer = {name: content[name] for name in ("id", "t", "layers", "width")}
-                self.tell("frames", buffers=[] if content.get("warm") else made, **answer)
-            else:
-                self.received(content["kind"], content)
-        except Exception as error:
-            traceback.print_exc()
-            self.tell("error", text=f"{error}" or type(error).__name__, id=content.get("id"))
+    def answer(self, content: dict[str, Any]) -> None:
+        """Send the images that are asked for; leave the rest to `received`."""
+        if content["kind"] == "refresh":
+            return
+        if content["kind"] != "frames":
+            super().answer(content)
+            return
+        t, layers = content["t"], content["layers"]
+        made = [self.coded(t, layer, content["width"]) for layer in layers]
+        answer = {name: content[name] for name in ("id", "t", "layers", "width")}
+        self.tell("frames", buffers=[] if content.get("warm") else made, **answer)
 
 
 def encode(image: np.ndarray | Tint, width: int) -> bytes:
