@@ -18,6 +18,7 @@ EAGER = Needs(
 )
 REAL = EAGER._replace(is_compiled=True, pace=memory.pace("sdpa", False, True))
 EIGHT = EAGER._replace(block=EAGER.block // 2, keys=EAGER.keys // 2, is_quantised=True)
+SCALED = EIGHT._replace(is_compiled=True, lora=int(2.0 * GIB), text=int(6.27 * GIB))  # with LoRAs beside
 A_3060, A_4090, A_5090, AN_A100, AN_H100 = (8, 6), (8, 9), (12, 0), (8, 0), (9, 0)
 
 
@@ -70,6 +71,7 @@ def test_the_plan_of_a_machine(
         (REAL, Wishes(), (1, 4), 9.3),
         (REAL, FP8, (1, 3), 9.2),
         (REAL._replace(clip=LARGE), Wishes(), (0, 7), 11.0),
+        (SCALED, Wishes(), (0, 2), 9.8),  # fp8-scaled files
     ],
 )
 def test_estimates_are_near_what_was_measured(

@@ -7,7 +7,6 @@ Hadamard matrix that is its own inverse; undone on the matrix it costs less than
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +26,7 @@ class Stored:
 
     Attributes:
         numbers: of the tensor's shape; of GGUF's blocks [rows, bytes], uint8.
-        scale: what the numbers are multiplied by: one, or [rows, 1], float32.
+        scale: what the numbers are multiplied by: one, a number or of no dimension, or [rows, 1], float32.
         rotation: how many columns ConvRot has turned together; 0: none.
         blocks: kind of GGUF's blocks, one of `single_files.BLOCKS`; empty: none.
     """
@@ -44,7 +43,8 @@ class Stored:
 
     def cut(self, count: int) -> list[Stored]:
         """Return `count` equal parts along the first axis."""
-        scales = self.scale.chunk(count) if isinstance(self.scale, Tensor) else [self.scale] * count
+        rows = self.scale if isinstance(self.scale, Tensor) and self.scale.ndim else None
+        scales = [self.scale] * count if rows is None else rows.chunk(count)
         pairs = zip(self.numbers.chunk(count), scales, strict=True)
         return [dataclasses.replace(self, numbers=numbers, scale=scale) for numbers, scale in pairs]
 
@@ -62,7 +62,7 @@ class Stored:
             turned = found.unflatten(-1, (-1, self.rotation)) @ hadamard(self.rotation, found.device).to(dtype)
             found = turned.flatten(-2)
         if isinstance(self.scale, Tensor):
-            return (found.float() * self.scale).to(dtype)
+            return (found.float() * self.scale).to(dtype) if self.scale.ndim else found * self.scale
         return found if self.scale == 1.0 else found * self.scale
 
 
@@ -100,7 +100,7 @@ class QuantisedLinear(nn.Module):
     """A linear layer whose weights stay quantised.
 
     Attributes:
-        numbers, scale, rotation, blocks: as in `Stored`.
+        numbers, scale, rotation, blocks: as in `Stored`; a scale is a tensor unless it is 1, or each would be compiled for itself.
         bias: [out] or None.
         added: products that are added to the weights, of LoRAs.
         multiplies: whether the input is rounded to 8 bits too, so that the product is one of 8-bit numbers.
@@ -113,10 +113,12 @@ class QuantisedLinear(nn.Module):
     def __init__(self, stored: Stored, bias: nn.Parameter | None) -> None:
         super().__init__()
         self.register_buffer("numbers", stored.numbers)
-        if isinstance(stored.scale, Tensor):
-            self.register_buffer("scale", stored.scale)
-        else:
+        if isinstance(stored.scale, float) and stored.scale == 1.0:
             self.scale = stored.scale
+        else:
+            self.register_buffer(
+                "scale", torch.as_tensor(stored.scale, dtype=torch.float32, device=stored.numbers.device)
+            )
         self.rotation, self.blocks = stored.rotation, stored.blocks
         self.bias = bias
         self.added: Any = nn.ModuleList()
@@ -164,17 +166,17 @@ def _product(x: Tensor, numbers: Tensor, scale: float | Tensor, bias: Tensor | N
     most = torch.finfo(numbers.dtype).max
     own = rows.abs().amax(dim=1, keepdim=True).float().clamp_min(SMALLEST) / most
     short = (rows.float() / own).to(numbers.dtype)
-    scales = scale.reshape(1, -1) if isinstance(scale, Tensor) else own.new_full((1, len(numbers)), scale)
+    shape = 1, len(numbers)
+    scales = scale.reshape(1, -1).expand(shape) if isinstance(scale, Tensor) else own.new_full(shape, scale)
     bias = None if bias is None else bias.to(x.dtype)
     y = torch._scaled_mm(  # pyright: ignore[reportPrivateImportUsage]
-        short, numbers.t(), own, scales, bias, out_dtype=x.dtype, use_fast_accum=True
+        short, numbers.t(), own, scales.contiguous(), bias, out_dtype=x.dtype, use_fast_accum=True
     )
     return y.unflatten(0, x.shape[:-1])
 
 
-@functools.cache
 def hadamard(size: int, device: torch.device) -> Tensor:
-    """Return the matrix that turns `size` columns: [size, size], float32, its own inverse.
+    """Return the matrix that turns `size` columns: [size, size], float32, its own inverse; not kept, which compilers cannot trace.
 
     Args:
         size: a power of 4.
