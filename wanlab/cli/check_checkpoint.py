@@ -124,15 +124,15 @@ def _keys(folder: Path) -> Iterator[Row]:
 
 def _plans(folder: Path) -> Iterator[Row]:
     """Yield what a segment is expected to take on usual cards; of the full-size model, which the estimates are fitted to."""
-    for width, height in SIZES:
-        clip = memory.Clip(SEGMENT, height, width)
-        needs = memory.needs(parts.of(folder), clip, 2, is_compiled=True, pace=memory.pace("sdpa", False, True))
-        if needs.width != memory.WIDTH:
-            return
+    clips = [memory.Clip(SEGMENT, height, width) for width, height in SIZES]
+    needs = memory.needs(parts.of(folder), clips[0], 2, is_compiled=True, pace=memory.pace("sdpa", False, True))
+    if needs.width != memory.WIDTH:
+        return
+    for clip in clips:
         for card, machine in memory.CARDS.items():
-            plan = memory.choose(machine, needs)
+            plan = memory.choose(machine, needs._replace(clip=clip))
             text = f"estimate: {plan.describe()}, {plan.seconds():.0f} s for {SEGMENT} frames in {memory.STEPS} steps"
-            yield Row(f"{card}, {width}x{height}", text, INFO, {"plan": plan.facts()})
+            yield Row(f"{card}, {clip.width}x{clip.height}", text, INFO, {"plan": plan.facts()})
 
 
 def _round_trip(used: Any, conditions: _Trial) -> Iterator[Row]:
