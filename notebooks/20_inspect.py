@@ -46,6 +46,7 @@ from IPython.display import display
 
 from wanlab import config, viz
 from wanlab.steps import inspect
+from wanlab.widgets.decision_list import decision_list
 from wanlab.widgets.mask_comparison import mask_comparison
 from wanlab.widgets.mask_editor import mask_editor
 from wanlab.widgets.pose_review import pose_review
@@ -81,12 +82,14 @@ mask_comparison(inspection)
 mask_editor(inspection)
 
 # %% [markdown]
-# ## Apply
-# Writes new inputs with all corrections, always from those of 10_preprocess; run this cell again after every
-# change. `30_generate` takes the inputs applied last, and prints which corrections are not applied.
+# ## Decisions, and Apply
+# All that is decided about this clip, in whatever editor: a click on a line leads to its frame; untick it and it does not
+# count; delete it; undo goes on in a new kernel. *Apply*, or this cell, writes new inputs with what counts, always from
+# those of 10_preprocess. `30_generate` takes the inputs applied last, and names what is not applied.
 # `wanlab inspect --inputs … --edits edits.json` does the same without a browser.
 
 # %%
+display(decision_list(inspection))
 corrected = inspect.replay(inspection)
 print(f"inputs: {config.typed(corrected.made.folder)}", *corrected.by_hand, sep="\n")
 changes = (

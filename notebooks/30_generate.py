@@ -66,7 +66,7 @@ overwrite = False  # allow output_path to replace a file that wanlab did not wri
 # %% [markdown] tags=["setup"]
 # ## Settings
 # A misspelt name or a wrong value stops here, before any weight is loaded. Check the checkpoint, the values that `None`
-# stands for, and notes about corrections of 20_inspect that are not applied. An interrupted run continues from its last
+# stands for, and whether corrections of 20_inspect are not applied. An interrupted run continues from its last
 # finished segment. `preview = True` makes a smaller run first; what it leaves out is printed here and kept with the run.
 
 # %% tags=["setup"]
@@ -77,7 +77,7 @@ from wanlab.steps import generate, report
 
 settings = config.from_notebook(config.GenerateSettings)
 run = generate.prepare(settings)
-display(run.settings, run)
+display(*filter(None, (run.settings, run, viz.not_applied(run.resolved.inputs))))
 
 # %% [markdown] tags=["setup"]
 # ## The segments

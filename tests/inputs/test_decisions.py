@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wanlab import config, files, inputs, mask, media, runs
+from wanlab import config, files, inputs, mask, media, runs, viz
+from wanlab.cli import main
 from wanlab.inputs import decisions, edits
 from wanlab.mask import strokes
 from wanlab.pose import corrections, detection
+from wanlab.runs import notebook
 from wanlab.steps import generate, inspect
 from wanlab.widgets.mask_comparison import MaskComparison
 
@@ -174,6 +176,23 @@ def test_decisions_of_another_file_are_shown_too(base: inputs.AnimateInputs, tmp
     assert seen.edits == base.folder / edits.EDITS
     assert edits.read(seen.edits, *SIZE).strokes == (stroke(5.0),)
     assert decide(seen, mask_chain=None).folder == made.folder
+
+
+def test_what_is_not_applied_is_said_in_the_notebook_and_on_the_command_line(
+    base: inputs.AnimateInputs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook, "execute", lambda *_: (0, None))
+    main.run_step("generate", {"inputs": base.folder})
+    assert viz.not_applied(base) is None
+    edits.update(base.folder / edits.EDITS, strokes=[edits.as_json(stroke(5.0))])
+    shown = viz.not_applied(base)
+    assert shown is not None
+    assert '<a href="20_inspect.ipynb">' in str(shown.data)
+    monkeypatch.setenv("WANLAB_HEADLESS", "1")
+    assert "href" not in str(viz.not_applied(base).data)  # type: ignore[union-attr]  # a report stands elsewhere
+    assert capsys.readouterr().err == ""
+    main.run_step("generate", {"inputs": base.folder})
+    assert capsys.readouterr().err.startswith("warning: these inputs differ from ")
 
 
 def test_what_is_not_applied_is_said_with_the_command(base: inputs.AnimateInputs) -> None:

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the run failed, 2 bad parameters.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import locale
 import os
 import sys
@@ -86,6 +87,8 @@ def run_step(step: str, values: Mapping[str, Any]) -> tuple[int, Path | None]:
     _check_steps({step: values})
     name, _ = NOTEBOOKS[step]
     print(f"== {name}", flush=True)
+    if step in ("generate", "sweep"):
+        _warn_of_decisions(values)
     return notebook.execute(step, name, {key: _param(value) for key, value in values.items()})
 
 
@@ -101,6 +104,17 @@ def _check_steps(values: Mapping[str, Mapping[str, Any]]) -> list[config.Setting
 
             copies.check(settings.save_path, keep)  # type: ignore[attr-defined]
     return chosen
+
+
+def _warn_of_decisions(values: Mapping[str, Any]) -> None:
+    """Say which decisions about the inputs are not applied to them; inputs that are not there are the step's to name."""
+    from wanlab import inputs
+    from wanlab.inputs import decisions
+
+    with contextlib.suppress(OSError, ValueError):
+        said = decisions.unapplied(inputs.find(values.get("inputs", "latest"))[0])
+        if said:
+            print(f"warning: {config.printable(said)}", file=sys.stderr, flush=True)
 
 
 def _checked(step: str, values: Mapping[str, Any]) -> config.Settings:

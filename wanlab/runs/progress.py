@@ -52,9 +52,10 @@ class Progress:
             KeyboardInterrupt: as Ctrl-C does, if the run is to end (`ask_to_stop`).
             CancelledError: if the event is set.
         """
+        asked = self.cancelled
         if self._stop and self._stop.is_set():
             raise CancelledError
-        if self.cancelled:
+        if asked:
             raise KeyboardInterrupt
 
     def iterate(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:

@@ -49,4 +49,4 @@ from wanlab.viz.style import (
     SURE_COLOUR,
     UNSURE_COLOUR,
 )
-from wanlab.viz.tables import importance_table, mask_table, metric_table, pose_faults, sortable, table
+from wanlab.viz.tables import importance_table, mask_table, metric_table, not_applied, pose_faults, sortable, table

@@ -10,12 +10,25 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
+from wanlab import config
+from wanlab.inputs import AnimateInputs, decisions
 from wanlab.pose.faults import Review
 from wanlab.results import importance, metrics
 from wanlab.viz.masks import MASK_NUMBERS
 
 BAR = "#0072b2"
 LONGEST = 40  # characters of a setting's value in a table, e.g. of a prompt
+
+
+def not_applied(animate_inputs: AnimateInputs) -> HTML | None:
+    """Show that decisions about inputs are not applied to them, and lead to where they are; None where all are."""
+    said = decisions.unapplied(animate_inputs)
+    if said is None:
+        return None
+    notebook = "20_inspect" if config.headless() else '<a href="20_inspect.ipynb">20_inspect</a>'
+    return HTML(
+        f"<p><strong>⚠ Not all that is decided is applied:</strong> {escape(said)}, or <em>Apply</em> in {notebook}</p>"
+    )
 
 
 def pose_faults(review: Review, most: int = 8) -> HTML:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import traceback
-from collections.abc import Callable
-from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
@@ -20,7 +17,7 @@ from wanlab import config, mask, media, viz
 from wanlab.inputs import decisions, edits
 from wanlab.mask import PackedMasks, metrics
 from wanlab.steps import inspect
-from wanlab.widgets import history, messages, stills
+from wanlab.widgets import history, messages, stills, work
 
 CHUNK = 8  # frames between two looks at whether the work was cancelled: 0.2 s at 1280x720
 DASHES = {"-": "", "--": "6 3", ":": "2 2"}  # matplotlib's words, SVG's pixels drawn and left out
@@ -62,7 +59,9 @@ class MaskComparison(stills.Stills, history.Editor):
 
     kinds = ("mask_chain",)
     _protocol = messages.MASK_COMPARISON
-    _esm = stills.module("mask_paint.js", "mask_store.js", "curves.js", "mask_comparison.js", protocol=_protocol)
+    _esm = stills.module(
+        "mask_paint.js", "mask_store.js", "curves.js", "job.js", "mask_comparison.js", protocol=_protocol
+    )
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     panes = traitlets.List(traitlets.Unicode(), minlen=4, maxlen=4).tag(sync=True)
     count = traitlets.Enum((2, 4), 2).tag(sync=True)
@@ -81,8 +80,7 @@ class MaskComparison(stills.Stills, history.Editor):
         self._masks: dict[str, PackedMasks] = {}
         self._leaks: dict[str, PackedMasks] = {}
         self._load = threading.RLock()
-        self._cancel = threading.Event()
-        self._job: threading.Thread | None = None
+        self._work = work.Work(self.tell, self._tell_state)
         self._result = ""
         self._history = history.History.of(inspection.edits, len(clip), clip.height, clip.width)
         names = list(dict.fromkeys((*inspection.names, *filter(None, [self._chain]))))
@@ -140,10 +138,6 @@ class MaskComparison(stills.Stills, history.Editor):
             self.names = list(dict.fromkeys((*self.names, *filter(None, [after.mask_chain]))))
             self._tell_state()
 
-    def go_to(self, t: int | None) -> None:
-        """Bring the comparison into sight."""
-        self.tell("go", t=t)
-
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Do what the browser asks for."""
         if kind == "hello":
@@ -157,7 +151,7 @@ class MaskComparison(stills.Stills, history.Editor):
         elif kind == "use":
             self.use(content["name"])
         elif kind == "cancel":
-            self._cancel.set()
+            self._work.cancel()
         else:
             super().received(kind, content)
 
@@ -177,7 +171,7 @@ class MaskComparison(stills.Stills, history.Editor):
     def measure(self, name: str) -> None:
         """Work a tried chain out in all frames, in a thread, so that it has numbers."""
         if name not in self._numbers:
-            self._begin(f"{name} in all frames", lambda: self._measure(name))
+            self._work.begin(f"{name} in all frames", lambda: self._measure(name))
 
     def use(self, name: str) -> None:
         """Write a variant's chain into the decisions at once and make new inputs in a thread.
@@ -188,7 +182,7 @@ class MaskComparison(stills.Stills, history.Editor):
         """
         if name in self._unusable():
             raise ValueError(f"{name} cannot be used: {self._unusable()[name]}")
-        self._check_idle()
+        self._work.check_idle()
         in_use = name == inspect.IN_USE
         held = decisions.origin(self.seen.looked_at).applied
         chain = (held.mask_chain if held else None) if in_use else "" if name == inspect.OUTLINE else name
@@ -198,15 +192,14 @@ class MaskComparison(stills.Stills, history.Editor):
             self._tell_state()
         else:
             self._result = ""
-            self._begin(f"new inputs with {name}", self._replay)
+            self._work.begin(f"new inputs with {name}", self._replay)
 
     def wait(self) -> None:
         """Return when the work in the thread is done."""
-        if self._job is not None:
-            self._job.join()
+        self._work.wait()
 
     def _replay(self) -> str:
-        made = inspect.replay(self.seen, watch=self._watch)
+        made = inspect.replay(self.seen, watch=self._work.watch)
         self._result = (
             f"New inputs with {'; '.join(made.by_hand) or 'nothing changed by hand'}: {_where(made.made.folder)}"
         )
@@ -220,7 +213,7 @@ class MaskComparison(stills.Stills, history.Editor):
             masks, row = self._stretch(name, outline, base, first, last)
             found.add(np.packbits(masks, axis=-1))
             rows.append(row)
-            self._watch(f"{name} in all frames", last + 1, len(self.frames))
+            self._work.watch(f"{name} in all frames", last + 1, len(self.frames))
         self._masks[name] = found
         self._numbers[name] = {kind: np.concatenate([row[kind] for row in rows]) for kind in rows[0]}
         return f"{name} is worked out in all frames"
@@ -265,40 +258,6 @@ class MaskComparison(stills.Stills, history.Editor):
                     self._leaks[name].add(np.packbits(leaking, axis=-1))
             return self._leaks[name]
 
-    def _begin(self, text: str, work: Callable[[], str]) -> None:
-        """Do work in a thread that reports its progress and can be cancelled."""
-        self._check_idle()
-        self._cancel.clear()
-        self.tell("job", running=True, text=text, done=0, total=0)
-        self._job = threading.Thread(target=self._run, args=(text, work), daemon=True)
-        self._job.start()
-
-    def _run(self, text: str, work: Callable[[], str]) -> None:
-        said = ""
-        try:
-            said = work()
-        except CancelledError:
-            said = f"cancelled: {text}"
-        except Exception as error:
-            traceback.print_exc()
-            self.tell("error", text=f"{text}: {error or type(error).__name__}")
-        self.tell("job", running=False, text=said, done=0, total=0)
-        self._tell_state()
-
-    def _watch(self, what: str, done: int, total: int) -> None:
-        """Tell how far the work is.
-
-        Raises:
-            CancelledError: if it is to end.
-        """
-        if self._cancel.is_set():
-            raise CancelledError
-        self.tell("job", running=True, text=what, done=done, total=total)
-
-    def _check_idle(self) -> None:
-        if self._job is not None and self._job.is_alive():
-            raise RuntimeError("other work is under way; wait for it or cancel it")
-
     def _unusable(self) -> dict[str, str]:
         """Return the variants that cannot be chosen here, and why."""
         if inspect.AUTO_KEYPOINT not in self.names:
@@ -314,14 +273,13 @@ class MaskComparison(stills.Stills, history.Editor):
     def _tell_state(self) -> None:
         """Send the numbers, per variant and kind one a frame, and what was chosen."""
         numbers = {name: {kind: v.round(5).tolist() for kind, v in row.items()} for name, row in self._numbers.items()}
-        working = self._job is not None and self._job.is_alive() and self._job is not threading.current_thread()
         self.tell(
             "state",
             numbers=numbers,
             unusable=self._unusable(),
             chosen=self._chosen(),
             result=self._result,
-            working=working,
+            working=self._work.running,
         )
 
 

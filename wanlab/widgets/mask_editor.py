@@ -158,10 +158,6 @@ class MaskEditor(stills.Stills, history.Editor):
             frames = {each.frame for state in (before, after) for each in (*state.points.clicks, *state.points.boxes)}
             self.stale("mask", frames=sorted(frames | {each.frame for s in (before, after) for each in s.strokes}))
 
-    def go_to(self, t: int | None) -> None:
-        """Bring the editor into sight, at frame `t`."""
-        self.tell("go", t=t)
-
     def _do(self, content: dict[str, Any]) -> None:
         said = ""
         with self._state:

@@ -84,6 +84,8 @@ MASK_EDITOR = STILLS.plus(
     },
 )  # fmt: skip
 
+_JOB: Mapping[str, Fields] = {"job": {"running": bool, "text": str, "done": int, "total": int}}
+
 MASK_COMPARISON = STILLS.plus(
     to_kernel={
         "hello": {},
@@ -96,10 +98,30 @@ MASK_COMPARISON = STILLS.plus(
     to_browser={
         "masks": {"what": str, "name": str, "first": int, "sizes": list, "numbers": dict | None},  # deflated bits
         "trial": {"wrong": str},
-        "job": {"running": bool, "text": str, "done": int, "total": int},
+        **_JOB,
         "state": {"numbers": dict, "unusable": dict, "chosen": str | None, "result": str, "working": bool},
     },
 )
+
+DECISION_LIST = Protocol(
+    to_kernel={
+        "hello": {},
+        "refresh": {},
+        **{f"do:{op}": {"op": str, "mark": dict} for op in ("switch", "delete")},
+        **{f"do:{op}": {"op": str} for op in ("undo", "redo")},
+        "visit": {"mark": dict},
+        "apply": {},
+        "cancel": {},
+    },
+    to_browser={
+        "list": {
+            "marks": list, "outdated": bool, "undo": int, "redo": int, "file": str, "result": str, "working": bool,
+        },
+        "said": {"text": str},
+        "error": {"text": str, "id": object},
+        **_JOB,
+    },
+)  # fmt: skip
 
 POSE_REVIEW = STILLS.plus(
     to_kernel={

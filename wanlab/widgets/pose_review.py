@@ -75,10 +75,6 @@ class PoseReview(Stills, history.Editor):
         """Refuse corrections that cannot be made."""
         corrections.apply(self._detected, decided.pose)
 
-    def go_to(self, t: int | None) -> None:
-        """Bring the widget into sight, at frame `t`."""
-        self.tell("go", t=t)
-
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Answer one message of the browser."""
         with self._guard:

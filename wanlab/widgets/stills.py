@@ -105,8 +105,9 @@ class Talking(anywidget.AnyWidget):
             self.tell("error", text=f"{error}" or type(error).__name__, id=content.get("id"))
 
     def answer(self, content: dict[str, Any]) -> None:
-        """Answer a message that the table has."""
-        self.received(content["kind"], content)
+        """Answer a message that the table has; "refresh" has been answered by `refresh`."""
+        if content["kind"] != "refresh":
+            self.received(content["kind"], content)
 
 
 class Stills(Talking):
@@ -135,6 +136,10 @@ class Stills(Talking):
             raise ValueError(f"layer must be clip, got {layer!r}; use clip")
         return self.frames[t]
 
+    def go_to(self, t: int | None) -> None:
+        """Bring every view into sight, at frame `t`; None: at the one that it shows."""
+        self.tell("go", t=t)
+
     def stale(self, *layers: str, frames: Sequence[int] | None = None) -> None:
         """Forget the images of these layers, of some frames or of all, and have the views ask again."""
         with self._lock:
@@ -162,8 +167,6 @@ class Stills(Talking):
 
     def answer(self, content: dict[str, Any]) -> None:
         """Send the images that are asked for; leave the rest to `received`."""
-        if content["kind"] == "refresh":
-            return
         if content["kind"] != "frames":
             super().answer(content)
             return

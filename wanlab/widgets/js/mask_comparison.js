@@ -5,6 +5,7 @@ import { ClipView } from "./clip_view.js";
 import { dim, extras, MaskLayer, shrinkOf } from "./mask_paint.js";
 import { MaskStore } from "./mask_store.js";
 import { Curves } from "./curves.js";
+import { progressOf } from "./job.js";
 
 const WORST = 12; // buttons of worst frames
 const CORNERS = ["top: 0; left: 0", "top: 0; right: 0", "bottom: 0; left: 0", "bottom: 0; right: 0"];
@@ -141,7 +142,11 @@ class Comparison {
       this.captions();
     });
     this.link.on("trial", ({ wrong }) => (this.wrong.textContent = wrong));
-    this.link.on("job", (message) => this.drawJob(message));
+    progressOf(this.link, this.job, this.panel.say, (running) => {
+      if (running) this.panel.fail("");
+      this.working = running;
+      this.refresh();
+    });
     this.link.on("error", ({ text }) => this.panel.fail(text));
   }
 
@@ -364,26 +369,6 @@ class Comparison {
     context.imageSmoothingEnabled = scale < 1;
     const { canvas, shrink } = this.layers[i];
     context.drawImage(canvas, 0, 0, canvas.width * shrink, canvas.height * shrink);
-  }
-
-  drawJob({ text, done, total, running }) {
-    const said = make("span", { text: total ? `${text}: ${done} of ${total}` : text });
-    const bar = make("progress", { "aria-label": text, ...(total ? { max: total, value: done } : {}) });
-    if (running && this.working && this.job.childElementCount) { // the button keeps its focus
-      this.job.children[0].replaceWith(said);
-      this.job.children[1].replaceWith(bar);
-      return;
-    }
-    const cancel = button("Cancel", `Cancel: ${text}`, () => {
-      cancel.disabled = true; // the work looks up now and then
-      cancel.textContent = "cancelling …";
-      this.link.tell("cancel");
-    });
-    this.job.replaceChildren(...(running ? [said, bar, cancel] : []));
-    this.panel.say(running ? "" : text);
-    if (running) this.panel.fail("");
-    this.working = running;
-    this.refresh();
   }
 
   close() {
