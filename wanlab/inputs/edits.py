@@ -361,7 +361,8 @@ def _load(path: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict) or content.get("schema") != 1:
-        raise ValueError(f'{path.name} must hold decisions with "schema": 1, got other content; move it away')
+        remedy = "move it away" if path.name == EDITS else f"name the {EDITS} that 20_inspect keeps beside the inputs"
+        raise ValueError(f'{path.name} must hold decisions with "schema": 1, got other content; {remedy}')
     return content
 
 
