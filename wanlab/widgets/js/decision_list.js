@@ -7,6 +7,7 @@ const LIST_STYLE = `
 .wl-decisions { list-style: none; margin: 4px 0; padding: 0; max-height: 320px; overflow-y: auto; }
 .wl-decisions li { display: grid; grid-template-columns: 20px minmax(0, 1fr) max-content max-content; gap: 6px;
   align-items: center; }
+.wl-decisions li.wl-quiet { display: block; }
 :scope .wl-decisions .wl-visit { text-align: left; border-color: transparent; }
 .wl-off { text-decoration: line-through; opacity: 0.7; }
 .wl-decisions .wl-quiet { font-size: 12px; }
