@@ -1,6 +1,6 @@
 """Compare upstream's retargeting with wanlab's over pairs of rendered bodies.
 
-    python benchmarks/retarget.py [--sample wanlab/assets/sample] [--all]
+    python benchmarks/retarget.py [--untuned FOLDER]    # FOLDER: what tools/render_pairs.py made, on which nothing was chosen
 
 For each driver and reference: the bone error, |length drawn - length that the reference's own bone has in that pose|, as a
 share of that bone, mean over bones and frames; and the gap between wrist and root of the hand as a share of the reference's
@@ -28,6 +28,21 @@ CLIPS = {  # body, clip, truth, person, and the frames that stand as a reference
     "woman of two": ("two_people.mp4", "two_people_truth.npz", 1, (0, 30, 70)),
 }
 STILLS = {"woman": ("reference.png", "reference_truth.npz")}
+UNTUNED = {  # the same of tools/render_pairs.py
+    "tall": ("stretch.mp4", "stretch_truth.npz", None, (6,)),
+    "tall, head outside": ("headless.mp4", "headless_truth.npz", None, ()),
+    "child, turning": ("turning.mp4", "turning_truth.npz", None, (20,)),
+    "stout, at the edge": ("edge.mp4", "edge_truth.npz", None, (2, 16)),
+    "chibi, half": ("close.mp4", "close_truth.npz", None, (8,)),
+    "athlete, half": ("turns.mp4", "turns_truth.npz", None, (0,)),
+}
+UNTUNED_STILLS = {
+    name: (f"{file}.png", f"{file}_truth.npz")
+    for name, file in {
+        "tall": "tall_out", "child": "child_wide", "stout": "stout_up", "chibi": "chibi_high", "chibi, wide": "chibi_wide",
+        "athlete, aside": "athlete_aside", "athlete, at the edge": "athlete_edge",
+    }.items()
+}  # fmt: skip
 
 
 class Body(NamedTuple):
@@ -41,16 +56,19 @@ class Body(NamedTuple):
 def main() -> None:
     """Print a table in Markdown: a line a pair, then the means and the worst."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=Path, default=config.ASSETS / "sample")
-    arguments = parser.parse_args()
-    bodies = {name: clip_body(arguments.sample, *of[:3]) for name, of in CLIPS.items()}
-    references = {f"{name}, frame {t}": frame_of(bodies[name], t) for name, of in CLIPS.items() for t in of[3]}
-    references |= {name: still_body(arguments.sample, *of) for name, of in STILLS.items()}
+    parser.add_argument("--untuned", type=Path, help="folder of tools/render_pairs.py")
+    untuned = parser.parse_args().untuned
+    clips, stills = (UNTUNED, UNTUNED_STILLS) if untuned else (CLIPS, STILLS)
+    folder = untuned or config.ASSETS / "sample"
+    bodies = {name: clip_body(folder, *of[:3]) for name, of in clips.items()}
+    references = {f"{name}, frame {t}": frame_of(bodies[name], t) for name, of in clips.items() for t in of[3]}
+    references |= {name: still_body(folder, *of) for name, of in stills.items()}
     print("| driver | reference | bones, official | wanlab | gap, official | wanlab |\n|--|--|--|--|--|--|")
     rows = []
     for driver, driven in bodies.items():
         for name, reference in references.items():
-            if not name.startswith(driver):
+            same = name.split(",")[0] == driver.split(",")[0] if untuned else name.startswith(driver)
+            if not same:
                 row = [measure(driven, reference, method) for method in ("official", "wanlab")]
                 rows.append(row)
                 values = " | ".join(f"{100 * each[i]:.1f} %" for i in (0, 1) for each in row)

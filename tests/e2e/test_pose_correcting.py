@@ -275,6 +275,61 @@ def test_what_cannot_be_done_is_said_and_nothing_is_kept(
     assert not seen.edits.exists()
 
 
+def test_the_worst_fault_is_mended_in_two_clicks(
+    review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any]
+) -> None:
+    page = mount(review)
+    worst = page.get_by_role("list", name="frames to look at, the worst first")
+    worst.get_by_role("button").first.click()
+    page.get_by_role("button", name="Draw the part again").click()
+    corrections(page, 1)
+    assert kept(seen) == [{"do": "interpolate", "part": "face", "first": 20, "last": 20}]
+    worst.get_by_text("no usable face").wait_for(state="detached")
+    worst.get_by_role("button", name="12–14 left hand missing").click()
+    page.get_by_role("button", name="Draw the part again").click()
+    worst.get_by_text("no fault found").wait_for()
+    page.get_by_text("left hand interpolated in frames 12 to 14").first.wait_for()
+
+
+def test_a_joint_without_a_place_is_set_by_a_click(
+    seen: inspect.Inspection, looked_at: inspect.Inspection, mount: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = skeleton()
+    points[5, RIGHT_WRIST] = 0
+    monkeypatch.setattr(inputs.AnimateInputs, "keypoints", lambda _: points)
+    widget = PoseReview(seen)
+    page = mount(widget)
+    go(page, 5)
+    page.get_by_role("button", name="right arm", exact=True).click()
+    stage = page.locator(".wl-stage")
+    stage.press("j")
+    stage.press("j")
+    page.get_by_text("right wrist, score 0.00: not drawn").wait_for()
+    drag(page, page.locator(".wl-stage canvas"), (300.5, 40.5), (300.5, 40.5))
+    corrections(page, 1)
+    (entry,) = kept(seen)
+    assert (entry["do"], entry["frame"], entry["joint"]) == ("move", 5, RIGHT_WRIST)
+    np.testing.assert_allclose((entry["x"], entry["y"]), (300.5, 40.5), atol=1)
+    assert widget.points[5, RIGHT_WRIST, 2] == 1
+    widget.close()
+
+
+def test_what_pose_cleaning_did_is_listed_and_can_be_undone(
+    seen: inspect.Inspection, mount: Callable[..., Any]
+) -> None:
+    settings = config.InspectSettings.build({"inputs": seen.parent.folder, "pose_cleaning": "gaps:6"})
+    cleaned = inspect.work(inspect.prepare(settings))
+    widget = PoseReview(cleaned)
+    page = mount(widget)
+    done = page.get_by_role("list", name="corrections")
+    done.get_by_text("left hand interpolated in frames 12 to 14").wait_for()
+    page.get_by_role("button", name="Undo the last correction").click()
+    done.get_by_text("nothing yet").wait_for()
+    page.get_by_text("12–14").wait_for()
+    assert kept(cleaned) == []
+    widget.close()
+
+
 def test_another_kernel_s_corrections_are_taken_over(
     review: PoseReview, seen: inspect.Inspection, mount: Callable[..., Any]
 ) -> None:

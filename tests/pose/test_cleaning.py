@@ -54,18 +54,14 @@ def test_a_joint_that_jumps_away_and_back_is_mended_and_one_that_moved_is_not() 
     np.testing.assert_allclose(corrections.apply(points, entries)[:, 15, :2], true[:, 15, :2], atol=1e-3)
 
 
-@pytest.mark.parametrize("limb", [0, 1])
-def test_exchanged_arms_and_legs_are_changed_back(limb: int) -> None:
+@pytest.mark.parametrize("part", ["arms", "legs", "body"])
+def test_exchanged_sides_are_changed_back(part: str) -> None:
     true = walking()
-    left, right = (list(rows) for rows in cleaning.LIMBS[limb])
-    points = true.copy()
-    points[6:9, left + right] = true[6:9, right + left]
-    if limb == 0:
-        points[6:9, 91:112], points[6:9, 112:] = true[6:9, 112:], true[6:9, 91:112]
+    points = corrections.apply(true, [corrections.SwapSides(part, 6, 8)])
     entries = cleaning.propose(points, "swaps")
-    mended = corrections.apply(points, entries)
-    np.testing.assert_allclose(mended[..., :2], true[..., :2], atol=1e-3)
-    assert {t for entry in entries for t in corrections.frames_of(entry)} == {6, 7, 8}
+    assert entries == (corrections.SwapSides(part, 6, 8),)
+    np.testing.assert_array_equal(corrections.apply(points, entries), true)
+    assert cleaning.propose(points, "swaps", cuts=[7]) == ()
 
 
 def test_parts_below_their_threshold_are_hidden() -> None:

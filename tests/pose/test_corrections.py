@@ -9,7 +9,7 @@ import pytest
 
 from wanlab import pose
 from wanlab.pose import corrections, wholebody
-from wanlab.pose.corrections import Hide, Interpolate, Move, SwapHands
+from wanlab.pose.corrections import Hide, Interpolate, Move, SwapHands, SwapSides
 
 FRAMES, HEIGHT, WIDTH = 12, 100, 200
 LEFT, RIGHT = slice(91, 112), slice(112, 133)
@@ -149,7 +149,10 @@ def test_the_file_s_form_is_read_and_written() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"do": "mvoe"}, "correction 1: do must be one of move, interpolate, swap hands, hide, got mvoe; use move"),
+        (
+            {"do": "mvoe"},
+            "correction 1: do must be one of move, interpolate, swap hands, swap sides, hide, got mvoe; use move",
+        ),
         ("move", "correction 1: do must be one of"),
         ({"do": ["move"]}, "correction 1: do must be one of"),
         ({"do": "swap hands", "first": 1}, "must hold do, first, last, got do, first"),
@@ -159,6 +162,7 @@ def test_the_file_s_form_is_read_and_written() -> None:
         ({"do": "swap hands", "first": 3, "last": 2}, "must have first up to last, got 3 and 2"),
         ({"do": "hide", "part": "left paw", "first": 1, "last": 2}, "part must be one of head, .* got left paw; use"),
         ({"do": "hide", "part": 133, "first": 1, "last": 2}, "must have a joint from 0 to 132 .* got 133"),
+        ({"do": "swap sides", "part": ["arms"], "first": 1, "last": 2}, "part must be one of arms, legs, body, got"),
         ({"do": "hide", "part": ["face"], "first": 1, "last": 2}, "must have a joint from 0 to 132"),
         ({"do": "move", "frame": 0, "joint": 9, "x": 200.5, "y": 0}, "must have x from 0 to 200 .* got 200.5"),
         ({"do": "move", "frame": 0, "joint": 9, "x": 1, "y": float("nan")}, "must have y from 0 to 100 .* got nan"),
@@ -191,3 +195,29 @@ def test_corrections_are_said_in_sentences() -> None:
         "face interpolated in frames 1 to 2",
     )
     assert corrections.name_of(95) == "left hand point 4"
+
+
+def test_nothing_is_interpolated_across_a_cut(points: np.ndarray) -> None:
+    gap = points.copy()
+    gap[3:8, 7] = 0
+    after = corrections.apply(gap, [Interpolate(7, 3, 7)], cuts=[5])
+    np.testing.assert_array_equal(after[3:5, 7], points[[2, 2], 7])
+    np.testing.assert_array_equal(after[5:8, 7], points[[8, 8, 8], 7])
+    at_the_cut = corrections.apply(gap, [Interpolate(7, 3, 7)], cuts=[3])
+    np.testing.assert_array_equal(at_the_cut[3:8, 7], np.repeat(points[[8], 7], 5, axis=0))
+    with pytest.raises(ValueError, match="got nothing there .frames beside it: none."):
+        corrections.apply(gap, [Interpolate(7, 3, 7)], cuts=[3, 8])
+
+
+@pytest.mark.parametrize("part", ["arms", "legs", "body"])
+def test_sides_are_exchanged_with_all_that_hangs_on_them(points: np.ndarray, part: str) -> None:
+    after = corrections.apply(points, [SwapSides(part, 2, 3)])
+    here = {k for _, k in changed(points, after)}
+    names = {wholebody.NAMES[k] for k in here}
+    assert {name.replace("left", "right") for name in names if name.startswith("left")} == {
+        n for n in names if n.startswith("right")
+    }
+    assert len(here) == {"arms": 46, "legs": 10, "body": 64}[part]
+    assert {t for t, _ in changed(points, after)} == {2, 3}
+    np.testing.assert_array_equal(corrections.apply(after, [SwapSides(part, 2, 3)]), points)
+    assert corrections.describe([SwapSides(part, 2, 3)]) == (f"left and right of the {part} swapped in frames 2 to 3",)

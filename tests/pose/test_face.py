@@ -78,7 +78,10 @@ def test_nobody_has_no_box_and_a_black_crop(middles: np.ndarray) -> None:
     assert not found.boxes[4:].any()
     assert found.black == (4, 5)
     assert not face.crop(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), found.boxes[4]).any()
-    assert "no face and no head in frames 4 to 5: the face crop is black there" in found.notes()[1]
+    assert (
+        "no face in frames 4 to 5, where no head is seen or it is hidden by hand: the face crop is black there"
+        in found.notes()[1]
+    )
 
 
 def test_where_no_frame_has_a_face_no_good_one_is_promised(middles: np.ndarray) -> None:
@@ -152,3 +155,9 @@ def test_where_there_is_no_face_a_steady_crop_is_black(middles: np.ndarray) -> N
     assert (steady.black, steady.filled) == (found.black, found.filled) == ((4,), (4,))
     assert not face.crop(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), steady.boxes[4]).any()
     assert face.crop(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), steady.boxes[3]).all()
+
+
+def test_a_hidden_face_takes_its_crop_along(middles: np.ndarray) -> None:
+    found = face.boxes(_faces(middles), HEIGHT, WIDTH).without([2])
+    assert (found.filled, found.black) == ((2,), (2,))
+    assert np.flatnonzero(~found.boxes.any(axis=1)).tolist() == [2]

@@ -149,6 +149,22 @@ def test_a_gap_is_found_around_the_frame(heard: Heard, seen: inspect.Inspection)
     np.testing.assert_allclose(heard.widget.points[..., :2], person()[..., :2], atol=1e-4)
 
 
+def test_a_listed_fault_is_mended_in_one_action_and_what_is_left_is_said(
+    heard: Heard, seen: inspect.Inspection
+) -> None:
+    found = heard.widget._detected
+    found[2:5, 91:112, 2] = found[2, 9, 2] = 0
+    heard.widget._show()
+    answers = heard.tell("mend", first=3, last=4)
+    assert [(entry["part"], entry["first"], entry["last"]) for entry in kept(seen)] == [(9, 2, 2), ("left hand", 2, 4)]
+    assert answers["said"][0]["text"] == "left wrist interpolated in frame 2; left hand interpolated in frames 2 to 4"
+    assert not [fault for fault in answers["overview"][0]["faults"] if fault["first"] <= 4]
+    assert heard.tell("undo")["overview"][0]["entries"] == 0
+    assert (
+        "frame 0 cannot be mended from the frames beside it" in heard.tell("mend", first=0, last=0)["error"][0]["text"]
+    )
+
+
 def test_what_another_program_wrote_is_kept(heard: Heard, seen: inspect.Inspection) -> None:
     edits.update(seen.edits, pose=[HIDE], mask_chain="fill")
     heard.tell("edit", entries=[{**HIDE, "first": 5, "last": 5}], merge=False)

@@ -83,7 +83,12 @@ def placed(
 
 
 def face_boxes(
-    points: np.ndarray, height: int, width: int, crops: face.Crops = "official", cuts: Collection[int] = ()
+    points: np.ndarray,
+    height: int,
+    width: int,
+    crops: face.Crops = "official",
+    cuts: Collection[int] = (),
+    hidden: Collection[int] = (),
 ) -> face.Boxes:
     """Return the box of the face in each frame, and the frames that have none of their own.
 
@@ -92,10 +97,11 @@ def face_boxes(
         height, width: of the working clip in pixels.
         crops: whether boxes are steady.
         cuts: first frames of new shots.
+        hidden: frames whose face is hidden by hand; their crop is black.
     """
     head = points[:, HEAD] / np.array([width, height, 1], np.float32)
     of_face = pose.to_meta(points, height, width).face
-    found = face.boxes(of_face, height, width, head=head)
+    found = face.boxes(of_face, height, width, head=head).without(hidden)
     return face.steady(found, of_face, height, width, cuts) if crops == "steady" else found
 
 
@@ -115,6 +121,7 @@ def write(
     measured: np.ndarray | None = None,
     crops: face.Crops = "official",
     cuts: Collection[int] = (),
+    hidden: Collection[int] = (),
     **more: np.ndarray,
 ) -> face.Boxes:
     """Write `keypoints.npz`, the pose video and the face video into a run; return the face boxes that were used.
@@ -127,13 +134,13 @@ def write(
         own: the user's own videos, which are taken instead of what would be made, by name.
         fitted: whose proportions the skeletons get; None: the driver's.
         measured: [T, 133, 3], the keypoints before corrections by hand.
-        crops, cuts: as in `face_boxes`.
+        crops, cuts, hidden: as in `face_boxes`.
         more: further arrays of `keypoints.npz` (boxes, reference_keypoints).
 
     Raises:
         ValueError: if no frame of the pose video shows a skeleton.
     """
-    boxes = face_boxes(points, clip.height, clip.width, crops, cuts)
+    boxes = face_boxes(points, clip.height, clip.width, crops, cuts, hidden)
     if "face_video" not in own:
         run.add_notes(*boxes.notes())
     skeletons = placed(points, clip.height, clip.width, height, width, fitted, measured)
@@ -202,7 +209,7 @@ def rewritten(animate_inputs: folder.AnimateInputs, entries: Iterable[correction
     check_editable(animate_inputs)
     found = animate_inputs.keypoints()
     assert found is not None  # checked
-    return corrections.apply(found, entries)
+    return corrections.apply(found, entries, animate_inputs.facts.get("cuts", ()))
 
 
 def rewrite(
@@ -216,6 +223,7 @@ def rewrite(
     Raises:
         ValueError: as `check_editable` and `corrections.apply`.
     """
+    entries = tuple(entries)
     points, clip = rewritten(animate_inputs, entries), animate_inputs.driving()
     assert clip is not None  # checked
     with np.load(animate_inputs.folder / folder.KEYPOINTS, allow_pickle=False) as saved:
@@ -240,6 +248,7 @@ def rewrite(
         before,
         crops,
         cuts,
+        corrections.hidden_faces(entries, len(points)),
         **more,
     )
     empty, was_empty = (~(each[..., 2] > 0).any(axis=1) for each in (points, found))

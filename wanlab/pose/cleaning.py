@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from wanlab.pose import corrections, faults, wholebody
+from wanlab.pose import corrections, faults, sides, wholebody
 from wanlab.pose.smooth import stretches
 
 GROUPS = {  # what a threshold is given for: parts of the body
@@ -21,13 +21,8 @@ GROUPS = {  # what a threshold is given for: parts of the body
     "feet": ("left foot", "right foot"),
 }
 FORM = "gaps:6 (frames), jumps, swaps, or a least score: " + ", ".join(f"{name}:0.6" for name in GROUPS)
-LIMBS = (
-    ((7, 9), (8, 10)),
-    ((13, 15, 17, 18, 19), (14, 16, 20, 21, 22)),
-)  # left and right rows that a detector exchanges
 LONGEST_JUMP = 3  # frames after which a joint that jumped away is back, else it has moved
-LONGEST_SWAP = 24  # frames of exchanged sides; a longer stretch is a turn
-NEARER = 0.5  # of the way: with sides exchanged, a limb's joints must come so much nearer to where they were
+NEARER = 0.5  # of the way: a joint that jumped away comes back so near
 Rule = tuple[str, float]
 
 
@@ -71,14 +66,14 @@ def propose(points: np.ndarray, text: str, cuts: Collection[int] = ()) -> tuple[
     now = np.array(points, np.float32)
     for name, number in read(text):
         entries = list(_found(now, name, number, cuts))
-        now = corrections.apply(now, entries)
+        now = corrections.apply(now, entries, cuts)
         found += entries
     return tuple(found)
 
 
 def _found(points: np.ndarray, name: str, number: float, cuts: Collection[int]) -> Iterator[corrections.Entry]:
     if name == "swaps":
-        return _swaps(points, cuts)
+        return iter(sides.exchanged(points, cuts))
     if name == "jumps":
         return _jumps(points, cuts)
     return _gaps(points, int(number), cuts) if name == "gaps" else _unsure(points, name, number)
@@ -117,45 +112,6 @@ def _jumps(points: np.ndarray, cuts: Collection[int]) -> Iterator[corrections.En
                     yield corrections.Interpolate(row, t, back - 1)
                     t = back
             t += 1
-
-
-def _swaps(points: np.ndarray, cuts: Collection[int]) -> Iterator[corrections.Entry]:
-    """Yield moves of both arms or legs in frames in which a detector has exchanged them, with the hands."""
-    seen = corrections.seen(points)
-    for left, right in LIMBS:
-        both = np.array([*left, *right])
-        other = np.array([*right, *left])
-        since = None
-        for t in range(1, len(points)):
-            if t in cuts:
-                since = None
-            shown = seen[t, both] & seen[t - 1, both] & seen[t - 1, other]
-            if shown.sum() < 2 or not _exchanges(points[t - 1], points[t], both[shown], other[shown]):
-                continue
-            if since is not None and t - since <= LONGEST_SWAP:
-                yield from _exchanged(points, since, t - 1, left, right)
-                since = None
-            else:
-                since = t
-
-
-def _exchanges(before: np.ndarray, now: np.ndarray, rows: np.ndarray, other: np.ndarray) -> bool:
-    """Return whether joints ([133, 3]) come much nearer to where they were once left and right are exchanged."""
-    straight = np.linalg.norm(now[rows, :2] - before[rows, :2], axis=1)
-    crossed = np.linalg.norm(now[rows, :2] - before[other, :2], axis=1)
-    size = max(float(np.ptp(before[:17, :2][before[:17, 2] > 0], axis=0).max(initial=0)), 1.0)
-    return bool(crossed.sum() < NEARER * straight.sum() and straight.mean() > faults.LEAST_STEP * size)
-
-
-def _exchanged(
-    points: np.ndarray, first: int, last: int, left: tuple[int, ...], right: tuple[int, ...]
-) -> Iterator[corrections.Entry]:
-    for t in range(first, last + 1):
-        for one, other in (*zip(left, right, strict=True), *zip(right, left, strict=True)):
-            if points[t, other, 2] > 0:
-                yield corrections.Move(t, one, float(points[t, other, 0]), float(points[t, other, 1]))
-    if left == LIMBS[0][0]:  # the wrists are moved already, so the hands lie at each other's
-        yield corrections.SwapHands(first, last)
 
 
 def _unsure(points: np.ndarray, group: str, least: float) -> Iterator[corrections.Entry]:

@@ -3,13 +3,15 @@
 [{"do": "move", "frame": 12, "joint": 9, "x": 400.0, "y": 200.0},          # joint: a row of COCO-WholeBody
  {"do": "interpolate", "part": "left hand", "first": 20, "last": 24},      # part: a name of wholebody.PARTS or a joint
  {"do": "swap hands", "first": 30, "last": 30},
+ {"do": "swap sides", "part": "body", "first": 30, "last": 31},            # part: a name of SIDES
  {"do": "hide", "part": "left hand", "first": 20, "last": 24}]             # frames first to last, inclusive
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar, get_args
 
 import numpy as np
@@ -19,6 +21,19 @@ from wanlab.pose import drawing, face, wholebody
 
 MOVED_SCORE = 1.0  # of a joint placed by hand: it is drawn, and nothing is surer
 WRISTS = (9, 10)  # left, right
+HANGING = tuple(
+    (wrist, *wholebody.PARTS[f"{side} hand"]) for wrist, side in zip(WRISTS, ("left", "right"), strict=True)
+)
+_ARMS = ((7, *HANGING[0]), (8, *HANGING[1]))
+_LEGS = ((13, 15, 17, 18, 19), (14, 16, 20, 21, 22))
+SIDES = {  # what a detector exchanges: left rows, right rows
+    "arms": _ARMS,
+    "legs": _LEGS,
+    "body": tuple(
+        (*head, *trunk, *arm, *leg)
+        for head, trunk, arm, leg in zip(((1, 3), (2, 4)), ((5, 11), (6, 12)), _ARMS, _LEGS, strict=True)
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +53,7 @@ class Move:
     x: float
     y: float
 
-    def apply(self, points: np.ndarray) -> None:
+    def apply(self, points: np.ndarray, cuts: Collection[int] = ()) -> None:
         """Change `points` ([T, 133, 3], float32) in place."""
         points[self.frame, self.joint] = self.x, self.y, MOVED_SCORE
 
@@ -61,22 +76,36 @@ class Interpolate:
     first: int
     last: int
 
-    def apply(self, points: np.ndarray) -> None:
-        """Change `points` ([T, 133, 3], float32) in place.
+    def apply(self, points: np.ndarray, cuts: Collection[int] = ()) -> None:
+        """Change `points` ([T, 133, 3], float32) in place; each shot's frames come from its own.
+
+        Args:
+            points: the keypoints.
+            cuts: first frames of new shots.
 
         Raises:
-            ValueError: if neither neighbour shows any of the part's points.
+            ValueError: if no neighbour shows any of the part's points.
         """
-        ends = [t for t in (self.first - 1, self.last + 1) if 0 <= t < len(points)]
-        rows = np.array(rows_of(self.part))
-        there = np.array([seen(points[t])[rows] for t in ends]).reshape(len(ends), len(rows))
-        if not there.any():
-            beside = " and ".join(map(str, ends)) or "none"
+        borders = [self.first, *sorted(t for t in cuts if self.first < t <= self.last), self.last + 1]
+        pieces = [
+            (first, end - 1, frames_beside(first, end - 1, len(points), cuts))
+            for first, end in itertools.pairwise(borders)
+        ]
+        rows = list(rows_of(self.part))
+        if not any(seen(points[t])[rows].any() for *_, ends in pieces for t in ends):
+            beside = " and ".join(str(t) for *_, ends in pieces for t in ends) or "none"
             raise ValueError(
                 f"{name_of(self.part)} must be seen in a frame beside the stretch to be interpolated in "
                 f"{media.describe_frames(range(self.first, self.last + 1))}, got nothing there (frames beside it: {beside}); use a longer stretch"
             )
-        frames = np.arange(self.first, self.last + 1)
+        for first, last, ends in pieces:
+            self._apply(points, first, last, ends)
+
+    def _apply(self, points: np.ndarray, first: int, last: int, ends: list[int]) -> None:
+        """Interpolate frames of one shot between the frames beside them (`ends`, one or two)."""
+        rows = np.array(rows_of(self.part))
+        there = np.array([seen(points[t])[rows] for t in ends]).reshape(len(ends), len(rows))
+        frames = np.arange(first, last + 1)
         wrist = {"left hand": WRISTS[0], "right hand": WRISTS[1]}.get(str(self.part))
         base = np.zeros((len(points), 2))
         if wrist is not None and seen(points[[*ends, *frames]])[:, wrist].all():
@@ -107,7 +136,7 @@ class SwapHands:
     first: int
     last: int
 
-    def apply(self, points: np.ndarray) -> None:
+    def apply(self, points: np.ndarray, cuts: Collection[int] = ()) -> None:
         """Change `points` ([T, 133, 3], float32) in place."""
         hands = [list(rows_of(f"{side} hand")) for side in ("left", "right")]
         for frame in points[self.first : self.last + 1]:
@@ -118,10 +147,34 @@ class SwapHands:
 
 
 @dataclasses.dataclass(frozen=True)
+class SwapSides:
+    """Left and right exchanged in some frames, of the arms with their hands, the legs, or the whole body.
+
+    A detector that takes a back for a front exchanges all of it.
+
+    Attributes:
+        part: a name of SIDES.
+        first: first frame.
+        last: last frame.
+    """
+
+    do: ClassVar[str] = "swap sides"
+    part: str
+    first: int
+    last: int
+
+    def apply(self, points: np.ndarray, cuts: Collection[int] = ()) -> None:
+        """Change `points` ([T, 133, 3], float32) in place."""
+        left, right = (list(rows) for rows in SIDES[self.part])
+        frames = points[self.first : self.last + 1]
+        frames[:, left + right] = frames[:, right + left]
+
+
+@dataclasses.dataclass(frozen=True)
 class Hide:
     """A part, or one joint, removed from some frames: its score becomes 0, so it is not drawn.
 
-    Without the face, its crop follows the head; where that is hidden too, it is black.
+    A face takes its crop along: it is black there.
 
     Attributes:
         part: name of the part, or row of the joint.
@@ -134,12 +187,12 @@ class Hide:
     first: int
     last: int
 
-    def apply(self, points: np.ndarray) -> None:
+    def apply(self, points: np.ndarray, cuts: Collection[int] = ()) -> None:
         """Change `points` ([T, 133, 3], float32) in place."""
         points[self.first : self.last + 1, rows_of(self.part), 2] = 0
 
 
-Entry = Move | Interpolate | SwapHands | Hide
+Entry = Move | Interpolate | SwapHands | SwapSides | Hide
 KINDS: dict[str, type[Entry]] = {kind.do: kind for kind in get_args(Entry)}
 
 
@@ -163,19 +216,20 @@ def seen(points: np.ndarray) -> np.ndarray:
     return points[..., 2] >= least
 
 
-def apply(points: np.ndarray, entries: Iterable[Entry]) -> np.ndarray:
+def apply(points: np.ndarray, entries: Iterable[Entry], cuts: Collection[int] = ()) -> np.ndarray:
     """Return the keypoints with every correction, in the order in which they were made.
 
     Args:
         points: [T, 133, 3], float32; x, y in pixels of the working clip, score 0 to 1; not changed.
         entries: from `parse`, or made here.
+        cuts: first frames of new shots, across which nothing is interpolated.
 
     Raises:
         ValueError: a part is to be interpolated that neither frame beside the stretch shows.
     """
     changed = np.array(points, dtype=np.float32)
     for entry in entries:
-        entry.apply(changed)
+        entry.apply(changed, cuts)
     return changed
 
 
@@ -184,9 +238,20 @@ def hidden(entries: Iterable[Entry], num_frames: int) -> np.ndarray:
     return apply(np.ones((num_frames, len(wholebody.NAMES), 3), np.float32), entries)[..., 2] == 0
 
 
+def hidden_faces(entries: Iterable[Entry], num_frames: int) -> tuple[int, ...]:
+    """Return the frames whose face is hidden by hand, so that its crop is black."""
+    return tuple(np.flatnonzero(hidden(entries, num_frames)[:, wholebody.FACE].all(axis=1)).tolist())
+
+
 def frames_of(entry: Entry) -> range:
     """Return the frames that a correction changes."""
     return range(entry.frame, entry.frame + 1) if isinstance(entry, Move) else range(entry.first, entry.last + 1)
+
+
+def frames_beside(first: int, last: int, num_frames: int, cuts: Collection[int]) -> list[int]:
+    """Return the frames beside a stretch that are of its shot."""
+    before = [first - 1] if first > 0 and first not in cuts else []
+    return [*before, last + 1] if last + 1 < num_frames and last + 1 not in cuts else before
 
 
 def parse(content: Sequence[Any], name: str, num_frames: int, height: int, width: int) -> tuple[Entry, ...]:
@@ -229,6 +294,8 @@ def describe(entries: Iterable[Entry]) -> tuple[str, ...]:
             sentences.append(f"{one if len(moved) == 1 else f'{len(moved)} points of the {what}'} moved in {where}")
         elif do == SwapHands.do:
             sentences.append(f"hands swapped in {where}")
+        elif do == SwapSides.do:
+            sentences.append(f"left and right of the {what} swapped in {where}")
         else:
             sentences.append(f"{name_of(what)} {'hidden' if do == Hide.do else 'interpolated'} in {where}")
     return tuple(sentences)
@@ -275,7 +342,10 @@ def _entry(one: Any, name: str, num_frames: int, height: int, width: int) -> Ent
                 )
     if "joint" in given:
         given["joint"] = _joint(given["joint"], name)
-    if "part" in given:
+    if kind is SwapSides:
+        if not isinstance(given["part"], str) or given["part"] not in SIDES:
+            raise ValueError(config.unknown_choice(f"{name}: part", str(given["part"]), list(SIDES)))
+    elif "part" in given:
         part = given["part"]
         if not isinstance(part, str) or part.isdecimal():
             given["part"] = _joint(int(part) if isinstance(part, str) else part, name)

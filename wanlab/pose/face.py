@@ -39,6 +39,15 @@ class Boxes(NamedTuple):
     black: tuple[int, ...] = ()
     cut: tuple[int, ...] = ()
 
+    def without(self, hidden: Collection[int]) -> Boxes:
+        """Return the boxes without those of some frames, whose crops are black then."""
+        if not hidden:
+            return self
+        rows = self.boxes.copy()
+        rows[list(hidden)] = 0
+        filled, black = (tuple(sorted({*known, *hidden})) for known in (self.filled, self.black))
+        return Boxes(rows, filled, black, tuple(t for t in self.cut if t not in black))
+
     def notes(self) -> tuple[str, ...]:
         """Return what a reader must know, a sentence each."""
         followed = [t for t in self.filled if t not in self.black]
@@ -49,7 +58,7 @@ class Boxes(NamedTuple):
             )
         if self.black:
             said.append(
-                f"no face and no head in {media.describe_frames(self.black)}: the face crop is black there, as upstream's masked face is"
+                f"no face in {media.describe_frames(self.black)}, where no head is seen or it is hidden by hand: the face crop is black there, as upstream's masked face is"
             )
         if self.cut:
             said.append(

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wanlab.pose import corrections, wholebody
+from wanlab.pose import corrections, sides, wholebody
+from wanlab.pose.sides import LEAST_STEP
 
 WINDOW = 8  # frames to each side that a joint's speed is compared with: half a second at 16 per second
 DEVIATIONS = 3.0  # of a speed from the window's median, in robust standard deviations: Hampel's rule
 MAD = 1.4826  # a normal distribution's standard deviation in median absolute deviations
-LEAST_STEP = 0.08  # of the person's size; a faster dance gives less from one frame to the next on the sample clips
 USUAL = 0.5  # of the frames with a person: a joint seen in fewer is not missed where it is not seen
 SHARE = 0.25  # of a part's joints: with fewer at fault a frame is not brought up
 
@@ -45,7 +45,7 @@ class Review(NamedTuple):
     Attributes:
         sure: [parts + 1, T], float64; confidence of each part.
         lost: [parts + 1, T], bool; where joints of a part are missing.
-        jumps: [parts + 1, T], bool; where joints of a part jump.
+        jumps: [parts + 1, T], bool; where joints of a part jump, or left and right are swapped.
         faults: the worst first.
     """
 
@@ -127,21 +127,36 @@ def review(
         no_face: frames without a usable face of their own.
         hidden: [T, 133], bool; as in `missing`.
     """
-    lost, jumps = missing(points, hidden), jumping(points, cuts)
+    swaps = sides.exchanged(points, cuts)
+    lost, jumps = missing(points, hidden), jumping(corrections.apply(points, swaps), cuts)  # a swap is no jump
+    swapped = _swapped(swaps, len(points))
     crop = ~np.isin(np.arange(len(points)), list(no_face))[None]
     of_parts = (
-        np.stack([share(joints, rows) >= SHARE for rows in wholebody.PARTS.values()]) for joints in (lost, jumps)
+        np.stack([share(joints, rows) >= SHARE for rows in wholebody.PARTS.values()])
+        for joints in (lost, jumps | swapped)
     )
     rows = zip((confidence(points), *of_parts), (crop, ~crop, np.zeros_like(crop)), strict=True)
     empty = set(np.flatnonzero(~corrections.seen(points).any(axis=1)))
     hidden_faces = set() if hidden is None else set(np.flatnonzero(hidden[:, wholebody.FACE].all(axis=1)))
-    found = _faults(lost, jumps, empty, set(no_face) - hidden_faces)
+    found = _faults(lost, jumps, swapped, empty, set(no_face) - hidden_faces)
     sure, part_lost, part_jumps = (np.concatenate(each) for each in rows)
     return Review(sure, part_lost, part_jumps, found)
 
 
-def _faults(lost: np.ndarray, jumps: np.ndarray, empty: Container[int], no_face: Container[int]) -> list[Fault]:
-    of_parts = {"missing": _by_part(lost), "jumping": _by_part(jumps)}
+def _swapped(swaps: Collection[sides.Swap], num_frames: int) -> np.ndarray:
+    """Return where joints lie on the other side: [num_frames, 133], bool."""
+    swapped = np.zeros((num_frames, len(wholebody.NAMES)), bool)
+    for swap in swaps:
+        for rows in corrections.SIDES[swap.part] if isinstance(swap, corrections.SwapSides) else corrections.HANGING:
+            swapped[swap.first : swap.last + 1, list(rows)] = True
+    return swapped
+
+
+def _faults(
+    lost: np.ndarray, jumps: np.ndarray, swapped: np.ndarray, empty: Container[int], no_face: Container[int]
+) -> list[Fault]:
+    """Return what is wrong in stretches of frames, by the joints that are lost, jump or lie on the other side ([T, 133], bool)."""
+    of_parts = {"missing": _by_part(lost), "jumping": _by_part(jumps), "swapped, left and right": _by_part(swapped)}
     found = []
     for t in range(len(lost)):
         if t in empty:

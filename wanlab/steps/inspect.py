@@ -30,7 +30,7 @@ from wanlab.pose import cleaning, corrections, detection, people
 from wanlab.runs import artefacts, manifests
 from wanlab.steps import preprocess
 
-RESULT_VERSION = 1  # raise it when the same settings come to mean another result
+RESULT_VERSION = 2  # raise it when the same settings come to mean another result
 VARIANTS = "variants.npz"
 NUMBERS = "variants.json"
 REPLAYED = "replayed_edits.json"  # the decisions as they were when the run was begun

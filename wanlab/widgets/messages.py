@@ -130,6 +130,7 @@ POSE_REVIEW = STILLS.plus(
         "face": {"t": int},
         "edit": {"entries": list, "merge": bool},
         "interpolate": {"part": str | int, "t": int, "stretch": list | None},
+        "mend": {"first": int, "last": int},  # the fault that is listed in these frames
         "undo": {},
         "redo": {},
     },

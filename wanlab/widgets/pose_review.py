@@ -10,9 +10,9 @@ import numpy as np
 import traitlets
 from IPython.display import Image, display
 
-from wanlab import config, pose, viz
+from wanlab import config, media, pose, viz
 from wanlab.inputs import edits, pose_videos
-from wanlab.pose import corrections, face, faults, wholebody
+from wanlab.pose import corrections, face, faults, mending, wholebody
 from wanlab.steps import inspect
 from wanlab.widgets import history, messages
 from wanlab.widgets.stills import Stills, encode, module
@@ -73,7 +73,7 @@ class PoseReview(Stills, history.Editor):
 
     def check(self, decided: edits.Edits) -> None:
         """Refuse corrections that cannot be made."""
-        corrections.apply(self._detected, decided.pose)
+        corrections.apply(self._detected, decided.pose, self._cuts)
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Answer one message of the browser."""
@@ -91,6 +91,8 @@ class PoseReview(Stills, history.Editor):
                 part = content["part"]
                 first, last = content["stretch"] or self._gap(part, content["t"])
                 self._edit([{"do": "interpolate", "part": part, "first": first, "last": last}], merge=False)
+            elif kind == "mend":
+                self._mend(content["first"], content["last"])
             elif kind == "undo":
                 self._walk(self._history.undo)
             elif kind == "redo":
@@ -102,6 +104,28 @@ class PoseReview(Stills, history.Editor):
     def _entries(self) -> tuple[corrections.Entry, ...]:
         return self._history.now.pose
 
+    def _mend(self, first: int, last: int) -> None:
+        """Mend a listed fault in one action; say what of it, or beside it, is wrong still.
+
+        Raises:
+            ValueError: if nothing of it can be mended.
+        """
+        hidden = corrections.hidden(self._entries, len(self._points))
+        new = mending.mend(self._points, first, last, self._boxes.filled, self._cuts, hidden)
+        if not new:
+            raise ValueError(
+                f"the fault in {media.describe_frames(range(first, last + 1))} cannot be mended from the frames beside it: none in this shot "
+                "shows the part, the joint has moved and stays, or nobody is seen for more than a second; move joints, hide the part, or mark a stretch"
+            )
+        self._edit(corrections.to_json(new), merge=False)
+        first, last = (f([t for entry in new for t in corrections.frames_of(entry)]) for f in (min, max))
+        left = [
+            f"{fault.reason} ({media.describe_frames(range(fault.first, fault.last + 1))})"
+            for fault in self._review().faults
+            if fault.first <= last + 1 and first <= fault.last
+        ]
+        self._say("; ".join([*corrections.describe(new), *(f"still wrong: {each}" for each in left)]), new)
+
     def _edit(self, content: Any, merge: bool) -> None:
         """Add corrections, one action of the user's; with `merge` they take the place of the last one, if it is of its kind."""
         try:
@@ -110,8 +134,8 @@ class PoseReview(Stills, history.Editor):
 
             def action(now: edits.Edits) -> edits.Edits:
                 kept = [entry for entry in now.pose if not (joined and entry in self._last)]
-                made = corrections.apply(self._detected, (*kept, *new))
-                so_already = np.array_equal(made, corrections.apply(self._detected, now.pose))
+                made = corrections.apply(self._detected, (*kept, *new), self._cuts)
+                so_already = np.array_equal(made, corrections.apply(self._detected, now.pose, self._cuts))
                 return now if so_already else dataclasses.replace(now, pose=(*kept, *new))
 
             changed = self._history.do(action, joined=joined)
@@ -135,8 +159,8 @@ class PoseReview(Stills, history.Editor):
     def _show(self) -> None:
         """Have the views show the pose with the corrections that there are now."""
         before, boxes = self._points, self._boxes.boxes
-        self._points = corrections.apply(self._detected, self._entries)
-        self._boxes = self._face_boxes(self._points)
+        self._points = corrections.apply(self._detected, self._entries, self._cuts)
+        self._boxes = self._face_boxes(self._points, corrections.hidden_faces(self._entries, len(self._points)))
         other_face = np.flatnonzero((boxes != self._boxes.boxes).any(axis=1))
         changed = np.flatnonzero((before != self._points).any(axis=(1, 2)))
         if len(changed) or len(other_face):
@@ -145,8 +169,8 @@ class PoseReview(Stills, history.Editor):
         if len(other_face):
             self.tell("stale_faces", first=int(other_face[0]), last=int(other_face[-1]))
 
-    def _face_boxes(self, points: np.ndarray) -> face.Boxes:
-        return pose_videos.face_boxes(points, *self._size, self._crops, self._cuts)
+    def _face_boxes(self, points: np.ndarray, hidden: tuple[int, ...] = ()) -> face.Boxes:
+        return pose_videos.face_boxes(points, *self._size, self._crops, self._cuts, hidden)
 
     def _gap(self, part: str | int, t: int) -> tuple[int, int]:
         """Return the stretch around frame `t` in which fewer than half of the part's joints are seen; `t` alone if they are."""
@@ -169,19 +193,20 @@ class PoseReview(Stills, history.Editor):
         arrays = (each[first : last + 1] for each in (self._points, self._detected, self._boxes.boxes.astype(np.int32)))
         self.tell("poses", first=first, last=last, buffers=[np.ascontiguousarray(each).tobytes() for each in arrays])
 
-    def _tell_overview(self) -> None:
-        cuts = self._cuts
-        no_face = list(self._boxes.filled)
+    def _review(self) -> faults.Review:
         hidden = corrections.hidden(self._entries, len(self._points))
-        review = faults.review(self._points, no_face, cuts, hidden)
+        return faults.review(self._points, self._boxes.filled, self._cuts, hidden)
+
+    def _tell_overview(self) -> None:
+        review = self._review()
         self.tell(
             "overview",
             faults=[
                 {"first": f.first, "last": f.last, "reason": f.reason, "part": f.part} for f in review.faults[:LISTED]
             ],
             corrections=list(corrections.describe(self._entries)),
-            noFace=no_face,
-            cuts=cuts,
+            noFace=list(self._boxes.filled),
+            cuts=self._cuts,
             entries=len(self._entries),
             undo=self._history.undoable,
             redo=self._history.redoable,

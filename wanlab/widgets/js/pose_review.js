@@ -13,7 +13,7 @@ const SLACK = 3; // CSS pixels: less is a click, which moves nothing
 const CHUNK = 64; // frames of keypoints in a message
 
 const HELP = "Drag a joint; with Shift a wrist takes its hand along. Keys: N and P next and previous fault, I and O the stretch, "
-  + "G interpolate, H hide, S swap hands, J and K choose a joint, Alt+arrows move it (with Shift by ten), Ctrl+Z and Ctrl+Y.";
+  + "G interpolate, H hide, S swap hands, J and K choose a joint (a click places one that is not drawn), Alt+arrows move it (with Shift by ten), Ctrl+Z and Ctrl+Y.";
 
 const REVIEW_STYLE = `${TIMELINE_STYLE}
 .wl-review { display: grid; grid-template-columns: minmax(0, 1fr) 250px; gap: 12px; }
@@ -69,6 +69,7 @@ class Review {
   }
 
   choose(part, joint = null) {
+    this.visited = null;
     this.part = part;
     this.joint = joint;
     const options = this.drawing.parts.map(([name]) => [name, name]);
@@ -105,14 +106,14 @@ class Review {
     press(this.asDetected, this.ghost);
     this.scope = make("span", { class: "wl-quiet" });
     this.acts = {
-      interpolate: button("Interpolate", "Draw the part again from the frames beside the stretch, or the gap around this frame", () => this.#interpolate(), "G"),
+      interpolate: button("Interpolate", "Draw the part again from the frames beside the stretch, or the gap around this frame; of a listed fault, mend all that is wrong", () => this.#interpolate(), "G"),
       hide: button("Hide", "Hide the part, as a hand that was found where none is", () => this.#overStretch({ do: "hide", part: this.#what() }), "H"),
       swap: button("Swap hands", "Left and right hand change over, with their wrists where those are exchanged too", () => this.#overStretch({ do: "swap hands" }), "S"),
     };
     this.view.transport.append(make("span", { class: "wl-group" },
       button("[ in", "The stretch to be corrected begins at this frame", () => this.#mark(0), "I"),
       button("out ]", "The stretch to be corrected ends at this frame", () => this.#mark(1), "O"),
-      button("×", "No stretch: correct one frame", () => this.#stretch(null))));
+      button("×", "No stretch: correct one frame", () => this.#mark(null))));
     return make("div", { class: "wl-row", role: "toolbar", "aria-label": "corrections" }, select,
       make("span", { class: "wl-group" }, this.acts.interpolate, this.acts.hide), this.acts.swap,
       make("span", { class: "wl-group" }, this.undo, this.redo), this.asDetected, this.scope);
@@ -133,6 +134,8 @@ class Review {
   }
 
   #mark(side) {
+    this.visited = null;
+    if (side === null) return this.#stretch(null);
     const t = this.view.t ?? 0;
     const [first, last] = this.view.stretch ?? [t, t];
     this.#stretch(side ? [Math.min(first, t), t] : [t, Math.max(last, t)]);
@@ -148,7 +151,14 @@ class Review {
     this.link.tell("edit", { entries: [{ ...entry, first, last }], merge: false });
   }
 
+  get listed() { // the fault that was gone to, while its frames are shown and nothing else was chosen
+    const { visited } = this;
+    const t = this.view.t ?? 0;
+    return visited && visited.first <= t && t <= visited.last ? visited : null;
+  }
+
   #interpolate() {
+    if (this.listed) return this.link.tell("mend", { first: this.listed.first, last: this.listed.last });
     const [first, last] = this.where;
     const stretch = this.view.stretch && first !== last ? [first, last] : null;
     this.link.tell("interpolate", { part: this.#what(), t: this.view.t ?? 0, stretch });
@@ -157,7 +167,7 @@ class Review {
   #label() {
     const where = this.where;
     const waiting = this.view.stretch && where !== this.view.stretch ? ` (${span(...this.view.stretch)} marked)` : "";
-    this.scope.textContent = `acts on ${span(...where)}${waiting}`;
+    this.scope.textContent = `acts on ${span(...where)}${waiting}${this.listed ? "; Interpolate mends all that is listed there" : ""}`;
   }
 
   #keys() {
@@ -208,13 +218,16 @@ class Review {
     this.view.goTo(fault.first);
     this.#stretch(fault.first === fault.last ? null : [fault.first, fault.last]);
     if (fault.part) this.choose(fault.part);
+    this.visited = fault;
+    this.#label();
   }
 
   #name(joint) {
     const pose = this.poses.get(this.view.t);
     if (!pose) return;
     const score = pose.points[3 * joint + 2];
-    this.frame.say(`${this.drawing.names[joint]}, score ${score.toFixed(2)}${shown(pose.points, this.drawing, joint) ? "" : ": not drawn"}`);
+    const drawn = shown(pose.points, this.drawing, joint);
+    this.frame.say(`${this.drawing.names[joint]}, score ${score.toFixed(2)}${drawn ? "" : ": not drawn; once chosen (J, K), click where it is"}`);
   }
 
   #need(t) {
@@ -309,7 +322,7 @@ class Review {
     if (event.button !== 0 || !pose) return;
     this.view.pause();
     const handle = nearest(handles(pose.points, this.drawing, this.part), place, REACH * this.view.px, this.rows);
-    if (!handle) return;
+    if (!handle) return this.#place(pose, place);
     const joint = handle.rows[0];
     this.choose(this.drawing.parts.find(([, rows]) => rows.includes(joint))[0], joint);
     this.#name(joint);
@@ -317,6 +330,11 @@ class Review {
     const whole = event.shiftKey && side >= 0 ? [...Array(21).keys()].map((i) => this.drawing.hands[side] + i) : [];
     const rows = [...new Set([...handle.rows, ...whole.filter((row) => shown(pose.points, this.drawing, row))])];
     this.drag = { rows, joint, from: place, points: pose.points, moved: false };
+  }
+
+  #place(pose, place) { // the chosen joint, where it is not drawn: it comes to lie where was clicked
+    if (this.joint === null || shown(pose.points, this.drawing, this.joint)) return;
+    this.drag = { rows: this.#together([this.joint]), joint: this.joint, from: place, points: pose.points, moved: true };
   }
 
   #over(event, place) {
@@ -329,7 +347,8 @@ class Review {
       return this.view.draw();
     }
     const handle = pose && nearest(handles(pose.points, this.drawing, this.part), place, REACH * this.view.px, this.rows);
-    this.view.canvas.style.cursor = handle ? "grab" : "default";
+    const placing = pose && this.joint !== null && !shown(pose.points, this.drawing, this.joint);
+    this.view.canvas.style.cursor = handle ? "grab" : placing ? "crosshair" : "default";
     if (handle && this.hover !== handle.rows[0]) this.#name(handle.rows[0]);
     this.hover = handle ? handle.rows[0] : null;
   }
