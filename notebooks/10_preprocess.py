@@ -18,6 +18,11 @@
 # A driving video and a reference image go in; the folder of inputs that generation reads comes out:
 # pose drawings, face crops and the reference at the size of the result.
 
+# %% tags=["setup"]
+from wanlab.widgets.run_watch import watch
+
+watch("preprocess")
+
 # %% tags=["parameters"]
 # what you change first
 driving_video = "wanlab/assets/sample/half.mp4"  # video of the person whose motion is transferred
@@ -108,9 +113,7 @@ viz.reference_sketch(animate_inputs.reference_image(), animate_inputs.reference_
 
 # %% [markdown]
 # ## In motion
+# The inputs are in the folder named above. Next: `30_generate`, which takes the newest inputs by default.
 
 # %%
 viz.show_videos({"driving": animate_inputs.driving(), "pose": animate_inputs.video("pose_video"), "face": animate_inputs.video("face_video")}, fps=clip.fps)
-
-# %% [markdown]
-# The inputs are in the folder named above. Next: `30_generate`, which takes the newest inputs by default.

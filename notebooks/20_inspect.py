@@ -19,6 +19,11 @@
 # `edits.json` beside the inputs; *Apply* writes new inputs, and the old ones stay unchanged. Opened on inputs that it wrote,
 # this notebook shows their corrections, so that you can add to them or undo them.
 
+# %% tags=["setup"]
+from wanlab.widgets.run_watch import watch
+
+watch("inspect")
+
 # %% tags=["parameters"]
 # what you change first
 inputs = "latest"  # folder that 10_preprocess wrote, or latest: the newest one

@@ -17,6 +17,11 @@
 # # 30 Generate
 # Generates the video of the moving character from the inputs that 10_preprocess wrote.
 
+# %% tags=["setup"]
+from wanlab.widgets.run_watch import watch
+
+watch("generate")
+
 # %% tags=["parameters"]
 # what you change first
 inputs = "latest"  # folder that 10_preprocess or 20_inspect wrote, or latest: the newest one
@@ -91,7 +96,9 @@ viz.segment_plan(plan)
 
 # %% [markdown] tags=["setup"]
 # ## Run
-# With backend wan22 the official script does it: its log appears below and is kept as `wan22.log`, its own video as `wan22.mp4`.
+# What each step foresees is at the top of this notebook; *Stop after this segment* there makes what is finished a result, from
+# which this cell goes on when it is run again. The video is `result.mp4` in the folder named above. Next: `50_report` makes a page
+# to share. With backend wan22 the official script does it: its log appears below and is kept as `wan22.log`, its own video as `wan22.mp4`.
 
 # %% tags=["setup"]
 video = generate.work(run)
@@ -115,7 +122,4 @@ viz.metric_table(run.manifest.get("metrics", {}))
 # The character should look the same in every column; a jump of colour or position at a marked seam is a fault.
 
 # %%
-viz.result_beside(animate_inputs.driving() or animate_inputs.video("pose_video"), animate_inputs.reference_image(), video, seams=plan.seams)
-
-# %% [markdown] tags=["setup"]
-# The video is `result.mp4` in the folder named above. Next: `50_report` makes a page to share.
+viz.result_beside(animate_inputs.driving() or animate_inputs.video("pose_video"), animate_inputs.reference_image(), video, seams=generate.seams(run))

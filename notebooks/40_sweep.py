@@ -20,6 +20,11 @@
 # last segment. For a first look set `preview_steps`; then compute the most promising points completely: `preview_steps = None`,
 # `finish = [3, 7]`.
 
+# %% tags=["setup"]
+from wanlab.widgets.run_watch import watch
+
+watch("sweep")
+
 # %% tags=["parameters"]
 # what you change first
 grid = {"shift": [3.0, 5.0]}  # settings of 30_generate, or mask_chain, each with its values; every combination is one point

@@ -29,7 +29,9 @@ from IPython.display import display
 
 from wanlab import config
 from wanlab.steps import report
+from wanlab.widgets.run_watch import watch
 
+watch("report")
 settings = config.from_notebook(config.ReportSettings)
 page = report.prepare(settings)
 display(page)

@@ -114,16 +114,23 @@ def open_notebook(page: Any, lab: Lab, path: str) -> Any:
 
 def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
     """Open a notebook of the project, add lines to its `parameters` cell and run all cells; return its panel."""
-    # JupyterLab saves by itself every two minutes: not into the project's notebook
-    page.route("**/api/contents/**", lambda route: route.abort() if route.request.method == "PUT" else route.fallback())
+    page.route("**/api/contents/**", _save_nothing)
     panel = open_notebook(page, lab, f"notebooks/{name}.ipynb")
     panel.get_by_role("heading", name=name.replace("_", " ").title()).wait_for(timeout=60000)
-    panel.locator(".jp-CodeCell .cm-content").first.click()
+    panel.locator(".jp-CodeCell .cm-content").filter(has_not_text="run_watch").first.click()
     page.keyboard.press("Control+End")
     page.keyboard.type(f"\n{more}")
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).first.click()
     return panel
+
+
+def _save_nothing(route: Any) -> None:
+    """Answer that a notebook was saved, as JupyterLab and the widget at its top do: the project's own stays as it is."""
+    if route.request.method == "PUT":
+        route.fulfill(response=route.fetch(method="GET", url=f"{route.request.url.split('?')[0]}?content=0"))
+    else:
+        route.fallback()
 
 
 def scroll_to(page: Any, panel: Any, what: Any) -> None:

@@ -138,7 +138,7 @@ def test_a_detached_command_leaves_its_terminal_and_can_be_cancelled(
         assert runs.Run(run.folder).status == "running"
         time.sleep(0.1)
     assert main.main(["runs"]) == 0
-    assert re.search(rf"{run.id} +running, step \d+ of 1800", capfd.readouterr().out)
+    assert re.search(rf"{run.id} +running, segment 1 of 2, step \d+ of 900", capfd.readouterr().out)
     assert main.main(["runs", "cancel"]) == 0
     assert f"{run.id} has stopped" in capfd.readouterr().out
     ended = runs.Run(run.folder)

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from wanlab import config, files, media, runs
 from wanlab.model import checkpoints, loading, networks, parts
+from wanlab.runs import watching
 from wanlab.steps import denoise, generate, report, segment_files
 
 FRAMES = 7
@@ -186,6 +187,36 @@ def test_what_needs_a_gpu_is_refused_without_one(
     monkeypatch.setattr(denoise, "num_gpus", lambda: 0)
     with pytest.raises(config.SettingsError, match=f"{name} must be cpu on a machine without a GPU, got cuda; use cpu"):
         generate.prepare(settings(folder, **{name: "cuda"}))
+
+
+def test_stopped_after_a_segment_what_is_finished_is_the_result_until_it_goes_on(
+    outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, original = generate.prepare(settings(folder)), networks.Networks.denoise
+
+    def asked(self: networks.Networks, *args: object) -> object:
+        if run.status == "running":
+            watching.ask_to_pause(run)
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(networks.Networks, "denoise", asked)
+        assert len(generate.work(run)) == 5
+    first = media.read_video(run.path(denoise.MASTER)).frames
+    assert (run.status, run.manifest["partial"]) == ("completed", {"segments": 1, "of_segments": 2, "frames": 5})
+    assert "partial: stopped after segment 1 of 2; the same settings go on from there" in run.manifest["notes"]
+    assert generate.seams(run) == ()
+    assert run.manifest["metrics"]
+    assert runs.find_run("latest", "generate").id == run.id  # a result, which a report shows
+    again = generate.prepare(settings(folder))
+    assert (again.id, again.news, generate.is_partial(again)) == (run.id, "continued", True)
+    assert not generate.is_finished(again.resolved)
+    assert len(generate.work(again)) == 7
+    assert "partial" not in again.manifest
+    assert not [note for note in again.manifest["notes"] if note.startswith("partial")]
+    assert not (run.folder / "segments").exists()
+    assert generate.seams(again) == (5,)
+    np.testing.assert_array_equal(media.read_video(again.path(denoise.MASTER)).frames[:5], first)
 
 
 def test_goes_on_from_the_last_finished_segment(outputs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

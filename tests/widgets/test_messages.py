@@ -15,6 +15,7 @@ from wanlab.widgets import (
     mask_editor,
     messages,
     pose_review,
+    run_watch,
     stills,
     sweep_winner,
     work,
@@ -25,6 +26,7 @@ WIDGETS = {
     "mask_comparison": mask_comparison.MaskComparison,
     "mask_editor": mask_editor.MaskEditor,
     "pose_review": pose_review.PoseReview,
+    "run_watch": run_watch.RunWatch,
     "sweep_winner": sweep_winner.SweepWinner,
 }
 CLICK = {"kind": "do", "op": "click", "frame": 2, "x": 30, "y": 20.25, "positive": True, "object": 1}

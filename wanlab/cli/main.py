@@ -319,7 +319,8 @@ def _lab(args: argparse.Namespace) -> NoReturn:
         "--ip=127.0.0.1",
         f"--port={args.port}",
         f"--ServerApp.root_dir={config.project_root()}",
-        "--ServerApp.kernel_spec_manager_class=wanlab.runs.kernels.OwnKernels",
+        "--ServerApp.kernel_spec_manager_class=wanlab.runs.kernels.LabKernels",
+        "--LabApp.expose_app_in_browser=True",  # a widget saves its notebook when a run begins (run_watch.js)
         "--LabApp.default_url=/lab/tree/README.md",
         "--LabApp.news_url=None",  # nothing is fetched from outside, and the user is not asked whether it may be
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",

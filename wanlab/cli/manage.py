@@ -73,7 +73,7 @@ def add_params(commands: Any) -> None:
 
 def add_runs(commands: Any) -> None:
     """Add `wanlab runs` and what it does to runs; without a further word it lists them."""
-    what = "the runs in outputs/: list, compare two, remove, cancel"
+    what = "the runs in outputs/: list, watch, compare two, remove, cancel"
     command = commands.add_parser("runs", help=what, description=what)
     command.set_defaults(run=_runs)
     actions = command.add_subparsers(title="actions", metavar="ACTION")
@@ -87,7 +87,13 @@ def add_runs(commands: Any) -> None:
     action.set_defaults(run=_remove)
     action = actions.add_parser("cancel", help="stop a run that works; what is finished stays")
     action.add_argument("run_id", metavar="RUN", nargs="?", help="left out: the newest that works")
+    action.add_argument(
+        "--after-segment", action="store_true", help="first end its segment: what is finished is its result then"
+    )
     action.set_defaults(run=_cancel)
+    action = actions.add_parser("watch", help="how far a run is, until it ends; Ctrl-C ends the watching, not the run")
+    action.add_argument("run_id", metavar="RUN", nargs="?", help="left out: the newest that works")
+    action.set_defaults(run=_watch)
 
 
 def _models(_: argparse.Namespace) -> int:
@@ -169,11 +175,24 @@ def _remove(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cancel(args: argparse.Namespace) -> int:
+def _watch(args: argparse.Namespace) -> int:
     from wanlab import runs
+    from wanlab.cli import watch
     from wanlab.runs import manage
 
+    run = runs.find_run(manage.pasted(args.run_id), previews=True) if args.run_id else manage.working("watch")
+    return watch.watch(run.folder)
+
+
+def _cancel(args: argparse.Namespace) -> int:
+    from wanlab import runs
+    from wanlab.runs import manage, watching
+
     run = runs.find_run(manage.pasted(args.run_id), previews=True) if args.run_id else manage.working()
+    if args.after_segment:
+        watching.ask_to_pause(run)
+        print(f"{run.id} stops after its segment; what is finished is its result then")
+        return 0
     stopped = manage.cancel(run)
     print(f"{run.id} {'has stopped' if stopped else 'stops after its current step'}; finished work is kept")
     return 0

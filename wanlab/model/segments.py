@@ -38,6 +38,10 @@ class SegmentPlan(NamedTuple):
         start, end = self.segments[number]
         return max(0, min(end, self.lead_in + self.num_frames) - start - self.taken(number))
 
+    def first(self, count: int) -> SegmentPlan:
+        """Return the plan of the first `count` segments alone."""
+        return self._replace(num_frames=sum(map(self.shown, range(count))), segments=self.segments[:count])
+
     @property
     def seams(self) -> tuple[int, ...]:
         """Frames of the result at which a new segment begins."""

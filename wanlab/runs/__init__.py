@@ -1,7 +1,7 @@
 """Run folders and who works in them. Knows nothing of video."""
 
 from wanlab.runs.lock import LOCK, owner
-from wanlab.runs.progress import CANCEL, PROGRESS, Progress
+from wanlab.runs.progress import CANCEL, PAUSE, PROGRESS, Progress
 from wanlab.runs.provenance import environment, scrub, source_hash
 from wanlab.runs.run import (
     DIED,
@@ -25,4 +25,5 @@ from wanlab.runs.run import (
     newest,
     open_run,
     read_manifest,
+    working_here,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from wanlab import config, files, runs
+from wanlab.runs import watching
 
 PATIENCE = 30.0  # seconds that a cancelled run may take for its current denoising step
 
@@ -152,8 +152,11 @@ def cancel(run: runs.Run, patience: float = PATIENCE) -> bool:
     return False
 
 
-def working() -> runs.Run:
+def working(to: str = "cancel") -> runs.Run:
     """Return the newest run that works, of a sweep and its points the sweep.
+
+    Args:
+        to: what it is wanted for, for the message.
 
     Raises:
         FileNotFoundError: if none does.
@@ -163,33 +166,18 @@ def working() -> runs.Run:
     for run in reversed(found):
         if not any(user.id in ids for user in _users(run)):
             return run
-    raise FileNotFoundError("no run works, nothing to cancel; `wanlab runs` lists them")
+    raise FileNotFoundError(f"no run works, nothing to {to}; `wanlab runs` lists them")
 
 
 def _state(run: runs.Run) -> str:
     manifest = run.manifest
     if run.status == "running":
-        return f"running{_how_far(run)}"
+        return watching.look(run).words()
     said = [manifest["error"]["text"].partition("\n")[0]] if manifest.get("error") else []
     said += [f"kept: {manifest['kept']}"] if manifest.get("kept") else []
     error = f" ({'; '.join(said)})" if said else ""
     preview = ", a preview" if run.preview else ""
     return f"{run.status}{error}{preview}, {manifest.get('seconds_total', 0):.0f} s"
-
-
-def _how_far(run: runs.Run) -> str:
-    points = run.manifest.get("points", ())
-    if points:
-        return f", {sum(point['status'] != 'pending' for point in points)} of {len(points)} points"
-    try:
-        word = config.printable(json.loads(run.path(runs.PROGRESS).read_text(encoding="utf-8")))
-        what, done, total, seconds = str(word["what"]), int(word["done"]), int(word["total"]), float(word["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return ""
-    if not total:
-        return f", {what}"
-    about = f", about {seconds * (total - done) / done:.0f} s left" if done else ""
-    return f", {what} {done} of {total}{about}"
 
 
 def _users(run: runs.Run) -> Iterable[runs.Run]:

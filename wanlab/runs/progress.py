@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from wanlab import files
 
 PROGRESS = "progress.json"  # how far a run is, while it runs
+PAUSE = "run.pause"  # exists: the run is to end after the part that is in work, with what is finished as its result
 CANCEL = "run.cancel"  # exists: the process that works on the run is to stop; if it died, that is why
 EVERY_S = 1.0  # seconds between two words for other processes
 T = TypeVar("T")
@@ -45,6 +46,11 @@ class Progress:
         """Whether somebody asked for the end of the work."""
         return bool(self._stop and self._stop.is_set()) or bool(self._folder and (self._folder / CANCEL).exists())
 
+    @property
+    def pausing(self) -> bool:
+        """Whether somebody asked for the end of the work after the part that is in work (`watching.ask_to_pause`)."""
+        return bool(self._folder and (self._folder / PAUSE).exists())
+
     def check(self) -> None:
         """End the work where somebody asked for it.
 
@@ -66,7 +72,15 @@ class Progress:
         self.finish(what)
 
     def update(
-        self, what: str, done: int, total: int, *, text: str = "", unit: str = "frame", line: bool = True
+        self,
+        what: str,
+        done: int,
+        total: int,
+        *,
+        text: str = "",
+        unit: str = "frame",
+        line: bool = True,
+        more: Mapping[str, int] | None = None,
     ) -> None:
         """Say how far the work is; raises as `check`.
 
@@ -76,6 +90,7 @@ class Progress:
             text: of the line, instead of `what`.
             unit: what is counted.
             line: print one; without, only other processes and `watch` hear of it.
+            more: numbers for other processes.
         """
         if self.watch is not None:
             self.watch(what, done, total)
@@ -85,8 +100,8 @@ class Progress:
         if self._folder and (now - self._written[0] >= EVERY_S or what != self._written[1]):
             began = self._written[2] if what == self._written[1] else now
             self._written = now, what, began
-            word = {"what": what, "done": done, "total": total, "seconds": round(now - began, 1)}
-            files.write_json(self._folder / PROGRESS, word)
+            word = {"what": what, "done": done, "total": total, "seconds": round(now - began, 1), "at": round(now, 1)}
+            files.write_json(self._folder / PROGRESS, {**word, "memory_bytes": _memory(), **(more or {})})
         self.check()
 
     def finish(self, what: str) -> None:
@@ -109,3 +124,10 @@ class Progress:
         if text:
             bar.set_description_str(text, refresh=False)
         bar.update(done - bar.n)
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this process holds."""
+    import psutil
+
+    return psutil.Process().memory_info().rss

@@ -31,7 +31,7 @@ from wanlab.files import locks
 from wanlab.runs import interrupts, manifests
 from wanlab.runs.lock import LOCK, owner
 from wanlab.runs.manifests import DamagedManifestError
-from wanlab.runs.progress import CANCEL, PROGRESS, Progress
+from wanlab.runs.progress import CANCEL, PAUSE, PROGRESS, Progress
 from wanlab.runs.provenance import environment, scrub, source_hash
 
 MANIFEST = files.MANIFEST
@@ -46,6 +46,7 @@ HASHED = 64 * 2**20  # bytes: hashing them takes a tenth of a second
 PREVIEW = "preview, not the result"
 MIMETYPE = "application/vnd.wanlab.run+json"
 T = TypeVar("T")
+_working: list[Run] = []  # of this process
 
 
 class Run:
@@ -107,7 +108,7 @@ class Run:
         Raises:
             BusyError: if another process works on it; nothing is marked then.
         """
-        with self.alone() as changed:
+        with self.alone() as changed, _listed(self):
             if changed and self.completed:
                 print(f"{self.id} was completed by another process meanwhile: it is used as it is")
                 yield False
@@ -274,7 +275,8 @@ class Run:
             files.remove(self.folder / RESERVE)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
             self.save(status=status, ended=_now(), seconds_total=round(seconds, 3), peak_memory_bytes=peak)
-            for path in (self.folder / PROGRESS, self.folder / CANCEL, *(self._spare if self.completed else ())):
+            words = (self.folder / name for name in (PROGRESS, CANCEL, PAUSE))
+            for path in (*words, *(self._spare if self.completed else ())):
                 if path.exists():
                     files.remove(path)
 
@@ -288,6 +290,20 @@ class Run:
                 f"<p>{html.escape(text)}</p><p><strong>{PREVIEW.capitalize()}:</strong> {left_out}.</p>"
             )
         return bundle
+
+
+def working_here() -> Run | None:
+    """Return the run that this process works on, of several within each other the outermost."""
+    return _working[0] if _working else None
+
+
+@contextlib.contextmanager
+def _listed(run: Run) -> Iterator[None]:
+    _working.append(run)
+    try:
+        yield
+    finally:
+        _working.remove(run)
 
 
 def identity(
@@ -528,6 +544,7 @@ def _reopened(folder: Path, settings: config.Settings) -> Run:
     if run.status == "running":
         raise locks.busy(folder / LOCK, *_lock_words(run.id))
     files.remove(folder / CANCEL)
+    files.remove(folder / PAUSE)
     run.news = "reused" if run.completed else "continued"
     run.tidy()
     _remember_places(folder, settings)

@@ -41,6 +41,7 @@ DOWNLOAD_RELIGHTING = (
 TOO_SMALL = "the GPU's memory is too small"
 SMALLER = "a smaller resolution, a shorter segment_frame_length, or quantization fp8 or int8"
 PREVIEW = "preview.mp4"  # the first segment after some of its steps
+PARTIAL = "partial"  # in the manifest of a result that holds the first segments only; begins its note
 
 
 class LoadedNetworks:
@@ -214,8 +215,14 @@ class Denoiser:
             print(f"{done} of {num_segments} segments are finished already")
         if done < num_segments:
             _within_memory(run, loaded, lambda: _generate(run, animate_inputs, plan, folder, loaded))
+        if (done := num_finished(folder, plan)) < num_segments:
+            plan = plan.first(done)
+            run.manifest[PARTIAL] = {"segments": done, "of_segments": num_segments, "frames": plan.num_frames}
+            run.add_notes(
+                f"{PARTIAL}: stopped after segment {done} of {num_segments}; the same settings go on from there"
+            )
         with run.stage("write"):
-            count = media.join(saved_videos(folder, num_segments), run.path(MASTER), animate_inputs.fps)
+            count = media.join(saved_videos(folder, done), run.path(MASTER), animate_inputs.fps)
         size = {"height": animate_inputs.height, "width": animate_inputs.width}
         run.add_artefact("master", MASTER, frames=count, **size, fps=str(animate_inputs.fps))
 
@@ -371,6 +378,8 @@ def _generate(
             encodings=encodings,
         ):
             writer.save(segment.number, segment.frames, segment.tail)
+            if run.progress.pausing:
+                break
     if failure := networks.compile_failure:
         run.add_notes(f"the model's blocks were not compiled: {failure}; compile_model false leaves the try out")
     if networks.device.type == "cuda":
@@ -465,10 +474,13 @@ def _steps(
     def on_step(segment: int, step: int) -> None:
         run.manifest["denoise_calls"] = run.manifest.get("denoise_calls", 0) + per_step
         text = f"segment {segment + 1}/{num_segments} step {step + 1}/{steps}"
-        run.progress.update("step", next(done), total, text=text, unit="step")
+        more = {"segment": segment + 1, "segments": num_segments, "step": step + 1, "steps": steps}
+        more |= planning.gpu_bytes()
+        run.progress.update("step", next(done), total, text=text, unit="step", more=more)
 
     yield on_step
-    run.progress.finish("step")
+    if not run.progress.pausing:
+        run.progress.finish("step")
 
 
 @contextlib.contextmanager

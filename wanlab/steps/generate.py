@@ -24,7 +24,7 @@ from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
 from wanlab.steps import continuing, denoise, inspect, planning
-from wanlab.steps.denoise import PREVIEW, LoadedNetworks
+from wanlab.steps.denoise import PARTIAL, PREVIEW, LoadedNetworks
 from wanlab.steps.preview import at_generation, smaller_inputs
 from wanlab.steps.segment_files import SEGMENTS
 
@@ -247,6 +247,8 @@ def prepare(settings: config.GenerateSettings, made_for: str | None = None) -> r
         made_for=made_for,
     )
     run.resolved = resolved
+    if is_partial(run):
+        run.news = "continued"
     if run.completed and (wrong := _wrong(run)):
         artefacts.distrust(run, wrong.values())
     run.add_notes(*resolved.backend.checkpoint.notes, *resolved.inputs.notes)
@@ -263,7 +265,12 @@ def is_finished(resolved: Resolved) -> bool:
     """Return whether a completed run of this generation is there, with all its files."""
     code = runs.identity("generate", resolved.settings, **resolved.made_from)
     same = (run for run in runs.list_runs("generate") if run.completed and run.manifest["hash"] == code)
-    return any(not _wrong(run) for run in same)
+    return any(not is_partial(run) and not _wrong(run) for run in same)
+
+
+def is_partial(run: runs.Run) -> bool:
+    """Return whether a run was stopped after a segment: a result that the same settings go on from."""
+    return run.completed and PARTIAL in run.manifest
 
 
 def restore(run: runs.Run) -> None:
@@ -291,7 +298,7 @@ def restore(run: runs.Run) -> None:
     artefacts.distrust(run, wrong.values())
     with run.working() as unfinished:
         if unfinished:
-            _finish(run, backend, animate_inputs, _plan(run.settings, animate_inputs.num_frames), wrong)
+            _finish(run, backend, animate_inputs, _made(run, _plan(run.settings, animate_inputs.num_frames)), wrong)
 
 
 def _wrong(run: runs.Run) -> dict[str, artefacts.Fault]:
@@ -318,6 +325,11 @@ def plan(run: runs.Run) -> segments.SegmentPlan:
     return _resolved(run).plan
 
 
+def seams(run: runs.Run) -> tuple[int, ...]:
+    """Return the frames of a run's result at which a new segment begins."""
+    return _made(run, _resolved(run).plan).seams
+
+
 def expected(run: runs.Run) -> str:
     """Return how much memory and time a run is expected to take, a sentence; empty where nothing is known, as on a CPU."""
     found = _resolved(run)
@@ -325,7 +337,9 @@ def expected(run: runs.Run) -> str:
 
 
 def work(run: runs.Run, loaded: LoadedNetworks | None = None) -> media.Clip:
-    """Generate what is not finished yet and write `result.mp4`; a completed run is only read.
+    """Generate what is not finished yet and write `result.mp4`; a completed run is only read, a partial one goes on.
+
+    Where somebody asks for the end after a segment (`watching.ask_to_pause`), what is finished then is the result.
 
     Args:
         run: from `prepare`.
@@ -335,11 +349,12 @@ def work(run: runs.Run, loaded: LoadedNetworks | None = None) -> media.Clip:
         FloatingPointError: if the result is black or not a number; the run is failed then.
         ScriptFailedError: if the official script fails.
     """
-    if not run.completed:
+    if not run.completed or is_partial(run):
         with run.working() as unfinished:
             if unfinished:
                 _work(run, _resolved(run), loaded or LoadedNetworks())
-    run.tidy(run.folder / SEGMENTS, run.path(PREVIEW))
+    if not is_partial(run):
+        run.tidy(run.folder / SEGMENTS, run.path(PREVIEW))
     _hand_over(run)
     return media.open_clip(run.path(RESULT))
 
@@ -415,13 +430,31 @@ def _faults_of_pose(given: inputs.AnimateInputs) -> list[str]:
 
 def _work(run: runs.Run, resolved: Resolved, loaded: LoadedNetworks) -> None:
     """Make what the video is made from, unless it is there, then video and numbers."""
-    run.remove_when_completed(run.folder / SEGMENTS)  # all of it is in the master then
     run.remove_when_completed(run.path(PREVIEW))
     _shrink(run, resolved)
+    _go_on(run)
     animate_inputs, backend, wrong = inputs_of(run), resolved.backend, _wrong(run)
     if backend.source in wrong or backend.source not in run.manifest["artefacts"]:
         backend.make_source(run, animate_inputs, resolved.plan, loaded)
-    _finish(run, backend, animate_inputs, resolved.plan, wrong)
+    if PARTIAL not in run.manifest:
+        run.remove_when_completed(run.folder / SEGMENTS)  # all of it is in the master
+    _finish(run, backend, animate_inputs, _made(run, resolved.plan), wrong)
+
+
+def _go_on(run: runs.Run) -> None:
+    """Take back what makes a result of the first segments, so that it is made of all of them."""
+    if run.manifest.pop(PARTIAL, None) is None:
+        return
+    for name in (denoise.Denoiser.source, "video", "metrics"):
+        run.manifest["artefacts"].pop(name, None)
+    run.manifest["notes"] = [note for note in run.manifest["notes"] if not note.startswith(f"{PARTIAL}:")]
+    run.save()
+
+
+def _made(run: runs.Run, whole: segments.SegmentPlan) -> segments.SegmentPlan:
+    """Return the plan of what a run has made: of a partial result its segments, else the whole one."""
+    made = run.manifest.get(PARTIAL)
+    return whole if made is None else whole.first(made["segments"])
 
 
 def _finish(

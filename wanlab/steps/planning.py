@@ -88,6 +88,13 @@ def longest(plan: segments.SegmentPlan, height: int, width: int) -> memory.Clip:
     return memory.Clip(max(end - start for start, end in plan.segments), height, width)
 
 
+def gpu_bytes() -> dict[str, int]:
+    """Return how much of the GPU's memory this process holds, as `gpu_bytes`; nothing without a GPU."""
+    import torch
+
+    return {"gpu_bytes": torch.cuda.memory_reserved()} if torch.cuda.is_initialized() else {}
+
+
 def describe(planned: Planned, plan: segments.SegmentPlan, num_steps: int) -> str:
     """Return what a generation is expected to take, as a sentence for readers."""
     seconds = len(plan.segments) * planned.plan.seconds(num_steps)

@@ -85,7 +85,8 @@ def prepare(settings: config.ReportSettings) -> runs.Run:
     if len(entries) > 1:
         title = f"{len(entries)} generations over {', '.join(compare.varied(entries)) or 'nothing'}"
     previews = compare.previews(entries)
-    title = f"{'preview · ' if previews else ''}{settings.title or title}"
+    partial = any(map(generate.is_partial, compare.finished(entries).values()))
+    title = f"{'preview · ' if previews else ''}{'partial · ' if partial else ''}{settings.title or title}"
     return runs.open_run(
         "report",
         settings.replaced(

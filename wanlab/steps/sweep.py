@@ -361,7 +361,7 @@ def _outcomes(
         return result
 
     with contextlib.ExitStack() as stack:
-        work = _here(settings, start_point)
+        work = _here(run, start_point)
         if settings.workers is not None or settings.cluster is not None:
             work = _in_workers(settings, start_point, stack)
         left, busy = list(chosen), dict[int, locks.BusyError]()
@@ -389,12 +389,15 @@ def _wait_for_one(left: Sequence[Point], busy: Mapping[int, locks.BusyError]) ->
         time.sleep(LOOK_EVERY)
 
 
-def _here(settings: config.SweepSettings, start_point: Callable[[Point], runs.Run]) -> Work:
-    """Return what works on points one after the other in this process."""
+def _here(run: runs.Run, start_point: Callable[[Point], runs.Run]) -> Work:
+    """Return what works on points one after the other in this process, until somebody asks for the end after one."""
+    settings: config.SweepSettings = run.settings
     loaded = generate.LoadedNetworks()
 
     def work(left: Sequence[Point]) -> Iterator[tuple[Point, Outcome]]:
         for point in left:
+            if run.progress.pausing:
+                return
             yield point, _work_point(lambda point=point: start_point(point), settings.preview_steps, loaded)
 
     return work

@@ -163,6 +163,25 @@ SWEEP_WINNER = Protocol(
 )
 
 
+RUN_WATCH = Protocol(
+    to_kernel={
+        "look": {"picture": str},  # id of the picture that is shown, or nothing
+        "pause": {"run": str},
+        "cancel": {"run": str},
+    },
+    to_browser={
+        "nothing": {},  # no run works, and none was seen
+        "state": {  # as watching.Watched
+            "run": str, "step": str, "status": str, "what": str, "done": int, "total": int, "left_s": float | None,
+            "place": dict, "memory_bytes": int, "gpu_bytes": int, "points": list, "point": str, "is_pausing": bool,
+            "kept": str, "error": str, "canPause": bool, "isHere": bool, "where": str, "seconds": float,
+        },
+        "picture": {"id": str, "segment": int, "step": int, "frames": int, "fps": float},  # JPEG, frames one below the other
+        "error": {"text": str, "id": object},
+    },
+)  # fmt: skip
+
+
 def check(table: Mapping[str, Fields], content: Mapping[str, Any]) -> None:
     """Check a message, its kind as field `kind`, against one direction of a table.
 
