@@ -27,6 +27,19 @@ def test_a_line_is_printed_and_a_word_is_left(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out == ""
 
 
+def test_lines_within_each_other_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """JupyterLab knows no way up: each update of a line below another was a line of its own."""
+    progress = runs.Progress()
+    for number in range(3):
+        progress.update("chains", number, 3)
+        for frame in progress.iterate(range(5), "segment", 5):
+            assert frame < 5
+    progress.finish("chains")
+    said = capsys.readouterr().out
+    assert "\x1b[A" not in said
+    assert said.count("\n") == 4
+
+
 def test_the_end_that_is_asked_for_comes_before_the_next_item(tmp_path: Path) -> None:
     progress, done = runs.Progress(tmp_path), []
     items = progress.iterate(range(5), "read", 5)

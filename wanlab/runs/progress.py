@@ -117,9 +117,10 @@ class Progress:
             self._bars.popitem()[1].close()
 
     def _draw(self, what: str, done: int, total: int, text: str, unit: str) -> None:
-        """Print a line on stdout, since stderr turns pink in reports."""
+        """Print a line on stdout, since stderr turns pink in reports; one within another takes its place, as notebooks move no cursor."""
         if what not in self._bars:
-            self._bars[what] = tqdm(desc=what, total=total, file=sys.stdout, mininterval=2, ascii=" =", unit=unit)
+            how = {"file": sys.stdout, "mininterval": 2, "ascii": " =", "position": 0}
+            self._bars[what] = tqdm(desc=what, total=total, unit=unit, **how)
         bar = self._bars[what]
         if text:
             bar.set_description_str(text, refresh=False)

@@ -25,6 +25,8 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tqdm import tqdm
+
 import wanlab
 from wanlab import config, files
 from wanlab.files import locks
@@ -204,7 +206,7 @@ class Run:
             public = scrub(note, private)
             if public not in kept:
                 kept.append(public)
-                print(f"note: {note}")
+                tqdm.write(f"note: {note}")  # not into a line of progress
 
     def save(self, **changes: Any) -> None:
         """Put `changes` into the manifest and replace it on disk at once.
