@@ -20,8 +20,10 @@
 
 # %% tags=["setup"]
 from wanlab.widgets.run_watch import watch
+from wanlab.widgets.settings_form import settings_form
 
 watch("preprocess")
+settings_form("preprocess")  # run this cell for a form of the settings below
 
 # %% tags=["parameters"]
 # what you change first

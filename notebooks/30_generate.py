@@ -19,8 +19,10 @@
 
 # %% tags=["setup"]
 from wanlab.widgets.run_watch import watch
+from wanlab.widgets.settings_form import settings_form
 
 watch("generate")
+settings_form("generate")  # run this cell for a form of the settings below
 
 # %% tags=["parameters"]
 # what you change first
@@ -105,17 +107,11 @@ video = generate.work(run)
 
 # %% [markdown]
 # ## The result beside driver and reference
-
-# %%
-animate_inputs = generate.inputs_of(run)
-report.result(run, animate_inputs)
-
-# %% [markdown]
-# ## Numbers
 # Each metric measures one aspect only.
 
 # %%
-viz.metric_table(run.manifest.get("metrics", {}))
+animate_inputs = generate.inputs_of(run)
+display(report.result(run, animate_inputs), viz.metric_table(run.manifest.get("metrics", {})))
 
 # %% [markdown]
 # ## Frame by frame

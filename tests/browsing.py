@@ -101,7 +101,7 @@ def page(lab: Lab, browser: Any) -> Iterator[Any]:
     """Open JupyterLab, 1500 pixels wide; yield the page."""
     page = browser.new_page(viewport={"width": 1500, "height": 1100})
     page.goto(lab.address)
-    page.get_by_text("A Jupyter research workbench").first.wait_for(timeout=60000)
+    page.get_by_role("heading", name="Newest runs").wait_for(timeout=60000)
     yield page
     page.close()
 
@@ -114,10 +114,10 @@ def open_notebook(page: Any, lab: Lab, path: str) -> Any:
 
 def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
     """Open a notebook of the project, add lines to its `parameters` cell and run all cells; return its panel."""
-    page.route("**/api/contents/**", _save_nothing)
+    page.route("**/api/contents/**", save_nothing)
     panel = open_notebook(page, lab, f"notebooks/{name}.ipynb")
     panel.get_by_role("heading", name=name.replace("_", " ").title()).wait_for(timeout=60000)
-    panel.locator(".jp-CodeCell .cm-content").filter(has_not_text="run_watch").first.click()
+    panel.locator(".jp-CodeCell").filter(has_text="# what you change first").locator(".cm-content").click()
     page.keyboard.press("Control+End")
     page.keyboard.type(f"\n{more}")
     page.get_by_text("Run", exact=True).first.click()
@@ -125,7 +125,7 @@ def run_notebook(page: Any, lab: Lab, name: str, more: str) -> Any:
     return panel
 
 
-def _save_nothing(route: Any) -> None:
+def save_nothing(route: Any) -> None:
     """Answer that a notebook was saved, as JupyterLab and the widget at its top do: the project's own stays as it is."""
     if route.request.method == "PUT":
         route.fulfill(response=route.fetch(method="GET", url=f"{route.request.url.split('?')[0]}?content=0"))

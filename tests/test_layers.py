@@ -26,6 +26,7 @@ LAYERS = (  # nobody imports upward; folders of one layer do not import each oth
 SIDEWAYS = {("files", "config")}
 NEVER = {"mask": {"inputs", "runs"}, "model": {"media", "runs"}}  # below them, but not theirs
 STEPS = {  # among themselves: every step may use preview and segment_files
+    "outlook": {"generate", "preprocess", "sweep"},
     "sweep": {"generate", "inspect"},
     "inspect": {"preprocess"},
     "generate": {"inspect", "denoise", "continuing", "planning"},

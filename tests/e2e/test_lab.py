@@ -1,4 +1,4 @@
-"""JupyterLab as `make lab` starts it: on this machine only, with a token, at the README; a notebook runs in it."""
+"""JupyterLab as `make lab` starts it: on this machine only, with a token, at the start page; a notebook runs in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import Lab, run_notebook, scroll_to
+from browsing import Lab, run_notebook, save_nothing, scroll_to
 
 from wanlab import inputs, mask
 
@@ -17,15 +17,40 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def preprocessed(page: Any, lab: Lab) -> int:
-    """Run 10_preprocess in JupyterLab; return how many of its outputs are errors or warnings."""
-    panel = run_notebook(page, lab, "10_preprocess", 'max_frames = 3; mode = "replace"')
+    """Preprocess a clip with the form of 10_preprocess; return how many of its outputs are errors or warnings.
+
+    The clip is chosen in two clicks and preprocessed in one.
+    """
+    page.route("**/api/contents/**", save_nothing)
+    page.get_by_role("link", name="Begin: your own clip and character").click()
+    panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    page.get_by_text("| Idle").wait_for(timeout=60000)  # keys pressed before the kernel is there are lost
+    panel.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    form = panel.get_by_role("region", name="settings")
+    form.get_by_label("choose driving_video").click(timeout=60000)
+    form.get_by_label("half.mp4").click()
+    form.get_by_label("mode").select_option("replace")
+    form.get_by_label("max_frames").fill("3")
+    form.get_by_label("max_frames").press("Tab")
+    form.get_by_text("3 frames, result").wait_for(timeout=60000)
+    form.get_by_role("button", name="Run").click()
     panel.get_by_text("preprocess run outputs").first.wait_for(timeout=90000)
     panel.locator(".jp-OutputArea video").first.wait_for(timeout=90000)
     return panel.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count()
 
 
-def test_lab_opens_at_the_readme_and_runs_a_notebook(preprocessed: int) -> None:
+def test_lab_opens_at_the_start_page_and_runs_a_notebook(preprocessed: int, page: Any, lab: Lab) -> None:
+    """The page asks nothing in a new home, shows the run that was made since, and leads to the notebooks."""
     assert preprocessed == 0
+    page.goto(f"{lab.base}/lab/tree/Start.md?token={lab.token}&reset")
+    page.get_by_role("heading", name="Newest runs").wait_for(timeout=60000)
+    row = page.get_by_role("row").filter(has_text="10_preprocess")
+    row.get_by_text("completed").wait_for()
+    assert row.get_by_role("img").evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 60
+    assert page.get_by_text("Would you like to").count() == 0
+    row.get_by_role("link", name="generate the video").click()
+    page.locator(".jp-NotebookPanel").get_by_role("heading", name="30 Generate").wait_for(timeout=60000)
 
 
 @pytest.mark.usefixtures("preprocessed")

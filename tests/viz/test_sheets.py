@@ -161,7 +161,7 @@ def test_what_mattered_most_is_said_and_noise_is_called_noise() -> None:
     effects = {name: importance.effects(numbers, ["shift", "seed"], name) for name in values}
     shown = viz.importance_table(effects)
     assert shown is not None
-    rows = dict(re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td>", shown.data))
+    rows = dict(re.findall(r"<tr><td [^>]*>(.*?)</td><td [^>]*>(.*?)</td>", shown.data))
     assert "<b>shift</b>" in rows["psnr"]
     assert rows["ssim"] == "<i>none: seeds make a larger difference</i>"
     assert "<b>seed</b>" in rows["flicker"]

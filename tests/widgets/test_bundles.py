@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from wanlab.widgets import decision_list, mask_comparison, mask_editor, pose_review, run_watch, stills, sweep_winner
+from wanlab.widgets import (
+    decision_list,
+    mask_comparison,
+    mask_editor,
+    pose_review,
+    run_watch,
+    settings_form,
+    stills,
+    sweep_winner,
+)
 
 BUNDLES = {
     "decision_list.js": decision_list.DecisionList,
@@ -19,6 +28,7 @@ BUNDLES = {
     "mask_editor.js": mask_editor.MaskEditor,
     "pose_review.js": pose_review.PoseReview,
     "run_watch.js": run_watch.RunWatch,
+    "settings_form.js": settings_form.SettingsForm,
     "sweep_winner.js": sweep_winner.SweepWinner,
 }
 FILES = sorted(path.name for path in stills.FOLDER.glob("*.js"))

@@ -16,6 +16,7 @@ from wanlab.widgets import (
     messages,
     pose_review,
     run_watch,
+    settings_form,
     stills,
     sweep_winner,
     work,
@@ -27,6 +28,7 @@ WIDGETS = {
     "mask_editor": mask_editor.MaskEditor,
     "pose_review": pose_review.PoseReview,
     "run_watch": run_watch.RunWatch,
+    "settings_form": settings_form.SettingsForm,
     "sweep_winner": sweep_winner.SweepWinner,
 }
 CLICK = {"kind": "do", "op": "click", "frame": 2, "x": 30, "y": 20.25, "positive": True, "object": 1}

@@ -320,9 +320,11 @@ def _lab(args: argparse.Namespace) -> NoReturn:
         f"--port={args.port}",
         f"--ServerApp.root_dir={config.project_root()}",
         "--ServerApp.kernel_spec_manager_class=wanlab.runs.kernels.LabKernels",
-        "--LabApp.expose_app_in_browser=True",  # a widget saves its notebook when a run begins (run_watch.js)
-        "--LabApp.default_url=/lab/tree/README.md",
-        "--LabApp.news_url=None",  # nothing is fetched from outside, and the user is not asked whether it may be
+        "--ServerApp.contents_manager_class=wanlab.cli.start.OwnContents",
+        "--LabApp.default_url=/lab/tree/Start.md",
+        f"--LabApp.app_settings_dir={config.ASSETS / 'lab'}",  # overrides.json: no question about news, Markdown rendered
+        "--LabApp.expose_app_in_browser=True",  # widgets save the notebook and write its parameters cell
+        "--LabApp.news_url=None",  # nothing is fetched from outside
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, where Jupyter would refuse

@@ -86,6 +86,22 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
             return _lines(cls, error, name)
         return []
 
+    @classmethod
+    def value_of(cls, name: str, value: Any) -> Any:
+        """Return one value as the settings hold it, e.g. 5 of "5", whatever the others are.
+
+        Raises:
+            SettingsError: a line for what is wrong with it.
+        """
+        settings = cls.__new__(cls)
+        try:
+            cls.__pydantic_validator__.validate_python({name: value}, self_instance=settings)
+        except ValidationError as error:
+            if lines := _lines(cls, error, name):
+                raise SettingsError("\n".join(lines)) from None
+            return value  # it does not go with another setting's default
+        return getattr(settings, name)
+
     def replaced(self, **changes: Any) -> Self:
         """Return a checked copy with `changes`."""
         return self.build({**self.model_dump(), **changes})

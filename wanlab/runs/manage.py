@@ -18,7 +18,7 @@ PATIENCE = 30.0  # seconds that a cancelled run may take for its current denoisi
 
 def overview() -> list[tuple[str, str]]:
     """Return per run its id and a description: status, time, progress, why it failed, its size on disk."""
-    lines = [(run.id, f"{_state(run)}, {in_bytes(size(run.folder))}") for run in runs.list_runs()]
+    lines = [(run.id, f"{state(run)}, {in_bytes(size(run.folder))}") for run in runs.list_runs()]
     for folder, wrong in runs.list_damaged():
         lines.append((folder.name, f"damaged ({runs.MANIFEST}: {wrong}), {in_bytes(size(folder))}"))
     return lines
@@ -111,7 +111,7 @@ def remove(
         users = [other.id for other in _users(run) if other.id not in {gone.id for gone in chosen}]
         used = f"; {', '.join(users)} {'was' if len(users) == 1 else 'were'} made from it" if users else ""
         lost = f"; {made} go with it" if (made := by_hand(run.folder)) else ""
-        question = f"remove {run.id} ({_state(run)}, {in_bytes(size(run.folder))}{used}{lost})?"
+        question = f"remove {run.id} ({state(run)}, {in_bytes(size(run.folder))}{used}{lost})?"
         if confirm(config.printable(question)):
             with run.alone():
                 files.remove_run(run.folder)
@@ -169,7 +169,8 @@ def working(to: str = "cancel") -> runs.Run:
     raise FileNotFoundError(f"no run works, nothing to {to}; `wanlab runs` lists them")
 
 
-def _state(run: runs.Run) -> str:
+def state(run: runs.Run) -> str:
+    """Return how a run is: status, time, how far it is, why it failed, what is kept."""
     manifest = run.manifest
     if run.status == "running":
         return watching.look(run).words()

@@ -108,6 +108,25 @@ def prepare(settings: config.PreprocessSettings, made_for: str | None = None) ->
     return run
 
 
+def planned(settings: config.PreprocessSettings) -> tuple[int, int, int]:
+    """Return how many frames come out, and the result's height and width in pixels, before anything is begun.
+
+    Raises:
+        FileNotFoundError, SettingsError: if video, reference or checkpoint are missing or cannot be read.
+    """
+    for name in ("driving_video", "reference_image"):
+        config.existing_file(name, getattr(settings, name))
+    recommended = checkpoints.find(settings.checkpoint).recommended
+    full = settings.replaced(resolution=settings.resolution or recommended["resolution"])
+    try:
+        clip = _open_clip(full)
+        if settings.preview:
+            clip = _open_clip(preview.at_video(full, clip)[0])
+        return len(clip), *output_size(full, clip, _open_reference(full).pixels)
+    except ValueError as error:
+        raise config.SettingsError(str(error)) from error
+
+
 def output_size(settings: config.PreprocessSettings, clip: media.Clip, reference: np.ndarray) -> tuple[int, int]:
     """Return (height, width) of the result in pixels, about the area of `resolution`.
 

@@ -211,10 +211,17 @@ def prepare(settings: config.SweepSettings) -> runs.Run:
         for point in _chosen(all_points, settings)
         if point.mask_chain is not None or not generate.is_finished(point.resolved)
     ]
-    about = _estimate(left, _seconds_per_call(all_points[0]), settings)
+    about = _estimate(left, seconds_per_call(all_points[0].resolved), settings)
     print("\n".join(_listed(all_points)))
     print(f"{len(all_points)} points, {len(left)} to do: {about}")
     return run
+
+
+def outlook(settings: config.SweepSettings) -> str:
+    """Return how many points settings make and about how long all of them take, before anything is begun; raises as `points`."""
+    made, _ = inspect.complete_inputs(settings.inputs)
+    found = _chosen(points(settings.replaced(inputs=made.folder)), settings)
+    return f"{len(found)} points, {_estimate(found, seconds_per_call(found[0].resolved), settings)}"
 
 
 def _listed(all_points: Sequence[Point]) -> list[str]:
@@ -266,11 +273,11 @@ def work(run: runs.Run) -> list[compare.Entry]:
             entry.update(outcome)
             run.save(points=table)
             run.keep(f"{sum(each['status'] == 'completed' for each in table)} of {len(table)} points")
-            said = entry.get("error") or f"{_duration(entry['seconds'])}, {entry['run']}"
+            said = entry.get("error") or f"{duration(entry['seconds'])}, {entry['run']}"
             print(f"{title}: {said}", flush=True)
             left.remove(point)
             if left:
-                about = _estimate(left, _seconds_per_call(point), settings)
+                about = _estimate(left, seconds_per_call(point.resolved), settings)
                 print(f"  {len(left)} left: {about}", flush=True)
         faults = [
             f"point {point.number} ({compare.title(entry)}): {entry['error']}"
@@ -524,7 +531,7 @@ def _estimate(left: Sequence[Point], seconds_per_call: float | None, settings: c
     calls = sum(_calls(point, settings.preview_steps) for point in left)
     about = "how long is not known yet"
     if seconds_per_call is not None:
-        about = f"about {_duration(calls * seconds_per_call / max(1, min(settings.workers or 1, len(left))))}"
+        about = f"about {duration(calls * seconds_per_call / max(1, min(settings.workers or 1, len(left))))}"
     return f"{calls} denoising calls, {about}"
 
 
@@ -535,9 +542,9 @@ def _calls(point: Point, preview_steps: int | None) -> int:
     return min(preview_steps, point.settings.num_inference_steps) * point.resolved.calls_per_step
 
 
-def _seconds_per_call(point: Point) -> float | None:
+def seconds_per_call(planned: generate.Resolved) -> float | None:
     """Return what a denoising call took in the newest finished run of this checkpoint, size and segment length."""
-    chosen, size = point.settings, (point.resolved.height, point.resolved.width)
+    chosen, size = planned.settings, (planned.height, planned.width)
     for run in reversed(runs.list_runs("generate")):
         video = run.manifest.get("artefacts", {}).get("video", {})
         alike = (
@@ -552,7 +559,8 @@ def _seconds_per_call(point: Point) -> float | None:
     return None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 40 s, 12 min, 1.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

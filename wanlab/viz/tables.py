@@ -17,6 +17,7 @@ from wanlab.results import importance, metrics
 from wanlab.viz.masks import MASK_NUMBERS
 
 BAR = "#0072b2"
+LEFT = 'style="text-align: left"'  # JupyterLab has numbers in mind
 LONGEST = 40  # characters of a setting's value in a table, e.g. of a prompt
 
 
@@ -114,7 +115,7 @@ def importance_table(effects: Mapping[str, Sequence[importance.Effect]]) -> HTML
     if not rows:
         return None
     head = ("number", "what mattered most", "the others", "mean with its best and its worst value")
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    names = "".join(f"<th {LEFT}>{escape(name)}</th>" for name in head)
     return HTML(
         f"<table><tr>{names}</tr>{''.join(rows)}</table><p><small>Per cent: how much of the differences between the points goes "
         "with this setting (adjusted R²).</small></p>"
@@ -138,7 +139,7 @@ def _importance(metric: str, found: Sequence[importance.Effect]) -> str:
     else:
         others = ", ".join(f"{each.setting.replace('_', ' ')} {each.share:.0%}" for each in found[1:])
     cells = (escape(metric.replace("_", " ")), shown, escape(others), escape(f"{name} {pairs}"))
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _short(value: Any) -> str:

@@ -162,6 +162,23 @@ SWEEP_WINNER = Protocol(
     },
 )
 
+SETTINGS_FORM = Protocol(
+    to_kernel={
+        "cell": {"source": str},  # what stands in the parameters cell
+        "set": {"source": str, "name": str, "text": str},
+        "choose": {"name": str, "text": str},  # which files a setting could take, beside the one that it has
+        "upload": {"name": str, "file": str, "size": int, "offset": int},  # a piece of it as a buffer
+    },
+    to_browser={
+        "form": {"groups": list, "faults": list},  # heading and fields each
+        "source": {"source": str},  # for the parameters cell
+        "outlook": {"text": str, "fault": bool},
+        "files": {"name": str, "files": list},  # path and label each, an image each
+        "uploaded": {"name": str, "offset": int, "path": str | None},  # path: it is complete
+        "error": {"text": str, "id": object},
+    },
+)
+
 
 RUN_WATCH = Protocol(
     to_kernel={

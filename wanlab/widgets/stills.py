@@ -91,7 +91,7 @@ class Talking(anywidget.AnyWidget):
         messages.check(self._protocol.to_browser, message)
         self.send(message, list(buffers))
 
-    def _receive(self, _: Any, content: dict[str, Any], __: Any) -> None:
+    def _receive(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
         """Answer one message."""
         try:
             self.refresh()
@@ -99,13 +99,13 @@ class Talking(anywidget.AnyWidget):
             self.tell("error", text=str(error))
         try:
             messages.check(self._protocol.to_kernel, content)
-            self.answer(content)
+            self.answer(content, buffers)
         except Exception as error:
             traceback.print_exc()
             self.tell("error", text=f"{error}" or type(error).__name__, id=content.get("id"))
 
-    def answer(self, content: dict[str, Any]) -> None:
-        """Answer a message that the table has; "refresh" has been answered by `refresh`."""
+    def answer(self, content: dict[str, Any], buffers: Sequence[Any]) -> None:
+        """Answer a message that the table has, and what came with it; "refresh" has been answered by `refresh`."""
         if content["kind"] != "refresh":
             self.received(content["kind"], content)
 
@@ -165,10 +165,10 @@ class Stills(Talking):
                     size -= len(self._coded.popitem(last=False)[1])
         return made
 
-    def answer(self, content: dict[str, Any]) -> None:
+    def answer(self, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         """Send the images that are asked for; leave the rest to `received`."""
         if content["kind"] != "frames":
-            super().answer(content)
+            super().answer(content, buffers)
             return
         t, layers = content["t"], content["layers"]
         made = [self.coded(t, layer, content["width"]) for layer in layers]

@@ -7,7 +7,7 @@
    root(el, label, style) -> { node, say(text), fail(text) }: the widget's frame, a polite status line, an alert line; its
      `style` and the shared one reach this widget alone (@scope: below the style element's
      parent, which is `:scope`, not `.wl`)
-   new Link(model): tell(kind, content), on(kind, handler(message, buffers)), close(); both sides' messages are those of
+   new Link(model): tell(kind, content, buffers), on(kind, handler(message, buffers)), close(); both sides' messages are those of
      MESSAGES, which the kernel puts before the scripts (messages.py): what is not in it throws
    followRoom(node, act(width, height)) -> end: the room it has, now and when it changes; LOW: a height that is little
    roomOf(node): how high the widget may be to be seen whole, in CSS pixels
@@ -141,9 +141,9 @@ export class Link {
     (this.handlers[kind] ??= []).push(handler);
   }
 
-  tell(kind, content = {}) {
+  tell(kind, content = {}, buffers = []) {
     check("to_kernel", content.op ? `${kind}:${content.op}` : kind, content);
-    this.model.send({ kind, ...content });
+    this.model.send({ kind, ...content }, undefined, buffers);
   }
 
   close() {
