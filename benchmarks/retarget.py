@@ -1,10 +1,11 @@
 """Compare upstream's retargeting with wanlab's over pairs of rendered bodies.
 
-    python benchmarks/retarget.py [--untuned FOLDER]    # FOLDER: what tools/render_pairs.py made, on which nothing was chosen
+    python benchmarks/retarget.py [--untuned FOLDER | --held_out FOLDER]    # FOLDER: what tools/render_pairs.py made, on which nothing was chosen
 
 For each driver and reference: the bone error, |length drawn - length that the reference's own bone has in that pose|, as a
-share of that bone, mean over bones and frames; and the gap between wrist and root of the hand as a share of the reference's
-trunk. Inputs are detected keypoints, as in a run; the lengths are the renderer's.
+share of that bone, mean over the bones that show in the image, and frames; and the gap between wrist and root of the hand as a share of the reference's
+trunk. Inputs are detected keypoints, as in a run; the lengths are the renderer's: of the bundled clips as seen where they are longest, of
+others in space, so that a bone that points at the camera has its own.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ UNTUNED = {  # the same of tools/render_pairs.py
     "chibi, half": ("close.mp4", "close_truth.npz", None, (8,)),
     "athlete, half": ("turns.mp4", "turns_truth.npz", None, (0,)),
 }
+HELD_OUT = {  # rendered after the rules had been mended by the others
+    "lanky": ("lanky_moves.mp4", "lanky_moves_truth.npz", None, (4, 20)),
+    "granny, half": ("granny_half.mp4", "granny_half_truth.npz", None, (2, 20)),
+}
 UNTUNED_STILLS = {
     name: (f"{file}.png", f"{file}_truth.npz")
     for name, file in {
@@ -43,10 +48,17 @@ UNTUNED_STILLS = {
         "athlete, aside": "athlete_aside", "athlete, at the edge": "athlete_edge",
     }.items()
 }  # fmt: skip
+HELD_OUT_STILLS = {
+    name: (f"{file}.png", f"{file}_truth.npz")
+    for name, file in {
+        "lanky": "lanky_wave", "granny": "granny_out", "granny, wide": "granny_wide", "teen": "teen_walks",
+        "teen, arms up": "teen_chest",
+    }.items()
+}  # fmt: skip
 
 
 class Body(NamedTuple):
-    """A rendered person: detected, the truth ([T, 20, 2] pixels), and their bones' lengths ([19], pixels)."""
+    """A rendered person: detected, the truth ([T, 20, 2] pixels), and their bones' lengths ([19] or [T, 19], pixels)."""
 
     posed: retarget.Posed
     true: np.ndarray
@@ -57,8 +69,12 @@ def main() -> None:
     """Print a table in Markdown: a line a pair, then the means and the worst."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--untuned", type=Path, help="folder of tools/render_pairs.py")
-    untuned = parser.parse_args().untuned
+    parser.add_argument("--held_out", type=Path, help="the same folder: those rendered last, with references of both")
+    arguments = parser.parse_args()
+    untuned, held_out = arguments.untuned or arguments.held_out, arguments.held_out
     clips, stills = (UNTUNED, UNTUNED_STILLS) if untuned else (CLIPS, STILLS)
+    if held_out:
+        clips, stills = HELD_OUT, HELD_OUT_STILLS | UNTUNED_STILLS
     folder = untuned or config.ASSETS / "sample"
     bodies = {name: clip_body(folder, *of[:3]) for name, of in clips.items()}
     references = {f"{name}, frame {t}": frame_of(bodies[name], t) for name, of in clips.items() for t in of[3]}
@@ -85,7 +101,8 @@ def measure(driver: Body, reference: Body, method: retarget.Method) -> tuple[flo
     """Return the mean bone error and the mean gap between wrist and hand."""
     made = retarget.retarget(driver.posed, reference.posed, method)
     body = made.body[..., :2] * (reference.posed.width, reference.posed.height)
-    drawn = (made.body[:, BONES, 2] >= pose.DRAWN_FROM).all(axis=-1)
+    inside = (made.body[..., :2] >= 0).all(axis=-1) & (made.body[..., :2] <= 1).all(axis=-1)
+    drawn = (made.body[:, BONES, 2] >= pose.DRAWN_FROM).all(axis=-1) & inside[:, BONES].any(axis=-1)
     ideal = lengths(driver.true) * reference.lengths / driver.lengths
     errors = np.abs(lengths(body) - ideal) / reference.lengths
     gaps = []
@@ -110,10 +127,11 @@ def clip_body(sample: Path, video: str, truth: str, person: int | None) -> Body:
     found = detection.detect(clip, float(clip.fps), 1 if person is None else person + 1).keypoints
     with np.load(sample / truth) as known:
         points = known["keypoints"] if person is None else known["keypoints"][person]
+        longest = lengths_in_space(known)
     true = body_of(points)
     here = points[:, :17, 2].any(axis=1)
-    longest = true_lengths(true[here])
     first = int((found[:, :17, 2] >= pose.DRAWN_FROM).all(axis=1).argmax())  # upstream cannot begin without a person
+    longest = true_lengths(true[here]) if longest is None else longest[first:]
     found, true = found[first:], true[first:]
     return Body(retarget.Posed(pose.to_meta(found, clip.height, clip.width), clip.height, clip.width), true, longest)
 
@@ -125,19 +143,29 @@ def still_body(sample: Path, image: str, truth: str) -> Body:
     found = detection.detect([pixels]).keypoints
     with np.load(sample / truth) as known:
         true = body_of(known["keypoints"].reshape(1, 133, -1))
-    return Body(retarget.Posed(pose.to_meta(found, height, width), height, width), true, true_lengths(true))
+        longest = lengths_in_space(known)
+    longest = true_lengths(true) if longest is None else longest[0]
+    return Body(retarget.Posed(pose.to_meta(found, height, width), height, width), true, longest)
+
+
+def lengths_in_space(known: np.lib.npyio.NpzFile) -> np.ndarray | None:
+    """Return how long bones are, whatever way they point: [T, 19], pixels at the person's distance; None where it is not known."""
+    return lengths(body_of(known["world"], in_space=True)) * known["scale"][:, None] if "world" in known.files else None
 
 
 def frame_of(body: Body, t: int) -> Body:
     """Return one frame of a clip as a reference."""
     meta = pose.Meta(*(each[[t]] for each in body.posed.meta))
-    return Body(body.posed._replace(meta=meta), body.true[[t]], body.lengths)
+    return Body(
+        body.posed._replace(meta=meta), body.true[[t]], body.lengths if body.lengths.ndim == 1 else body.lengths[t]
+    )
 
 
-def body_of(points: np.ndarray) -> np.ndarray:
-    """Return [T, 20, 2], pixels, of COCO-WholeBody's points ([T, 133, 3])."""
+def body_of(points: np.ndarray, *, in_space: bool = False) -> np.ndarray:
+    """Return [T, 20, 2], pixels, of COCO-WholeBody's points ([T, 133, 3]: x, y, score); [T, 20, 3] `in_space` (x, y, z)."""
     first, second = np.array(pose.BODY_SOURCES).T
-    return (points[:, first, :2] + points[:, second, :2]).astype(np.float64) / 2
+    shown = points if in_space else points[..., :2]
+    return (shown[:, first] + shown[:, second]).astype(np.float64) / 2
 
 
 def true_lengths(true: np.ndarray) -> np.ndarray:

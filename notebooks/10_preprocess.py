@@ -41,6 +41,7 @@ face_video = None  # your own face crops, 512x512; None: cropped from the drivin
 face_crop = "official"  # how faces are cropped: official (each frame for itself, as upstream), steady (one size, moved between pixels)
 detectors = "auto"  # what finds body, hands and face: bundled, or a folder with YOLOv10m and ViTPose-H (a checkpoint's, ComfyUI's); auto: those where they are, else bundled
 pose_channel_order = "bgr"  # order of the colours that ViTPose gets: bgr as the official code, rgb as ComfyUI's nodes
+detector_filter = None  # what detectors see of the driving video: None: its frames as they are, as upstream; blur: without noise; brighten: lighter, for dark clips
 retarget = None  # animate: give the skeleton the reference's proportions: wanlab, official (upstream's arithmetic), False: the driver's; None: on in animate (wanlab's, with wan22 upstream's)
 use_flux = False  # edit reference and first frame with FLUX.1-Kontext (gated weights, 34 GB) before retargeting
 # replace mode: the mask and the background

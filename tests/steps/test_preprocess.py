@@ -236,6 +236,14 @@ def test_frames_without_a_person_do_not_end_the_run(outputs: Path, sample: Path)
     assert any("no person in frames" in note for note in notes)
 
 
+@pytest.mark.slow
+def test_a_filter_is_for_the_detectors_alone(outputs: Path, sample: Path) -> None:
+    plain, filtered = (made(sample, max_frames=2, detector_filter=each) for each in (None, "brighten"))
+    assert plain.folder != filtered.folder
+    np.testing.assert_array_equal(plain.driving().read(), filtered.driving().read())
+    assert np.abs(plain.keypoints() - filtered.keypoints()).max() > 0.1
+
+
 def test_two_people_are_said_and_a_reference_without_a_person_too(outputs: Path, sample: Path, tmp_path: Path) -> None:
     media.write_image(tmp_path / "vase.png", np.full((256, 192, 3), 150, np.uint8))
     run = preprocess.prepare(

@@ -187,6 +187,10 @@ class PreprocessSettings(_Backed, frozen=True):
     pose_channel_order: Literal["bgr", "rgb"] = _later(
         "bgr", "order of the colours that ViTPose gets: bgr as the official code, rgb as ComfyUI's nodes"
     )
+    detector_filter: Literal["blur", "brighten"] | None = _later(
+        None,
+        "what detectors see of the driving video: None: its frames as they are, as upstream; blur: without noise; brighten: lighter, for dark clips",
+    )
     retarget: Literal["wanlab", "official"] | bool | None = Field(
         None,
         union_mode="left_to_right",
@@ -287,7 +291,7 @@ class PreprocessSettings(_Backed, frozen=True):
 
 
 NO_UPSTREAM_ARGUMENT = (
-    "start_s", "max_frames", "deinterlace", "person", "preview", "detectors", "pose_channel_order", "face_crop", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
+    "start_s", "max_frames", "deinterlace", "person", "preview", "detectors", "pose_channel_order", "detector_filter", "face_crop", "mask_source", "sam_checkpoint", "compile_sam", "mask_video", "background_video", "pose_video", "face_video",
 )  # fmt: skip
 
 

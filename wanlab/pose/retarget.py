@@ -30,6 +30,9 @@ TRUNK = (6, 9)  # neck to hips
 HEIGHT = (6, 7, 8, 9, 10, 11)  # bones that make a body's height
 TURNED_ALIKE = 0.5  # of the frames: those whose face is turned most as the reference's
 LIMB_BONES = ((2, 3), (4, 5), (7, 8), (10, 11))  # of LIMBS: upper and lower arms and legs
+HIDDEN = {
+    0: 0.45, 1: 0.45, 2: 0.65, 3: 0.51, 4: 0.65, 5: 0.51, 7: 0.85, 8: 0.85, 10: 0.85, 11: 0.85,
+}  # of LIMBS: a usual bone in trunks, for those that the reference does not show  # fmt: skip
 NEIGHBOUR = 0.85  # least ratio of a bone beside that of the other one of its limb
 LONGEST = 80  # percentile of a bone's length over a clip: its length where it points across the view, but for outliers
 EXTREME = 1.8  # times the body's median ratio, or a part of it: beyond, a bone is not measured but foreshortened
@@ -353,9 +356,16 @@ def _turn(body: np.ndarray) -> np.ndarray:
 
 
 def _filled(ratios: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the ratios without gaps: what one body does not show, or shows too short or long, gets the usual one."""
+    """Return the ratios without gaps: what is shown too short or long gets the body's, what the other body hides a human's.
+
+    Source: segment lengths of Drillis and Contini, "Body Segment Parameters" (1966).
+    """
     size = _body_scale(other, own)
     usual = np.nan_to_num(ratios, nan=size)
+    trunk = np.mean(other[list(TRUNK)])
+    for bone, share in HIDDEN.items():
+        if np.isnan(other[bone]) and np.isfinite(own[bone]) and np.isfinite(trunk):
+            usual[bone] = share * trunk / own[bone]
     limbs = usual[: HEAD_BONES.start]
     limbs[:] = np.clip(limbs, size / EXTREME, size * EXTREME)
     for upper, lower in LIMB_BONES:  # a foreshortened bone is shorter beside its neighbour than any body has it

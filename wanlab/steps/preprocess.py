@@ -23,7 +23,7 @@ from wanlab.mask.person import PersonMasker, takes_sam2
 from wanlab.mask.prompts import read_prompts
 from wanlab.media import resize
 from wanlab.model import checkpoints, flux_weights
-from wanlab.pose import detection, detector_files, editing, face, people, sessions, to_meta, topdown, tracks
+from wanlab.pose import detection, detector_files, editing, face, people, prefilter, sessions, to_meta, topdown, tracks
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
@@ -327,7 +327,8 @@ def _keypoints(
     """
     with run.stage("keypoints"):
         detect = _detector(run, settings, float(clip.fps))
-        found = detect(clip, _whom(settings), functools.partial(run.progress.iterate, total=len(clip)))
+        frames = clip if settings.detector_filter is None else prefilter.Filtered(clip, settings.detector_filter)
+        found = detect(frames, _whom(settings), functools.partial(run.progress.iterate, total=len(clip)))
         if required and len(found.no_person) == len(clip):
             raise ValueError(
                 f"driving_video must show a person, got none in its {len(clip)} frames; use a video with one person who is at least a quarter of the image high"
