@@ -104,6 +104,11 @@ def test_scrubbing_brings_every_video_to_the_same_frame(page: Any) -> None:
     wait_for(page, [30, 30, 30, SHORT - 1])
     assert page.locator(".result.over").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    time = page.locator(".given video").evaluate("(video) => video.currentTime")  # the driver plays along
+    assert int(time * FPS) == 30
+    boxes = [page.locator(name).first.bounding_box() for name in (".given img", ".given video", ".result video")]
+    assert boxes[0]["x"] < boxes[1]["x"] < boxes[2]["x"]
+    assert boxes[0]["y"] == boxes[1]["y"] == boxes[2]["y"]
 
 
 def test_keys_step_and_play(page: Any) -> None:
@@ -199,17 +204,9 @@ def test_a_click_on_a_head_sorts_table_and_results_the_best_first(page: Any) -> 
     wait_for(page, [7] * 4)
 
 
-def test_the_driver_plays_along_and_the_reference_stands_beside(page: Any) -> None:
-    page.get_by_label("frame", exact=True).fill("30")
-    wait_for(page, [30, 30, 30, SHORT - 1])
-    time = page.locator(".given video").evaluate("(video) => video.currentTime")
-    assert int(time * FPS) == 30
-    boxes = [page.locator(name).first.bounding_box() for name in (".given img", ".given video", ".result video")]
-    assert boxes[0]["x"] < boxes[1]["x"] < boxes[2]["x"]
-    assert boxes[0]["y"] == boxes[1]["y"] == boxes[2]["y"]
-
-
-def test_a_star_makes_a_winner_whose_command_is_copied_and_is_kept(page: Any, report: Path) -> None:
+def test_a_star_makes_a_winner_whose_command_is_copied_and_the_page_is_dark_for_who_wants_it(
+    page: Any, report: Path, shoot: Callable[[Any, str], None]
+) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     assert page.locator(".winner b").inner_text() == f"Winner: result 2 {HOSTILE}"  # the page's own
     page.get_by_label(f"make result 1 {HOSTILE} the winner").first.click()
@@ -222,8 +219,6 @@ def test_a_star_makes_a_winner_whose_command_is_copied_and_is_kept(page: Any, re
     page.get_by_label(f"make result 1 {HOSTILE} the winner").last.click()  # in the table, once more: none
     assert page.locator(".starred").count() == 0
 
-
-def test_the_page_follows_the_reader_s_dark_theme(page: Any, shoot: Callable[[Any, str], None]) -> None:
     def ground(what: str) -> list[str]:
         return page.locator(what).first.evaluate(
             "(n) => [getComputedStyle(n).backgroundColor, getComputedStyle(n).color]"

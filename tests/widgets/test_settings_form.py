@@ -93,12 +93,13 @@ def test_the_form_has_the_headings_of_the_cell(form: Form) -> None:
     assert [name for name, field in fields.items() if field["seen"]] == ["driving_video", "reference_image"]
 
 
-def test_files_are_shown_by_sight_and_are_where_they_were(form: Form) -> None:
+def test_files_are_shown_by_sight_and_are_where_they_were(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_form, "SHOWN", 4)
     form.ask(kind="choose", name="driving_video", text="wanlab/assets/sample/walk.mp4")
     told, images = form.told[-1]
     paths = [each["path"] for each in told["files"]]
     assert paths[0] == "wanlab/assets/sample/walk.mp4"
-    assert "wanlab/assets/sample/half.mp4" in paths
+    assert "wanlab/assets/sample/dark.mp4" in paths
     assert len(images) == len(paths) == len(set(paths))
     assert all(bytes(image[:2]) == b"\xff\xd8" for image in images)
     assert told["files"][0]["label"].startswith("walk.mp4\n480x832, ")
@@ -131,9 +132,6 @@ def test_an_upload_is_kept_once_and_others_of_its_name_stay_beside_it(form: Form
 def test_own_clip_in_two_clicks_and_preprocessed_in_one(
     form: Form, mount: Callable[..., Any], browser: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings_form.SettingsForm, "told", [], raising=False)
-    page = browser.new_page()
-    page.close()
     original = browser.new_page
 
     def with_lab(**how: Any) -> Any:

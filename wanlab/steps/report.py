@@ -262,7 +262,7 @@ def player_points(entries: Sequence[compare.Entry]) -> list[player.Point]:
             media.open_clip(file),
             run.manifest["artefacts"].get("video", {}).get("seams", ()),
             _link(run, file.name),
-            numbers[run.id],
+            numbers[run.id] if len(entries) > 1 else None,
             compare.command(run),
         )
         for title, (run, file) in compare.videos(entries).items()

@@ -418,7 +418,7 @@
       const [left, right] = [...new Set([...shown(), ...playable])];
       enlarge(left, right);
     });
-    choice.append(compare);
+    (filters.size ? choice : transport).append(compare); // no line of its own
   }
   for (const result of playable) {
     result.video.controls = false; // they are there for pages that run no scripts
