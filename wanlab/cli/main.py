@@ -319,7 +319,8 @@ def _lab(args: argparse.Namespace) -> NoReturn:
         "--ip=127.0.0.1",
         f"--port={args.port}",
         f"--ServerApp.root_dir={config.project_root()}",
-        "--ServerApp.kernel_spec_manager_class=wanlab.runs.kernels.LabKernels",
+        "--ServerApp.kernel_spec_manager_class=wanlab.runs.lab_kernels.LabKernels",
+        "--ServerApp.kernel_manager_class=wanlab.runs.lab_kernels.LabKernelManager",
         "--ServerApp.contents_manager_class=wanlab.cli.start.OwnContents",
         "--LabApp.default_url=/lab/tree/Start.md",
         f"--LabApp.app_settings_dir={config.ASSETS / 'lab'}",  # overrides.json: no question about news, Markdown rendered

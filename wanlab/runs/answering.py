@@ -8,14 +8,12 @@ notebooks with this kernel; a batch run does not need it.
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import zmq
 from ipykernel.ipkernel import IPythonKernel
 
 PASSING = {"kernel_info_request", "comm_info_request", "comm_open", "comm_msg", "comm_close"}
-BUSY_AFTER_S = 2.0  # what a page asks the debugger at first makes it take the kernel for idle again
 
 
 class AnsweringKernel(IPythonKernel):
@@ -51,13 +49,4 @@ class AnsweringKernel(IPythonKernel):
             made = session.serialize({**content, "header": {**header, "subshell_id": subshell}}, ident=idents)
             msg = [zmq.Frame(part) for part in (*made, *map(bytes, content["buffers"]))]
         manager.get_shell_channel_to_subshell_socket(subshell).send_multipart(msg, copy=False)
-        if header["msg_type"] == "kernel_info_request":
-            threading.Timer(BUSY_AFTER_S, self._say_busy).start()
         return True
-
-    def _say_busy(self) -> None:
-        """Tell the page that a cell runs, which it did not hear begin."""
-        session: Any = self.session
-        if session is not None and self._main_asyncio_lock.locked():
-            state = {"execution_state": "busy"}
-            session.send(self.iopub_socket, "status", state, parent={}, ident=self._topic("status"))

@@ -38,17 +38,6 @@ class OwnKernels(KernelSpecManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict() | {"env": env})
 
 
-class LabKernels(OwnKernels):
-    """The kernels of `wanlab lab`: `python3` also answers a page that is loaded while a cell runs (see `answering`)."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return how a kernel is started; raises as `OwnKernels`."""
-        spec = super().get_kernel_spec(kernel_name)
-        if kernel_name == NAME:
-            spec.argv = [*spec.argv, "--IPKernelApp.kernel_class=wanlab.runs.answering.AnsweringKernel"]
-        return spec
-
-
 def manager(on_start: Callable[[int], None]) -> type[AsyncKernelManager]:
     """Return what nbclient starts a kernel with: of OwnKernels; `on_start` is told its process number."""
 
