@@ -22,7 +22,9 @@ def notebook(folder: Path) -> Iterator[str]:
     content = json.loads((config.project_root() / "notebooks" / "30_generate.ipynb").read_text(encoding="utf-8"))
     for cell in content["cells"]:
         if "parameters" in cell["metadata"].get("tags", ()):
-            more = f"\ninputs = {str(folder)!r}\nnum_inference_steps = 60\nsegment_frame_length = 5\nguidance_scale = 1"
+            more = (
+                f"\ninputs = {str(folder)!r}\nnum_inference_steps = 150\nsegment_frame_length = 5\nguidance_scale = 1"
+            )
             cell["source"] = "".join(cell["source"]) + more
     path = config.project_root() / NAME
     path.parent.mkdir(exist_ok=True)
@@ -55,17 +57,18 @@ def test_a_generation_is_watched_reloaded_stopped_and_continued(lab: Lab, browse
     page.reload()
     widget.get_by_text("segment 1 of 2 · step").wait_for(timeout=60000)  # without a click
     widget.locator("canvas").wait_for(timeout=20000)
-    page.get_by_text("| Busy").wait_for(timeout=20000)
     widget.get_by_role("button", name="Stop after this segment").click()
-    widget.get_by_text("generate · completed").wait_for(timeout=120000)
+    page.get_by_text("| Busy").wait_for(timeout=20000)
+    widget.get_by_text("generate · completed in part").wait_for(timeout=120000)
     widget.get_by_text("run the cells below again to see what it made").wait_for()
     (folder,) = lab.outputs.glob("*_generate_*")
     assert runs.Run(folder).manifest["partial"] == {"segments": 1, "of_segments": 2, "frames": 5}
+    widget.get_by_text("kept: 1 of 2 segments").wait_for()
     page.get_by_text("| Idle").wait_for(timeout=60000)
-    run_all(page)
+    widget.get_by_role("button", name="Continue").click()  # the second click after "Stop"
     widget = at_the_top(page)
     widget.get_by_text("generate · segment 2 of 2 · step").wait_for(timeout=60000)
-    widget.get_by_text("generate · completed").wait_for(timeout=120000)
+    widget.get_by_text("generate · completed", exact=True).wait_for(timeout=120000)
     run = runs.Run(folder)
     assert "partial" not in run.manifest
     assert run.manifest["artefacts"]["video"]["frames"] == 9

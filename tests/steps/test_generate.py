@@ -205,6 +205,7 @@ def test_stopped_after_a_segment_what_is_finished_is_the_result_until_it_goes_on
     first = media.read_video(run.path(denoise.MASTER)).frames
     assert (run.status, run.manifest["partial"]) == ("completed", {"segments": 1, "of_segments": 2, "frames": 5})
     assert "partial: stopped after segment 1 of 2; the same settings go on from there" in run.manifest["notes"]
+    assert watching.look(run).words() == "completed in part, kept: 1 of 2 segments"
     assert generate.seams(run) == ()
     assert run.manifest["metrics"]
     assert runs.find_run("latest", "generate").id == run.id  # a result, which a report shows

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wanlab import config, files
 from wanlab.model.latent_colours import LatentColours
-from wanlab.steps import generate, live_view
+from wanlab.steps import generate, live_view, report
 from wanlab.steps.live_view import LiveView
 
 NUM_STEPS = 8
@@ -156,4 +156,10 @@ def test_a_generation_leaves_strips_and_no_moving_picture(outputs: Path, small: 
         "001.json",
     ]
     assert not run.path(live_view.LIVE).exists()
+    assert run.manifest["settled_step"] is None  # with random starts two steps never do
+    strips, curve, said = report.steps_of(run)
+    assert strips.data.count("data:image/jpeg;base64,") == 2
+    assert "segment 2: steps 1, 2" in strips.data
+    assert "the last step still changes 1 % or more" in said.data
+    assert curve is not None
     assert not [note for note in run.manifest["notes"] if "could not be shown" in note]

@@ -19,6 +19,7 @@ from wanlab import config, media, runs
 from wanlab.results.evaluate import RESULT
 
 Entry = Mapping[str, Any]
+SETTLED = "settled_step"  # in a manifest: after which less than 1 % changed; None: the last step still did
 LOADED_S = 0.1  # seconds: finding the networks of the point before takes 0.002, loading the smallest checkpoint 2
 
 
@@ -93,13 +94,15 @@ def table(compared: Sequence[Entry]) -> pd.DataFrame:
             row["seconds"] = manifest["seconds"].get("generate", 0.0)  # loading and measuring left out
             memory = manifest.get("peak_gpu_memory_bytes", manifest["peak_memory_bytes"])
             row["memory GiB"] = round(memory / 2**30, 2)
+            if SETTLED in manifest:
+                row["settled at step"] = manifest[SETTLED]
         else:
             state.append(entry["status"])
         row["run"] = entry.get("error") or ", ".join([*([entry["run"]] if "run" in entry else []), *state])
         rows.append(row)
     for i, seconds in _without_warm_up(done).items():
         rows[i]["seconds"] = round(seconds, 1)
-    last = ("seconds", "memory GiB", "run")
+    last = ("settled at step", "seconds", "memory GiB", "run")
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [*(name for name in names if name not in last), *(name for name in last if name in names)]
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="point"), columns=pd.Index(columns))

@@ -175,7 +175,8 @@ def state(run: runs.Run) -> str:
     if run.status == "running":
         return watching.look(run).words()
     said = [manifest["error"]["text"].partition("\n")[0]] if manifest.get("error") else []
-    said += [f"kept: {manifest['kept']}"] if manifest.get("kept") else []
+    kept = watching.look(run).kept
+    said += [f"kept: {kept}"] if kept else []
     error = f" ({'; '.join(said)})" if said else ""
     preview = ", a preview" if run.preview else ""
     return f"{run.status}{error}{preview}, {manifest.get('seconds_total', 0):.0f} s"

@@ -16,6 +16,7 @@ from wanlab.runs.manifests import DamagedManifestError
 from wanlab.runs.progress import PAUSE, PROGRESS
 from wanlab.runs.run import Run, working_here
 
+PARTIAL = "partial"  # in the manifest of a result that holds the first segments only; begins its note
 CLOCKS = 3600.0  # seconds that another machine's clock may be off; what is older than that says nothing
 
 
@@ -33,7 +34,8 @@ class Watched(NamedTuple):
         points: of a sweep, how many are finished and how many there are; else (0, 0).
         point: of a sweep, the id of the run that works for it; else empty.
         is_pausing: whether it was asked to stop after this segment.
-        kept: what an unfinished run continues from.
+        kept: what an unfinished run continues from, or a partial result.
+        is_partial: whether it was stopped after a segment: a result that the same settings go on from.
         error: with what it ended, a line.
     """
 
@@ -51,12 +53,14 @@ class Watched(NamedTuple):
     point: str = ""
     is_pausing: bool = False
     kept: str = ""
+    is_partial: bool = False
     error: str = ""
 
     def words(self) -> str:
         """Return how far it is, a line."""
         if self.status != "running":
-            return ", ".join(filter(None, (self.status, self.error, self.kept and f"kept: {self.kept}")))
+            status = f"{self.status} in part" if self.is_partial else self.status
+            return ", ".join(filter(None, (status, self.error, self.kept and f"kept: {self.kept}")))
         said = [self.status]
         if self.points[1]:
             said.append(f"{self.points[0]} of {self.points[1]} points")
@@ -76,6 +80,8 @@ def look(run: Run) -> Watched:
     manifest = run.manifest
     error = str(manifest.get("error", {}).get("text", "")).partition("\n")[0]
     seen = Watched(run.id, manifest["step"], run.status, kept=manifest.get("kept", ""), error=error)
+    if run.completed and (part := manifest.get(PARTIAL)):
+        seen = seen._replace(kept=f"{part['segments']} of {part['of_segments']} segments", is_partial=True)
     points = manifest.get("points", ())
     if points:
         finished = sum(point["status"] not in ("pending", "running") for point in points)

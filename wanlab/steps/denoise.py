@@ -16,6 +16,8 @@ import numpy as np
 from wanlab import config, files, inputs, media, runs
 from wanlab.files import fingerprints
 from wanlab.model import attention, checkpoints, memory, parts, segments
+from wanlab.results import compare
+from wanlab.runs.watching import PARTIAL
 from wanlab.steps import continuing, live_view, planning
 from wanlab.steps.segment_files import (
     BEGUN,
@@ -41,7 +43,6 @@ DOWNLOAD_RELIGHTING = (
 TOO_SMALL = "the GPU's memory is too small"
 SMALLER = "a smaller resolution, a shorter segment_frame_length, or quantization fp8 or int8"
 PREVIEW = "preview.mp4"  # the first segment after some of its steps
-PARTIAL = "partial"  # in the manifest of a result that holds the first segments only; begins its note
 
 
 class LoadedNetworks:
@@ -380,6 +381,7 @@ def _generate(
             writer.save(segment.number, segment.frames, segment.tail)
             if run.progress.pausing:
                 break
+    run.manifest[compare.SETTLED] = live_view.settled(live_view.kept(run.folder))
     if failure := networks.compile_failure:
         run.add_notes(f"the model's blocks were not compiled: {failure}; compile_model false leaves the try out")
     if networks.device.type == "cuda":

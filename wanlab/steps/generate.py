@@ -23,8 +23,9 @@ from wanlab.model import checkpoints, segments
 from wanlab.results import evaluate
 from wanlab.results.evaluate import RESULT
 from wanlab.runs import artefacts
+from wanlab.runs.watching import PARTIAL
 from wanlab.steps import continuing, denoise, inspect, planning
-from wanlab.steps.denoise import PARTIAL, PREVIEW, LoadedNetworks
+from wanlab.steps.denoise import PREVIEW, LoadedNetworks
 from wanlab.steps.preview import at_generation, smaller_inputs
 from wanlab.steps.segment_files import SEGMENTS
 

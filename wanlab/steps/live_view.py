@@ -11,9 +11,10 @@ coded and written in a thread of their own, and left out where it has not finish
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -51,6 +52,23 @@ class Picture(NamedTuple):
     segment: int
     step: int
     fps: float
+
+
+class Segment(NamedTuple):
+    """What is kept of a segment's steps.
+
+    Attributes:
+        number: from 0.
+        changes: how much steps 2, 3, … changed what the step before foresaw: the norm of the difference by that of the
+            clean latents.
+        shown: the steps, from 0, that the strip shows side by side.
+        strip: its JPEG.
+    """
+
+    number: int
+    changes: list[float]
+    shown: list[int]
+    strip: Path
 
 
 class LiveView:
@@ -148,6 +166,32 @@ def strip_steps(num_steps: int) -> tuple[int, ...]:
     """Return the steps, from 0, that a strip shows: the first, the last, and some evenly between them."""
     count = min(IN_STRIP, num_steps)
     return tuple(dict.fromkeys(round(step) for step in np.linspace(0, num_steps - 1, count)))
+
+
+def kept(folder: Path) -> list[Segment]:
+    """Return what a run's folder keeps of its segments' steps, in order; what is damaged is left out."""
+    found = []
+    for file in sorted((folder / FOLDER).glob("[0-9]*.json")):
+        strip = file.with_suffix(".jpg")
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            content = json.loads(file.read_text(encoding="utf-8"))
+            changes, shown = list(map(float, content["changes"])), list(map(int, content["shown"]))
+            if strip.is_file():
+                found.append(Segment(int(file.stem), changes, shown, strip))
+    return found
+
+
+def settled(segments: Sequence[Segment]) -> int | None:
+    """Return the step, from 1, after which no step of any segment changed as much as SETTLED; None: the last one still did.
+
+    None also where there is nothing to compare.
+    """
+    if not segments or not all(segment.changes for segment in segments):
+        return None
+    last = [
+        max((i + 2 for i, change in enumerate(segment.changes) if change >= SETTLED), default=1) for segment in segments
+    ]
+    return None if any(step > len(each.changes) for step, each in zip(last, segments, strict=True)) else max(last)
 
 
 def read(folder: Path) -> Picture | None:

@@ -8,6 +8,7 @@ report.overview(story); report.settings_table(story); …   # each shows one par
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,10 +21,11 @@ from IPython.display import HTML
 from wanlab import config, inputs, media, runs, viz
 from wanlab.results import compare, importance, metrics, winner
 from wanlab.results.evaluate import RESULT
-from wanlab.steps import generate, inspect, preview
+from wanlab.steps import generate, inspect, live_view, preview
 from wanlab.viz import player
 
-RESULT_VERSION = 3  # raise it when the same settings come to mean another result
+STRIPS = 6  # segments whose strips are shown
+RESULT_VERSION = 4  # raise it when the same settings come to mean another result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,6 +279,44 @@ def frames(story: ReportContents) -> Any:
     driving = story.inputs.driving() or story.inputs.video("pose_video")
     seams = story.first.manifest["artefacts"]["video"]["seams"]
     return viz.result_beside(driving, story.inputs.reference_image(), media.open_clip(story.first.path(RESULT)), seams)
+
+
+def steps(story: ReportContents) -> list[Any]:
+    """Show what the steps foresaw, a strip per segment, and how much each changed it; of several a line each.
+
+    Nothing where nothing is kept: runs of an earlier wanlab, of the official scripts.
+    """
+    if story.single:
+        return steps_of(story.first)
+    lines = {title: _largest(live_view.kept(run.folder)) for title, run in story.results.items()}
+    lines = {title: line for title, line in lines.items() if line}
+    return [viz.step_changes(lines, live_view.SETTLED)] if lines else []
+
+
+def steps_of(run: runs.Run) -> list[Any]:
+    """Show what the steps of one generation foresaw, and how much each changed it."""
+    segments = live_view.kept(run.folder)
+    strips = "".join(
+        f"<figure><img alt='what steps of segment {each.number + 1} foresaw' style='height: 110px; max-width: 100%; object-fit: contain' "
+        f"src='data:image/jpeg;base64,{base64.b64encode(each.strip.read_bytes()).decode()}'>"
+        f"<figcaption>segment {each.number + 1}: steps {', '.join(str(step + 1) for step in each.shown)}</figcaption></figure>"
+        for each in segments[:STRIPS]
+    )
+    lines = {f"segment {each.number + 1}": each.changes for each in segments if each.changes}
+    found: list[Any] = [HTML(strips)] if strips else []
+    if lines:
+        found.append(viz.step_changes(dict(list(lines.items())[:STRIPS]), live_view.SETTLED))
+        at = live_view.settled(segments)
+        said = f"after step {at} no step changes 1 %" if at else "the last step still changes 1 % or more"
+        found.append(HTML(f"<p>In all segments: {said}.</p>"))
+    return found
+
+
+def _largest(segments: Sequence[live_view.Segment]) -> list[float]:
+    """Return how much each step changed in the segment in which it changed most."""
+    lines = [segment.changes for segment in segments]
+    count = min(map(len, lines), default=0)
+    return [max(line[i] for line in lines) for i in range(count)]
 
 
 def numbers(story: ReportContents) -> list[Any]:

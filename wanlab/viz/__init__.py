@@ -25,6 +25,7 @@ from wanlab.viz.plots import (
     pareto,
     pose_timeline,
     segment_plan,
+    step_changes,
     time_against_metrics,
 )
 from wanlab.viz.sheets import contact_sheet, people_sheet, reference_sketch, result_beside, video_changes

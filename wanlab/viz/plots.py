@@ -137,6 +137,29 @@ def mask_curves(numbers: Mapping[str, Mapping[str, np.ndarray]], base: str) -> D
     return as_image(figure, "Area, IoU, boundary F, change and leak of each mask over time")
 
 
+def step_changes(changes: Mapping[str, Sequence[float]], settled: float) -> Drawing:
+    """Plot how much each step changed what the one before foresaw, a line per segment or result.
+
+    Args:
+        changes: per line of steps 2, 3, …, relative to the clean latents.
+        settled: below which a step changes little.
+    """
+    figure = Figure(figsize=(PAGE, 2.6), dpi=DPI, layout="constrained")
+    axis = figure.subplots()
+    for i, (name, line) in enumerate(changes.items()):
+        steps, parts = range(2, len(line) + 2), [max(100 * each, 1e-3) for each in line]
+        axis.plot(steps, parts, label=name, color=LINE_COLOURS[i % 7], linestyle=LINE_STYLES[i % 3], linewidth=1.5)
+    axis.axhline(100 * settled, color=SEAM_COLOUR, linewidth=1, linestyle="--")
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    axis.set_ylabel("change", fontsize=8)
+    axis.set_xlabel("step", fontsize=8)
+    axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
+    plain_axes(axis)
+    return as_image(figure, "How much each step changed what is foreseen")
+
+
 def metric_plots(numbers: pd.DataFrame, varied: Sequence[str]) -> Drawing | None:
     """Plot each metric over each setting that was varied, every point with its number; None without metrics.
 

@@ -10,6 +10,7 @@ const REST_MS = 2000; // else
 const SILENT_MS = 6000; // without an answer: the kernel cannot answer while it works
 const HEIGHT = 160; // CSS pixels of the picture
 const NOTIFY = "wanlab-notify"; // in the browser's storage
+const RUN_ALL = "notebook:run-all-cells";
 const SAVE = "docmanager:save"; // JupyterLab's command: a notebook that is not saved loses this view when it is reloaded
 
 const LOOK = `
@@ -31,6 +32,11 @@ const gib = (bytes) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 function duration(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+function rename(node, text) {
+  node.firstChild.data = text;
+  node.setAttribute("aria-label", `${text}: ${node.title}`);
 }
 
 class Picture {
@@ -112,10 +118,12 @@ class Watch {
       this.link.tell("cancel", { run: this.run });
       this.panel.say("ends after the current step");
     });
+    this.again = button("Run all cells", "those of this notebook, from the top", () => this.runAll());
+    this.again.hidden = true;
     this.notify = make("input", { type: "checkbox", on: { change: () => this.wish(this.notify.checked) } });
     this.notify.checked = this.mayNotify() && window.localStorage.getItem(NOTIFY) === "yes";
     const wish = make("label", { class: "wl-group", title: "the browser asks once whether it may" }, this.notify, "Notify me at the end");
-    this.buttons = make("div", { class: "wl-row" }, this.pause, this.cancel, wish);
+    this.buttons = make("div", { class: "wl-row" }, this.pause, this.cancel, this.again, wish);
     this.pause.hidden = this.cancel.hidden = true;
     const about = make("div", { class: "wl-about" }, this.what, this.bar, this.facts, this.buttons);
     this.panel.node.append(make("div", { class: "wl-run" }, this.picture.canvas, about), this.panel.alert, this.panel.status);
@@ -170,14 +178,16 @@ class Watch {
     this.part.style.width = `${100 * (running ? share : 1)}%`;
     this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
     this.cancel.hidden = !running;
+    this.again.hidden = running || !window.jupyterapp;
+    rename(this.again, state.kept ? "Continue" : "Run all cells");
     this.pause.hidden = !running || !state.canPause;
     this.pause.disabled = state.is_pausing;
-    this.pause.firstChild.data = state.step === "sweep" ? "Stop after this point" : "Stop after this segment";
+    rename(this.pause, state.step === "sweep" ? "Stop after this point" : "Stop after this segment");
   }
 
-  title({ step, status, place, points, what, done, total }) {
+  title({ step, status, is_partial, place, points, what, done, total }) {
     const said = [step];
-    if (status !== "running") return `${step} · ${status}`;
+    if (status !== "running") return `${step} · ${status}${is_partial ? " in part" : ""}`;
     if (points[1]) said.push(`point ${Math.min(points[0] + 1, points[1])} of ${points[1]}`);
     if (place.segment) said.push(`segment ${place.segment} of ${place.segments}`, `step ${place.step} of ${place.steps}`);
     else if (what) said.push(total ? `${what} ${done} of ${total}` : what);
@@ -206,6 +216,11 @@ class Watch {
     if (this.notify.checked && this.mayNotify()) {
       new Notification(`wanlab: ${state.step} ${state.status}`, { body: state.error || state.where, tag: state.run });
     }
+  }
+
+  runAll() {
+    this.again.hidden = true;
+    window.jupyterapp.commands.execute(RUN_ALL).catch(() => {});
   }
 
   /* JupyterLab as `wanlab lab` starts it; elsewhere the notebook is saved when its user or its timer does. */
