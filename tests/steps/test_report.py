@@ -7,13 +7,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import preprocessed
 
 from wanlab import config, inputs, media, runs, viz
 from wanlab.inputs import edits
 from wanlab.mask import prompts, strokes
 from wanlab.model import checkpoints
+from wanlab.results import winner
 from wanlab.steps import generate, inspect, report
+from wanlab.viz import player
 
 STROKE = {"frame": 1, "add": True, "radius": 8.0, "path": [[20.0, 30.0], [60.0, 30.0]]}
 
@@ -49,6 +52,37 @@ def test_what_was_changed_by_hand_is_told_of_a_generation(outputs: Path, sample:
     heading, gone = told(run)
     assert "are gone" in gone.data
     assert "1 brush stroke on 1 frame" in heading.data
+
+
+def test_a_star_of_the_sweep_is_the_report_s_winner(outputs: Path, small: Path) -> None:
+    """A star given later makes another report; one asked for wins; a point that is not finished cannot."""
+    points = []
+    for seed in (1, 2):
+        chosen = {"inputs": small, "checkpoint": checkpoints.NANO, "seed": seed, "max_frames": 5}
+        run = generate.prepare(config.GenerateSettings.build(chosen))
+        with run.working():
+            pass
+        points.append({"values": {"seed": seed}, "run": run.id, "status": "completed"})
+    points.append({"values": {"seed": 3}, "status": "failed", "error": "RuntimeError: no memory"})
+    sweep = runs.open_run("sweep", config.SweepSettings.build({}), inputs={}, models={}, result_version=1)
+    with sweep.working():
+        sweep.save(points=points)
+
+    def prepared(**more: object) -> runs.Run:
+        return report.prepare(config.ReportSettings.build({"run": sweep.id, **more}))
+
+    without = prepared()
+    assert without.settings.winner is None
+    winner.write(sweep, 2)
+    starred = prepared()
+    assert (starred.settings.winner, starred.id == without.id) == (2, False)
+    assert prepared(winner=1).settings.winner == 1
+    with pytest.raises(config.SettingsError, match="winner must be a finished point, 1, 2, got 3; use 1"):
+        prepared(winner=3)
+    assert report.star_of(sweep) == player.Star(sweep.id, 2)
+    assert report.gather(starred).star == report.star_of(sweep)
+    winner.write(sweep, 3)
+    assert prepared().settings.winner is None  # it has no result
 
 
 def test_marks_lie_where_they_were_made_on_their_own_frame() -> None:

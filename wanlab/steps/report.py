@@ -133,7 +133,7 @@ def _winner(
             f"winner must be a finished point, {', '.join(map(str, numbers))}, got {settings.winner}; use {numbers[0]}"
         )
     starred = [run.manifest["points"][number - 1] for run in chosen if (number := winner.read(run)) is not None]
-    found = [entries.index(entry) + 1 for entry in starred if entry in entries]
+    found = [number for entry in starred for number in numbers if entries[number - 1] == entry]
     return settings.winner or (found[0] if found else None)
 
 
