@@ -71,8 +71,8 @@ pose_review(inspection)
 
 # %% [markdown]
 # ## Masks side by side
-# Green is generated. The mask must cover the whole person with hair and clothes, and little else: the model invents
-# whatever it covers beyond the person. Orange: only in this mask; blue: only in the base. Pink: black in the background although the model is told
+# Light blue is generated. The mask must cover the whole person with hair and clothes, and little else: the model invents
+# whatever it covers beyond the person. Orange: only in this mask; dark blue: only in the base. Pink: black in the background although the model is told
 # to keep it, and fringes there become dark halos; `snap` has none.
 
 # %%
@@ -80,8 +80,8 @@ mask_comparison(inspection)
 
 # %% [markdown]
 # ## Correct the mask
-# Click on what is missing, shift-click on what is too much; or paint. *Propagate* corrects the other frames. Every
-# action is in `edits.json` at once.
+# Click on what is missing, shift-click on what is too much; or paint. A click changes the region that it lies in; *Propagate*
+# follows it through the other frames. Every action is in `edits.json` at once.
 
 # %%
 mask_editor(inspection)

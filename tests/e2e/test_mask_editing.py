@@ -6,7 +6,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from browsing import Lab, run_notebook, scroll_to
 
 from wanlab import config, inputs, media
 from wanlab.inputs import edits
-from wanlab.mask import PackedMasks
+from wanlab.mask import person
 from wanlab.mask.prompts import Click, Prompts
 from wanlab.steps import inspect
 from wanlab.widgets import live_masks
@@ -29,14 +29,19 @@ FRAMES, HEIGHT, WIDTH = 12, 360, 640
 Show = Callable[..., Any]
 
 
-def disc(prompts: Prompts) -> np.ndarray:
-    """Return what clicks find here: discs of 40 pixels, and what is in a box."""
-    found = np.zeros((HEIGHT, WIDTH), np.uint8)
-    for box in prompts.boxes:
-        found[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] = 1
-    for click in sorted(prompts.clicks, key=lambda click: not click.positive):
-        cv2.circle(found, (int(click.x), int(click.y)), 40, int(click.positive), -1)
-    return found.astype(bool)
+class Discs:
+    """Finds a disc of 40 pixels around a click, everything in the lower left corner, and what is in a box."""
+
+    def of_click(self, click: Click, against: Any) -> np.ndarray:
+        found = np.zeros((HEIGHT, WIDTH), np.uint8)
+        corner = click.x < 40 and click.y > HEIGHT - 40
+        cv2.circle(found, (int(click.x), int(click.y)), WIDTH if corner else 40, 1, -1)
+        return found.astype(bool)
+
+    def of_box(self, box: Any, against: Any) -> np.ndarray:
+        found = np.zeros((HEIGHT, WIDTH), bool)
+        found[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] = True
+        return found
 
 
 @pytest.fixture
@@ -50,23 +55,19 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskEditor:
     media.write_video(tmp_path / inputs.DRIVING, frames, Fraction(16), lossless=True)
     outline = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
     for t in range(FRAMES):
-        outline[t, 140:220, 60 + 30 * t : 140 + 30 * t] = True
+        outline[t, 60:280, 60 + 10 * t : 380 + 10 * t] = True
     packed = np.packbits(outline, axis=-1)
     np.savez(tmp_path / "mask.npz", mask=packed, mask_final=packed, shape=np.array(outline.shape))
     made = inputs.AnimateInputs(
         tmp_path, "replace", {"mask_video": tmp_path / "mask.npz"}, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ()
     )
 
-    def follow(_: Any, frames: range, prompts: Prompts, job: live_masks.Job) -> PackedMasks:
-        found = (disc(prompts) for _ in job.progress.iterate(frames, "SAM2", len(frames)))
-        return PackedMasks(HEIGHT, WIDTH, found)
+    def follow(_: Any, marks: Any, seeds: Any, within: range) -> Iterator[tuple[int, list[np.ndarray]]]:
+        yield from ((t, list(seeds)) for t in within if t != marks[0].frame)
 
-    here = lambda prompts, t: Prompts(  # noqa: E731
-        tuple(each for each in prompts.clicks if each.frame == t),
-        tuple(each for each in prompts.boxes if each.frame == t),
-    )
-    monkeypatch.setattr(live_masks.LiveMasks, "mask", lambda _, t, prompts: disc(here(prompts, t)))
-    monkeypatch.setattr(live_masks.LiveMasks, "follow", follow)
+    monkeypatch.setattr(live_masks.LiveMasks, "_keypoints", lambda _: np.zeros((FRAMES, 133, 3), np.float32))
+    monkeypatch.setattr(person.PersonMasker, "_finder", lambda *_: Discs())
+    monkeypatch.setattr(person._Follower, "follow", follow)
     asked = config.InspectSettings.build({"sam_checkpoint": "none"})
     clip = media.open_clip(tmp_path / inputs.DRIVING)
     seen = inspect.Inspection(tmp_path, made, False, clip, "", None, {}, made, tmp_path / edits.EDITS, (), asked)
@@ -192,6 +193,36 @@ def test_points_boxes_and_strokes_by_mouse_and_keyboard(editor: MaskEditor, moun
     stage.press(",")
     page.wait_for_timeout(300)
     shoot(page, "mask_editor_marks")
+
+
+def test_a_flood_is_asked_about_a_frame_is_locked_and_marks_are_set_by_keyboard(
+    editor: MaskEditor, mount: Show, shoot: Show
+) -> None:
+    page = mount(editor, width=1280, height=720)
+    shown(page, 6)
+    stage = page.locator(".wl-stage")
+    page.locator(".wl-stage canvas").click(position=at(page, 10, HEIGHT - 10))
+    page.get_by_text("⚠ Not kept: this would change").wait_for()
+    shoot(page, "mask_editor_doubt")
+    assert kept(editor).points.clicks == ()
+    page.get_by_role("button", name="Keep anyway").click()
+    saved(page, 1)
+    stage.press("Control+z")
+    for _ in range(3):
+        stage.press("Alt+Shift+ArrowRight")
+    stage.press("Alt+ArrowUp")
+    stage.press("x")
+    saved(page, 1)
+    click = kept(editor).points.clicks[-1]
+    assert (click.frame, click.x, click.y, click.positive) == (6, WIDTH / 2 + 30, HEIGHT / 2 - 1, True)
+    stage.press("Shift+X")
+    saved(page, 2)
+    assert not kept(editor).points.clicks[-1].positive
+    stage.press("l")
+    page.get_by_text("this frame stays as it is").wait_for()
+    page.wait_for_timeout(200)
+    shoot(page, "mask_editor_locked")
+    assert [lock.frame for lock in kept(editor).locked] == [6]
 
 
 def drag(page: Any, start: dict[str, float], end: dict[str, float]) -> None:

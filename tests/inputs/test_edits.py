@@ -20,8 +20,8 @@ import pytest
 from wanlab import config, files, inputs, mask, runs
 from wanlab.inputs import edits
 from wanlab.mask import strokes as strokes_module
-from wanlab.mask.prompts import Box, Click, Prompts
-from wanlab.mask.strokes import CLICKS, Stroke, along, to_find, unused
+from wanlab.mask.regions import Lock
+from wanlab.mask.strokes import Stroke
 from wanlab.steps import inspect, preprocess
 
 FRAMES, HEIGHT, WIDTH = 6, 48, 64
@@ -68,7 +68,7 @@ def test_what_was_decided_is_said_in_words() -> None:
         ({"points": {**POINTS, "positive": [{**CLICK, "x": 64}]}}, "points inside the clip"),
         ({"pose": [{"do": "hide", "part": "face", "first": 2, "last": 6}]}, "must have a last from 0 to 5, got 6"),
         ({"mask_chain": "gorw:3"}, "mask_chain must be made of"),
-        ({"brush": []}, "must hold stretch, points, strokes, pose, mask_chain, off only, got 'brush'"),
+        ({"brush": []}, "must hold stretch, points, strokes, pose, mask_chain, locked, off only, got 'brush'"),
         ({"off": [{"kind": "brush", "at": 0, "what": 1}]}, "must have what is off in the form"),
         ({"off": [{"kind": "stretch", "at": 0, "what": None}]}, "must have what is off in the form"),
         ({"off": [{"kind": "stroke", "at": 0, "what": {**STROKE, "frame": 6}}]}, "strokes inside the clip"),
@@ -79,13 +79,28 @@ def test_what_does_not_fit_is_refused(sections: dict, message: str) -> None:
         parse(**sections)
 
 
-def test_what_is_not_finished_can_be_read_but_not_carried_out() -> None:
+def test_negative_points_alone_are_decisions_too() -> None:
     decided = parse(points={**POINTS, "positive": [], "negative": [CLICK]})
     assert decided.points.describe() == "1 point on 1 frame"
-    with pytest.raises(ValueError, match="positive point or a box for object 1, got negative points only"):
-        strokes_module.outline(
-            decided, np.zeros((FRAMES, HEIGHT, WIDTH), bool), lambda *_: pytest.fail("was looked for")
-        )
+    assert decided.of_the_mask
+
+
+def test_locked_frames_are_read_told_and_checked() -> None:
+    locks = [Lock.of(t, np.ones((HEIGHT, WIDTH), bool))._asdict() for t in (4, 2)]
+    decided = parse(locked=locks)
+    assert [lock.frame for lock in decided.locked] == [2, 4]
+    assert decided.describe() == ("frames 2, 4 locked",)
+    assert not decided.empty
+    assert decided.digest() != edits.Edits().digest()
+    assert parse(**{**edits.as_content(decided, HEIGHT, WIDTH), "schema": 1}) == decided
+    for wrong, message in [
+        ([{"frame": 1}], "locked frames in the form"),
+        ([locks[0], locks[0]], "once each"),
+        ([{**locks[0], "frame": 6}], "frames of the clip"),
+        ([{"frame": 1, "mask": "eNo="}], "must be 48x64 pixels"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            parse(locked=wrong)
 
 
 def test_updates_keep_the_other_sections_and_come_from_several_threads(tmp_path: Path) -> None:
@@ -268,43 +283,6 @@ def test_a_stroke_as_wide_as_the_image_costs_no_more_than_one_place() -> None:
     assert time.process_time() - begin < 5
 
 
-def test_a_stretch_keeps_the_other_frames_and_strokes_hold_on_their_own() -> None:
-    before = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
-    before[:, 20:30, 20:30] = True
-    strokes = [STROKE, {**STROKE, "path": [[25.0, 25.0]], "add": False}]
-    decided = parse(stretch=[1, 3], points=POINTS, strokes=strokes)
-    asked: list[tuple[range, Prompts]] = []
-
-    def find(frames: range, prompts: Prompts) -> np.ndarray:
-        asked.append((frames, prompts))
-        return np.ones((len(frames), HEIGHT, WIDTH), bool)
-
-    after = strokes_module.outline(decided, mask.PackedMasks.of(before), find)[:]
-    assert asked == [(range(1, 4), Prompts((Click(0, 20.0, 12.0, True),)))]
-    np.testing.assert_array_equal(after[[0, 4, 5]], before[[0, 4, 5]])
-    assert after[[1, 3]].all()
-    assert not after[2, 25, 25]  # the last stroke wins on its frame
-    assert after[2].sum() == HEIGHT * WIDTH - strokes_module.covered(decided.strokes[1], HEIGHT, WIDTH).sum()
-    outside = parse(stretch=[3, 4], points=POINTS)
-    kept = strokes_module.outline(outside, mask.PackedMasks.of(before), find)
-    np.testing.assert_array_equal(kept[:], before)  # the point does not count
-    assert (len(asked), unused(outside)) == (1, 1)
-
-
-def test_a_carried_stroke_is_handed_on_as_clicks_along_it() -> None:
-    before = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
-    before[:, 20:30, 20:30] = True
-    _, prompts = to_find(parse(strokes=[{**STROKE, "carried": True}]), before)
-    assert [(click.frame, click.y, click.positive) for click in prompts.clicks] == [(2, 10.0, True)] * 7
-    assert np.diff([click.x for click in prompts.clicks]) == pytest.approx(20 / 6)  # at least its radius
-    assert prompts.boxes == (Box(2, 7.0, 7.0, 33.0, 30.0),)  # nobody clicked: the outline and what is added
-    _, prompts = to_find(parse(points=POINTS, strokes=[{**STROKE, "carried": True, "add": False}]), before)
-    assert prompts.boxes == ()
-    assert sum(not click.positive for click in prompts.clicks) == 7
-    long = Stroke(0, True, 1.0, ((0.0, 5.0), (60.0, 5.0)))
-    assert len(along(long, HEIGHT, WIDTH, 1)) == CLICKS
-
-
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[inputs.AnimateInputs]:
     """Preprocess a few frames in replace mode once; yield those inputs. The outputs folder stays set."""
@@ -347,6 +325,7 @@ def test_the_notebook_s_replay_and_a_headless_one_give_equal_inputs(
     stroke = edits.read(decided, 4, parent.height, parent.width).strokes[0]
     np.testing.assert_array_equal(outline[0], before[0] | strokes_module.covered(stroke, *before.shape[1:]))
     assert outline[2, 20, 10]
+    assert (outline[2] ^ before[2]).mean() < 0.05  # a bounded region
     np.testing.assert_array_equal(here.made.mask(), mask.apply_chain(outline, mask.DEFAULT_CHAIN))
     said = ("1 point on 1 frame", "1 brush stroke on 1 frame", "frames 1 to 2 only")
     assert here.by_hand == said
@@ -388,9 +367,6 @@ def test_without_a_decision_nothing_is_made(
 def test_refusals_name_the_remedy(parent: inputs.AnimateInputs, decided: Path, tmp_path: Path) -> None:
     with pytest.raises(config.SettingsError, match="points must be left out with edits"):
         inspect.prepare(build(parent, edits=decided, points=decided))
-    edits.update(decided, points={"negative": [{"x": 5, "y": 5}]}, stretch=None)
-    with pytest.raises(config.SettingsError, match="positive point or a box for object 1"):
-        inspect.prepare(build(parent, edits=decided))
     edits.update(tmp_path / "none.json", stretch=[0, 1])
     with pytest.raises(config.SettingsError, match="edits must hold a decision, got none"):
         inspect.prepare(build(parent, edits=tmp_path / "none.json"))

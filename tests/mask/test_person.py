@@ -223,15 +223,6 @@ def test_a_stopped_pass_leaves_no_masks_behind(
     assert made.person_mask() is not None
 
 
-def test_grabcut_answers_clicks_on_one_frame_as_it_does_in_a_clip(sample: Path) -> None:
-    clip = media.open_clip(sample / "half.mp4", max_frames=3)
-    found = detection.detect(clip, 16.0).keypoints
-    prompts = Prompts((Click(1, 192, 300, True), Click(2, 10, 10, False)))
-    clicks = grabcut.GrabCutClicks(media.Frames(clip), found)
-    expected = list(grabcut.grabcut(clip, found, Prompts(prompts.clicks[:1])))[1]
-    np.testing.assert_array_equal(clicks.mask(1, prompts), expected)
-
-
 class Listening:
     """Keeps what is worked on, and how much of it."""
 
@@ -248,17 +239,23 @@ class Listening:
         self.notes += notes
 
 
-def test_probabilities_are_kept_between_masks_of_one_clip(sample: Path) -> None:
-    clip = media.open_clip(sample / "half.mp4", max_frames=4)
+def test_grabcut_and_the_segmenter_run_once_for_a_clip(sample: Path, outputs: Path) -> None:
+    clip = media.open_clip(sample / "half.mp4", max_frames=3)
     keypoints, click = detection.detect(clip, 16.0).keypoints, Prompts((Click(0, 192, 300, True),))
-    heard = Listening()
-    masker = person.PersonMasker(None, "auto", heard, keep_probabilities=True)
-    stretch = masker.of_stretch(clip, keypoints, range(1, 3), click)
-    assert heard.stages == [("segment", 2), ("mask", 2)]
-    whole = masker.mask(Prompts((click.clicks[0]._replace(frame=1),)), clip, keypoints)
-    assert heard.stages[2:] == [("segment", 2), ("mask", 4)]  # two of the four were looked at before
-    np.testing.assert_array_equal(whole[1], stretch[0])
-    again = masker.mask("keypoints", clip, keypoints, "another")
-    assert heard.stages[4:] == [("mask", 4)]
-    assert heard.notes[-1].startswith("another comes from the bundled segmenter and GrabCut with ")
-    assert again.shape == whole.shape
+
+    def mask(source: Any) -> tuple[np.ndarray, list[tuple[str, int]]]:
+        heard = Listening()
+        masker = person.PersonMasker(None, "auto", heard, keep_probabilities=True)
+        return masker.mask(source, clip, keypoints)[:], heard.stages
+
+    first, stages = mask(click)
+    assert stages == [("segment", 3), ("mask", 3)]
+    again, stages = mask(click)  # another masker, as in another run
+    assert stages == []
+    np.testing.assert_array_equal(again, first)
+    assert mask("keypoints")[1] == [("mask", 3)]  # other prompts, the same probabilities
+    for path in (outputs / person.KEPT).glob("*.npz"):
+        path.write_bytes(b"damaged")
+    again, stages = mask(click)
+    assert stages == [("segment", 3), ("mask", 3)]
+    np.testing.assert_array_equal(again, first)

@@ -11,6 +11,8 @@ import torch
 
 from wanlab import media
 from wanlab.mask import sam2_image, sam2_video, sam2_weights
+from wanlab.mask.local_regions import LocalRegions
+from wanlab.mask.packed import PackedMasks
 from wanlab.mask.prompts import Box, Click, Prompts
 
 CLICKED, FOLLOWED = 0.85, 0.80  # IoU, the bars of its training
@@ -39,11 +41,17 @@ def iou(found: np.ndarray, true: np.ndarray) -> float:
 @pytest.mark.parametrize(("clip", "known"), [("half", "half_truth"), ("driving", "truth"), ("dark", "dark_truth")])
 def test_one_click_finds_the_person(network: sam2_video.Predictor, sample: Path, clip: str, known: str) -> None:
     frames = media.Frames(media.open_clip(sample / f"{clip}.mp4"))
-    clicks, true = sam2_image.Sam2Clicks(network, frames), truth(sample, f"{known}.npz")
+    true = truth(sample, f"{known}.npz")
+    nobody = PackedMasks.empty(*true.shape)
+    found = sam2_image.Sam2Regions(network, frames, nobody, LocalRegions(frames, np.zeros((len(true), 133, 3)), nobody))
     for t in (0, len(frames) // 2):
         click = chest(true[t])._replace(frame=t)
         assert true[t, int(click.y), int(click.x)]
-        assert iou(clicks.mask(t, Prompts((click,))), true[t]) >= CLICKED
+        masks, scores = found._predicted(t, [click], [True], None)
+        assert iou(masks[int(scores.argmax())], true[t]) >= CLICKED
+        part = found.of_click(click, ())  # the smallest that may be meant
+        assert part.sum() <= true[t].sum() * 1.2
+        assert part[int(click.y), int(click.x)]
 
 
 def test_a_box_finds_the_person(network: sam2_video.Predictor, sample: Path) -> None:
@@ -51,7 +59,9 @@ def test_a_box_finds_the_person(network: sam2_video.Predictor, sample: Path) -> 
     true = truth(sample, "half_truth.npz")[0]
     ys, xs = np.nonzero(true)
     box = Box(0, float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
-    assert iou(sam2_image.Sam2Clicks(network, frames).mask(0, Prompts((), (box,))), true) >= CLICKED
+    nobody = PackedMasks.empty(1, *true.shape)
+    found = sam2_image.Sam2Regions(network, frames, nobody, LocalRegions(frames, np.zeros((1, 133, 3)), nobody))
+    assert iou(found.of_box(box, ()), true) >= CLICKED
 
 
 def followed(network: sam2_video.Predictor, clip: media.Clip, true: np.ndarray) -> list[float]:

@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 from wanlab.mask import sam2_image, sam2_video, sam2_weights
+from wanlab.mask.local_regions import LocalRegions
+from wanlab.mask.packed import PackedMasks
 from wanlab.mask.prompts import Box, Click, Prompts
 from wanlab.media import Frames, colour
 
@@ -180,20 +182,31 @@ def test_clicks_are_answered_from_one_look_at_a_frame(
     looked = []
     original = network.forward_image
     monkeypatch.setattr(network, "forward_image", lambda image: looked.append(1) or original(image))
-    clicks = sam2_image.Sam2Clicks(network, Frames(video))
-    prompts = Prompts((click(3), click(3, False, x=50), click(4, obj=2)), (Box(3, 5, 5, 30, 30, 3),))
-    first = clicks.mask(3, prompts)
+    before = PackedMasks.empty(len(video), HEIGHT, WIDTH)
+    finder = sam2_image.Sam2Regions(
+        network, Frames(video), before, LocalRegions(Frames(video), np.zeros((len(video), 133, 3)), before)
+    )
+    first = finder.of_click(click(3), (click(3, False, x=50),))
     assert (first.shape, first.dtype) == ((HEIGHT, WIDTH), bool)
-    np.testing.assert_array_equal(clicks.mask(3, prompts), first)
-    clicks.mask(4, prompts)
-    np.testing.assert_array_equal(clicks.mask(3, prompts), first)
+    finder.of_click(click(4, obj=2), ())
+    np.testing.assert_array_equal(finder.of_click(click(3), (click(3, False, x=50),)), first)
+    assert finder.of_box(Box(3, 5, 5, 30, 30, 3), ()).shape == (HEIGHT, WIDTH)
     assert len(looked) == 2
     for t in range(5, 5 + sam2_image.RECENT):
-        clicks.mask(t, prompts)
-    clicks.mask(3, prompts)
+        finder.of_click(click(t), ())
+    finder.of_click(click(3), ())
     assert len(looked) == 3 + sam2_image.RECENT
-    assert not clicks.mask(5, prompts).any()  # nothing is said there
-    assert not clicks.mask(5, Prompts((click(5, False),))).any()
+
+
+def test_regions_of_a_frame_are_followed_each_by_itself(network: sam2_video.Predictor, video: np.ndarray) -> None:
+    regions = [np.zeros((HEIGHT, WIDTH), bool) for _ in range(2)]
+    regions[0][10:30, 10:30], regions[1][5:20, 40:60] = True, True
+    both = dict(sam2_video.follow_regions(network, Frames(video), range(2, 8), 4, regions))
+    assert list(both) == [5, 6, 7, 3, 2]
+    assert all(mask.shape == (HEIGHT, WIDTH) and mask.dtype == bool for masks in both.values() for mask in masks)
+    alone = dict(sam2_video.follow_regions(network, Frames(video), range(2, 8), 4, regions[:1]))
+    for t, (mask,) in alone.items():
+        np.testing.assert_array_equal(both[t][0], mask)
 
 
 def test_frames_looked_at_together_give_the_same_masks(

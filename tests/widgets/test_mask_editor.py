@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from IPython.display import Image
 
-from wanlab import config, inputs, media
+from wanlab import config, inputs, media, viz
 from wanlab.inputs import edits
-from wanlab.mask import PackedMasks, strokes
-from wanlab.mask.prompts import Box, Click, Prompts, parse_prompts
+from wanlab.mask import person, strokes
+from wanlab.mask.prompts import Box, Click, parse_prompts
 from wanlab.steps import inspect
-from wanlab.widgets import live_masks
+from wanlab.widgets import live_masks, stills
 from wanlab.widgets.mask_editor import MaskEditor, mask_editor
 
 FRAMES, HEIGHT, WIDTH = 6, 48, 64
@@ -32,33 +32,38 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> inspect.Inspection:
     frames = np.full((FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8)
     media.write_video(tmp_path / inputs.DRIVING, frames, Fraction(16), lossless=True)
     outline = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
-    outline[:, 10:20, 10:20] = True
+    outline[:, 20:44, 5:25] = True
     packed = {"mask": np.packbits(outline, axis=-1), "mask_final": np.packbits(outline, axis=-1)}
     np.savez(tmp_path / "mask.npz", shape=np.array(outline.shape), **packed)
     files = {"mask_video": tmp_path / "mask.npz"}
     made = inputs.AnimateInputs(tmp_path, "replace", files, FRAMES, HEIGHT, WIDTH, Fraction(16), {}, ())
-    monkeypatch.setattr(live_masks.LiveMasks, "mask", lambda _, t, prompts: discs(prompts, t))
-    monkeypatch.setattr(live_masks.LiveMasks, "follow", follow)
+    monkeypatch.setattr(live_masks.LiveMasks, "_keypoints", lambda _: np.zeros((FRAMES, 133, 3), np.float32))
+    monkeypatch.setattr(person.PersonMasker, "_finder", lambda *_: Discs())
+    monkeypatch.setattr(person._Follower, "follow", follow)
     asked = config.InspectSettings.build({"sam_checkpoint": "none"})
     clip = media.open_clip(tmp_path / inputs.DRIVING)
     return inspect.Inspection(tmp_path, made, False, clip, "", None, {}, made, tmp_path / edits.EDITS, (), asked)
 
 
-def discs(prompts: Prompts, t: int) -> np.ndarray:
-    found = np.zeros((HEIGHT, WIDTH), bool)
-    for positive in (True, False):
-        for click in prompts.clicks:
-            if click.frame == t and click.positive == positive:
-                stroke = strokes.Stroke(t, True, 5.0, ((click.x, click.y),))
-                found[strokes.covered(stroke, HEIGHT, WIDTH)] = positive
-    return found
+def disc(x: float, y: float) -> np.ndarray:
+    return strokes.covered(strokes.Stroke(0, True, 5.0, ((x, y),)), HEIGHT, WIDTH)
 
 
-def follow(_: Any, frames: range, prompts: Prompts, told: live_masks.Job) -> PackedMasks:
-    """Every frame gets what all clicks say."""
-    here = [click._replace(frame=0) for click in prompts.clicks]
-    found = (discs(Prompts(tuple(here)), 0) for _ in told.progress.iterate(frames, "SAM2", len(frames)))
-    return PackedMasks(HEIGHT, WIDTH, found)
+class Discs:
+    """Finds the disc of 5 pixels around a click, everything at (1, 1), and what is in a box."""
+
+    def of_click(self, click: Click, against: Any) -> np.ndarray:
+        return np.ones((HEIGHT, WIDTH), bool) if (click.x, click.y) == (1, 1) else disc(click.x, click.y)
+
+    def of_box(self, box: Box, against: Any) -> np.ndarray:
+        found = np.zeros((HEIGHT, WIDTH), bool)
+        found[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] = True
+        return found
+
+
+def follow(_: Any, marks: Any, seeds: Any, within: range) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Every frame has what the clicked one has."""
+    yield from ((t, list(seeds)) for t in within if t != marks[0].frame)
 
 
 class Heard:
@@ -84,7 +89,7 @@ class Heard:
     def until(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Return the first message that fits; wait for it."""
         with self.more:
-            assert self.more.wait_for(lambda: any(map(fits, self.said)), 20)
+            assert self.more.wait_for(lambda: any(map(fits, self.said)), 20), self.said[-4:]
             return next(filter(fits, self.said))
 
 
@@ -174,7 +179,8 @@ def test_two_editors_have_one_history_and_show_each_other_s_actions(heard: Heard
     heard.do(**CLICK)
     other.do(**{**CLICK, "frame": 3})
     assert [each["frame"] for each in heard.do(**{**CLICK, "frame": 4})["clicks"]] == [2, 3, 4]
-    assert [each["frame"] for each in other.said[-2]["clicks"]] == [2, 3, 4]  # told at once
+    told = [each for each in other.said if each["kind"] == "state"][-1]
+    assert [each["frame"] for each in told["clicks"]] == [2, 3, 4]  # at once
     other.said.clear()
     other.say("refresh")
     assert other.said == []
@@ -206,54 +212,123 @@ def test_other_sections_of_the_file_stay(heard: Heard) -> None:
     assert len(kept(heard)["pose"]) == 1
 
 
-def test_a_click_shows_its_mask_and_the_others_are_called_old_until_they_follow(heard: Heard) -> None:
+def find(heard: Heard, t: int) -> None:
+    """Look at a frame, as the browser does, until the regions on it are known."""
+    heard.editor.image(t, "mask")
+    heard.until(lambda each: each["kind"] == "state" and t not in each["finding"] and t in each["waiting"])
+
+
+def test_a_click_adds_its_region_and_the_others_follow(heard: Heard) -> None:
     editor = heard.editor
     square = editor.masks.before[0]
     assert not editor.outdated
     state = heard.do(**CLICK)
-    assert state["outdated"]
-    editor.image(2, "mask")  # the browser asks for it
-    heard.until(lambda each: each["kind"] == "state" and each["live"] == [2])
-    disc = discs(editor.decided.points, 2)
-    np.testing.assert_array_equal(editor.outline(2), disc)
+    assert (state["outdated"], state["finding"], state["waiting"]) == (True, [2], [2])
+    np.testing.assert_array_equal(editor.outline(2), square)  # not found yet
+    find(heard, 2)
+    added = square | disc(30.5, 20.25)
+    np.testing.assert_array_equal(editor.outline(2), added)
     np.testing.assert_array_equal(editor.outline(3), square)  # as it was
-    np.testing.assert_array_equal(editor.image(2, "mask").mask, disc)
+    np.testing.assert_array_equal(editor.image(2, "mask").kinds > 0, added)  # type: ignore[union-attr]
     worker = editor.propagate()
     assert worker is not None
     worker.join()
     assert not editor.outdated
-    np.testing.assert_array_equal(editor.outline(5), disc)
+    np.testing.assert_array_equal(editor.outline(5), added)
     assert editor.propagate() is None
     heard.do(op="stroke", frame=5, add=True, radius=3.0, path=[[50.0, 40.0]], carried=False)
     assert not editor.outdated  # a stroke holds on its own frame at once
     assert editor.outline(5)[40, 50]
+    heard.do(**{**CLICK, "positive": False, "x": 12.0, "y": 12.0, "frame": 0})
+    assert editor.outdated
+    np.testing.assert_array_equal(editor.outline(3), added)  # what still holds is shown
+    heard.do(op="undo")
+    assert not editor.outdated
     assert heard.do(op="stretch", stretch=[1, 4])["outdated"]
     np.testing.assert_array_equal(editor.outline(0), square)  # outside the stretch
     heard.do(op="undo")
-    assert not editor.outdated
-    heard.do(**{**CLICK, "positive": False, "x": 12.0, "y": 12.0, "frame": 0})
+    assert not editor.outdated  # followed before
+
+
+def test_masks_are_told_while_they_are_followed(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wanlab.widgets.mask_editor.STREAMED_S", 0.0)
+    heard.do(**CLICK)
+    worker = heard.editor.propagate()
+    assert worker is not None
+    worker.join()
+    streamed = [each["frames"] for each in heard.said if each["kind"] == "stale" and each["frames"]]
+    assert streamed[-6:-1] == [[0], [1], [3], [4], [5]] or [0] in streamed
+
+
+def test_each_object_has_its_colour(heard: Heard) -> None:
+    heard.do(**CLICK)
+    heard.do(**{**CLICK, "x": 50.0, "object": 2})
+    find(heard, 2)
+    tint = heard.editor.image(2, "mask")
+    assert isinstance(tint, stills.Tint)
+    assert tint.colours == (viz.MASK_COLOUR, viz.object_colour(1), viz.object_colour(2))
+    assert [tint.kinds[y, x] for x, y in ((10, 30), (30, 20), (50, 20), (40, 45))] == [1, 2, 3, 0]
+
+
+def test_a_click_that_makes_the_mask_jump_is_asked_about_first(heard: Heard) -> None:
+    heard.do(**{**CLICK, "x": 1.0, "y": 1.0})  # finds everything
+    heard.editor.image(2, "mask")
+    state = heard.until(lambda each: each["kind"] == "state" and each["doubt"])
+    assert "would change 84% of frame 2" in state["doubt"]["text"]
+    assert state["clicks"] == []
+    assert [each["kind"] for each in kept(heard)["off"]] == ["click"]  # nothing is lost
+    np.testing.assert_array_equal(heard.editor.outline(2), heard.editor.masks.before[2])
+    state = heard.do(op="keep", mark=state["doubt"]["mark"])
+    assert (len(state["clicks"]), state["doubt"]) == (1, None)
+    assert heard.editor.outline(2).all()
+    assert heard.do(op="undo")["clicks"] == []
+    assert not heard.do(op="undo")["undo"]  # the click and its being switched off are one action
+    worker = heard.editor.propagate()
+    assert worker is None
+
+
+def test_frames_that_jump_after_the_propagation_are_named(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flood(_: Any, marks: Any, seeds: Any, within: range) -> Iterator[tuple[int, list[np.ndarray]]]:
+        yield from ((t, [seeds[0] if t != 4 else np.ones_like(seeds[0])]) for t in within if t != marks[0].frame)
+
+    monkeypatch.setattr(person._Follower, "follow", flood)
+    heard.do(**{**CLICK, "x": 26.0, "y": 30.0})
+    worker = heard.editor.propagate()
+    assert worker is not None
+    worker.join()
+    state = [each for each in heard.said if each["kind"] == "state"][-1]
+    assert 4 in state["jumps"]
+    assert 1 not in state["jumps"]
+
+
+def test_a_locked_frame_stays_as_it_is_shown(heard: Heard) -> None:
+    editor = heard.editor
+    heard.do(**CLICK)
+    find(heard, 2)
+    shown = editor.outline(2)
+    assert heard.do(op="lock", frame=2)["locked"] == [2]
+    heard.do(**{**CLICK, "frame": 4, "x": 50.0})
+    worker = editor.propagate()
+    assert worker is not None
+    worker.join()
+    np.testing.assert_array_equal(editor.outline(2), shown)
+    assert [bool(editor.outline(t)[20, 50]) for t in range(FRAMES)] == [False, False, False, True, True, True]
+    heard.do(**{**CLICK, "x": 33.0})
+    assert "frame 2 must be unlocked" in heard.said[-1]["text"]
+    assert [each["frame"] for each in kept(heard)["locked"]] == [2]
+    assert heard.do(op="lock", frame=2)["locked"] == []
     assert editor.outdated
-    np.testing.assert_array_equal(
-        editor.outline(5) & ~discs(editor.decided.points, 9), editor.outline(5)
-    )  # the old one
-
-
-def test_negative_points_alone_are_tried_on_the_outline_and_not_propagated(heard: Heard) -> None:
-    heard.do(**{**CLICK, "positive": False})
-    assert heard.editor._prompts_on(2).boxes == (Box(2, 10.0, 10.0, 20.0, 20.0),)
-    heard.say("propagate")
-    assert "positive point or a box for object 1" in heard.said[-1]["text"]
 
 
 def test_the_propagation_can_be_stopped(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
 
-    def endless(_: Any, frames: range, prompts: Prompts, told: live_masks.Job) -> PackedMasks:
-        for _ in told.progress.iterate(iter(int, 1), "SAM2", 100):
+    def endless(*_: Any) -> Iterator[tuple[int, list[np.ndarray]]]:
+        while True:
             begun.set()
-        raise AssertionError
+            yield 0, [disc(30, 20)]
 
-    monkeypatch.setattr(live_masks.LiveMasks, "follow", endless)
+    monkeypatch.setattr(person._Follower, "follow", endless)
     heard.do(**CLICK)
     worker = heard.editor.propagate()
     assert worker is not None
@@ -265,26 +340,27 @@ def test_the_propagation_can_be_stopped(heard: Heard, monkeypatch: pytest.Monkey
     assert not worker.is_alive()
     assert heard.editor.outdated
     assert [each for each in heard.said if each["kind"] in ("stopped", "progress")]
-    assert not [each for each in heard.said if each["kind"] == "state"][-1]["busy"]  # the look at the click tells more
+    assert not [each for each in heard.said if each["kind"] == "state"][-1]["busy"]
 
 
 def test_the_newest_wish_is_next(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     go, asked = threading.Event(), []
 
-    def slow(_: Any, t: int, prompts: Prompts) -> np.ndarray:
-        asked.append(len(prompts.clicks))
+    def slow(_: Any, click: Click, against: Any) -> np.ndarray:
+        asked.append(click.x)
         go.wait(20)
-        return discs(prompts, t)
+        return disc(click.x, click.y)
 
-    monkeypatch.setattr(live_masks.LiveMasks, "mask", slow)
-    for x in range(10, 20):
-        heard.do(**{**CLICK, "x": float(x)})
-        heard.editor.image(2, "mask")
-    heard.say("hover", id="h", t=2, x=1.0, y=1.0, positive=True, object=1, width=64)
+    monkeypatch.setattr(Discs, "of_click", slow)
+    heard.do(**CLICK)
+    heard.editor.image(2, "mask")
+    for x in range(20):
+        heard.say("hover", id=f"{x}", t=2, x=float(x), y=9.0, positive=True, object=1, width=64)
     go.set()
-    heard.until(lambda each: each["kind"] == "hover" and each["id"] == "h")
-    assert asked[0] == 1
-    assert set(asked[1:]) <= {1, 10, 11}  # the one under way, the newest look, the hover
+    heard.until(lambda each: each["kind"] == "hover" and each["id"] == "19")
+    assert asked == [30.5, 30.5, 19.0]  # those between were passed over; the first was measured
+    heard.do(**{**CLICK, "x": 40.0})
+    find(heard, 2)
     assert heard.editor._seconds is not None
 
 

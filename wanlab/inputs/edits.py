@@ -6,6 +6,7 @@
  "strokes": [{"frame": 12, "add": true, "radius": 14.0, "path": [[80.5, 41.0], …], "carried": false}, …],
  "pose": [{"do": "hide", "part": "left hand", "first": 20, "last": 24}, …],      the form of pose.corrections, in order
  "mask_chain": "snap:16",         the chosen chain; null: the current one
+ "locked": [{"frame": 12, "mask": "eNrt…"}, …],         frames whose mask stays: deflated bits in Base64, rows of whole bytes
  "off": [{"kind": "pose", "at": 0, "what": {…}}, …]}   kept, but switched off: its kind, its place among those, itself
 
 Coordinates are pixels of the working clip: pixel (0, 0) covers x from 0 to 1. A widget writes every action at once, so
@@ -31,14 +32,15 @@ from wanlab import config, files, mask, media
 from wanlab.files import locks
 from wanlab.inputs import edits_history
 from wanlab.mask import prompts
+from wanlab.mask.regions import Lock
 from wanlab.mask.strokes import Stroke
 from wanlab.pose import corrections
 
 EDITS = "edits.json"
 SECTIONS: Mapping[str, Any] = {
-    "stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None, "off": [],
+    "stretch": None, "points": None, "strokes": [], "pose": [], "mask_chain": None, "locked": [], "off": [],
 }  # fmt: skip
-KINDS = ("click", "box", "stroke", "pose", "stretch", "mask_chain")  # of decisions, each by itself
+KINDS = ("click", "box", "stroke", "lock", "pose", "stretch", "mask_chain")  # of decisions, each by itself
 NO_POINTS = prompts.Prompts(())
 MOST = 10_000  # strokes, and corrections of the pose
 MOST_PLACES = 200_000  # of all strokes' paths: an hour of painting
@@ -49,9 +51,9 @@ class Off(NamedTuple):
     """A decision that is kept, but does not count.
 
     Attributes:
-        kind: click, box, stroke, pose, stretch or mask_chain.
+        kind: of KINDS.
         at: its place among those of its kind, for when it is switched on again.
-        what: a Click, a Box, a Stroke, an entry of pose.corrections, the stretch or the chain.
+        what: a Click, a Box, a Stroke, a Lock, an entry of pose.corrections, the stretch or the chain.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Edits:
         strokes: in the order in which they were painted.
         pose: corrections of keypoints, in the order in which they were made.
         mask_chain: the chosen chain; None: the current one.
+        locked: frames whose mask stays as it is.
         off: what was decided and does not count at present.
     """
 
@@ -77,12 +80,13 @@ class Edits:
     strokes: tuple[Stroke, ...] = ()
     pose: tuple[corrections.Entry, ...] = ()
     mask_chain: str | None = None
+    locked: tuple[Lock, ...] = ()
     off: tuple[Off, ...] = ()
 
     @property
     def of_the_mask(self) -> bool:
         """Whether anything here changes the mask."""
-        return any(self.points) or bool(self.strokes) or self.mask_chain is not None
+        return any(self.points) or bool(self.strokes or self.locked) or self.mask_chain is not None
 
     @property
     def empty(self) -> bool:
@@ -99,6 +103,7 @@ class Edits:
                 "strokes": self.strokes,
                 "pose": corrections.to_json(self.pose),
                 "mask_chain": self.mask_chain,
+                **({"locked": self.locked} if self.locked else {}),
             }
         )
 
@@ -112,6 +117,7 @@ class Edits:
             _left(self.strokes, others.strokes),
             _left(self.pose, others.pose),
             None if self.mask_chain == others.mask_chain else self.mask_chain,
+            _left(self.locked, others.locked),
         )
 
     def describe(self) -> tuple[str, ...]:
@@ -123,6 +129,8 @@ class Edits:
             frames = [stroke.frame for stroke in self.strokes if stroke.carried == carried]
             if frames:
                 said.append(f"{_count(len(frames), what)} on {_count(len(set(frames)), 'frame')}")
+        if self.locked:
+            said.append(f"{media.describe_frames(sorted(lock.frame for lock in self.locked))} locked")
         if self.stretch is not None and said:
             first, last = self.stretch
             said.append(f"{media.describe_frames(range(first, last + 1))} only")
@@ -171,6 +179,7 @@ def parse(content: Mapping[str, Any], name: str, num_frames: int, height: int, w
         strokes,
         corrections.parse(_list(value["pose"], "pose", name), f"pose of {name}", num_frames, height, width),
         value["mask_chain"],
+        _locked(_list(value["locked"], "locked", name), name, num_frames, height, width),
         tuple(_off(each, name, num_frames, height, width) for each in _list(value["off"], "off", name)),
     )
 
@@ -263,7 +272,7 @@ def items(decided: Edits, kind: str) -> tuple[Any, ...]:
         value = getattr(decided, kind)
         return () if value is None else (value,)
     of_points = {"click": decided.points.clicks, "box": decided.points.boxes}
-    return {**of_points, "stroke": decided.strokes, "pose": decided.pose}[kind]
+    return {**of_points, "stroke": decided.strokes, "lock": decided.locked, "pose": decided.pose}[kind]
 
 
 def by_hand(folder: Path) -> str:
@@ -289,6 +298,7 @@ def as_content(decided: Edits, height: int, width: int) -> dict[str, Any]:
         "strokes": [as_json(stroke) for stroke in decided.strokes],
         "pose": corrections.to_json(decided.pose),
         "mask_chain": decided.mask_chain,
+        "locked": [lock._asdict() for lock in decided.locked],
         "off": [{"kind": each.kind, "at": each.at, "what": item_content(each.kind, each.what)} for each in decided.off],
     }
 
@@ -299,7 +309,7 @@ def item_content(kind: str, what: Any) -> Any:
         return as_json(what)
     if kind == "pose":
         return corrections.to_json([what])[0]
-    if kind in ("click", "box"):
+    if kind in ("click", "box", "lock"):
         return what._asdict()
     return list(what) if kind == "stretch" else what
 
@@ -414,6 +424,24 @@ def _stroke(value: Any, num_frames: int, name: str) -> Stroke:
     return stroke
 
 
+def _locked(values: Sequence[Any], name: str, num_frames: int, height: int, width: int) -> tuple[Lock, ...]:
+    """Return the locked frames, in rising order."""
+    try:
+        locks = sorted(Lock(int(value["frame"]), str(value["mask"])) for value in values)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f'{name} must have locked frames in the form {{"frame": 12, "mask": "…"}}; take them out'
+        ) from None
+    frames = [lock.frame for lock in locks]
+    if len(set(frames)) < len(frames) or any(not 0 <= t < num_frames for t in frames):
+        raise ValueError(
+            f"{name} must lock frames of the clip (0 to {num_frames - 1}) once each, got {frames}; take one out"
+        )
+    for lock in locks:
+        lock.bits(height, width)
+    return tuple(locks)
+
+
 def _off(value: Any, name: str, num_frames: int, height: int, width: int) -> Off:
     """Return what one entry of the section `off` means; its decision must fit as if it counted."""
     try:
@@ -426,7 +454,9 @@ def _off(value: Any, name: str, num_frames: int, height: int, width: int) -> Off
             )
             section = {"points": {"bboxes": [{**corners, "frame": what["frame"], "object": what["object"]}]}}
         else:
-            section = {"stroke": {"strokes": [what]}, "pose": {"pose": [what]}}.get(kind) or {kind: what}
+            section = {"stroke": {"strokes": [what]}, "lock": {"locked": [what]}, "pose": {"pose": [what]}}.get(
+                kind
+            ) or {kind: what}
         if at < 0 or kind not in KINDS or what is None:
             raise ValueError(kind)
     except (KeyError, TypeError, ValueError, OverflowError):

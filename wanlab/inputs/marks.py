@@ -48,6 +48,8 @@ class Mark(NamedTuple):
         if self.kind == "mask_chain":
             return f"mask chain {first or 'none'}"
         where = f"on frame {first.frame}"
+        if self.kind == "lock":
+            return f"frame {first.frame} locked"
         if self.kind == "stroke":
             carried = ", carried to other frames" if first.carried else ""
             return f"{'added' if first.add else 'erased'} with the brush {where}{carried}"
@@ -124,8 +126,8 @@ def _with(decided: Edits, kind: str, found: Sequence[tuple[bool, Any]]) -> Edits
     changed: dict[str, Any] = {"off": (*(each for each in decided.off if each.kind != kind), *off)}
     if kind in ("click", "box"):
         changed["points"] = Prompts(*(on if name == kind else edits.items(decided, name) for name in ("click", "box")))
-    elif kind in ("stroke", "pose"):
-        changed["strokes" if kind == "stroke" else kind] = on
+    elif kind in ("stroke", "lock", "pose"):
+        changed[{"stroke": "strokes", "lock": "locked"}.get(kind, kind)] = on
     else:
         changed[kind] = on[-1] if on else None
     return dataclasses.replace(decided, **changed)

@@ -16,10 +16,12 @@ from wanlab.mask.prompts import Box, Prompts
 from wanlab.media import Clip, Frames
 from wanlab.pose.wholebody import SEEN
 
+RESULT_VERSION = 1  # raise it when the same clip and seed come to mean other masks
 SIDE = 320  # pixels of the longer side on which masks are carried
 RIM = 0.03  # of the longer side, how far from the moved outline the new one may be
 LEAST = 12  # pixels of a mask at this size: a smaller one is lost
 LOST_COLOUR = 20.0  # CIELAB: a mask whose mean colour moved further from the one before shows something else
+GROWN = 3.0  # times as large as where it was clicked: it has run out bit by bit
 LOST_AREA = 2.0  # times larger or smaller than the frame before: it has run out, or is hidden
 
 
@@ -62,6 +64,23 @@ def carry(clip: Clip | np.ndarray, seeds: dict[int, np.ndarray]) -> Iterator[np.
             yield cv2.resize(small, (frames.width, frames.height), interpolation=cv2.INTER_LINEAR) > 0.5
         else:
             yield np.zeros((frames.height, frames.width), bool)
+
+
+def follow(frames: Frames, start: int, seed: np.ndarray, way: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield frame and mask, [H, W], bool, on the way from a seed, until it is lost.
+
+    Args:
+        frames: of the clip.
+        start: frame of the seed.
+        seed: [H, W], bool.
+        way: the frames beside it, in order, in one direction.
+    """
+    size = _small_size(frames.height, frames.width)
+    for t, mask in _along(frames, start, seed, way, size):
+        whole = cv2.resize(mask.astype(np.float32), (frames.width, frames.height), interpolation=cv2.INTER_LINEAR) > 0.5
+        if whole.sum() > GROWN * seed.sum():
+            return
+        yield t, whole
 
 
 def within(frame: np.ndarray, box: Box) -> np.ndarray:

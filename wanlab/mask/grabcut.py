@@ -6,23 +6,22 @@ near the skeleton and smoothed over time, is the mask. `grabcut` lets clicked po
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from wanlab.mask import carry
+from wanlab.mask import carry, ties
 from wanlab.mask.prompts import Box, Click, Prompts
 from wanlab.mask.silhouette import LIMBS, body_size, person_probability
-from wanlab.media import Clip, Frames, Seeker
+from wanlab.media import Clip, Frames
 from wanlab.pose.wholebody import SEEN
 
+RESULT_VERSION = 1  # raise it when the same clip, keypoints and prompts come to mean other masks
 LIKE = 24  # of 255, how far a colour may be from the clicked one to go with it
-SAME_COLOUR, SPREAD = 14.0, 2.0  # CIELAB distance, and times its pixels, up to which a carried click still counts
+SPREAD = 2.0  # times its pixels of like colour, up to which a carried click still counts
 UNSURE = (0.15, 0.85)  # between them GrabCut decides
-RECENT = 8  # frames whose probability is kept for clicks
 GRABCUT_SIDE = 320  # pixels; larger crops are shrunk for GrabCut, which takes a second at 640
 
 
@@ -85,23 +84,6 @@ def _carried(clip: Clip | np.ndarray, prompts: Prompts) -> Iterator[np.ndarray]:
     return carry.carry(clip, seeds)
 
 
-class GrabCutClicks:
-    """Masks of single frames from prompts through GrabCut, as `sam2_image.Sam2Clicks` gives them through SAM2."""
-
-    def __init__(self, frames: Frames | Seeker, keypoints: np.ndarray) -> None:
-        """Take the frames of a clip and its keypoints: [T, 133, 3], x, y in pixels, score."""
-        self._frames, self._keypoints = frames, keypoints
-        self._probability = functools.lru_cache(RECENT)(lambda t: person_probability(frames[t], keypoints[t]))
-
-    def mask(self, t: int, prompts: Prompts) -> np.ndarray:
-        """Return the person on frame `t` with the prompts there: [H, W], bool; other frames' prompts do not count."""
-        here = Prompts(
-            tuple(click._replace(frame=0) for click in prompts.clicks if click.frame == t),
-            tuple(box._replace(frame=0) for box in prompts.boxes if box.frame == t),
-        )
-        return next(grabcut([self._frames[t]], self._keypoints[t : t + 1], here, [self._probability(t)]))
-
-
 def _inside(boxes: Sequence[Box], shape: tuple[int, ...]) -> np.ndarray:
     """Return where the boxes are: [H, W], bool; everywhere if there are none."""
     inside = np.full(shape, not boxes)
@@ -131,40 +113,29 @@ class _Anchor(NamedTuple):
 
     Attributes:
         click: as placed by the user.
-        nearest: rows of the keypoints.
-        offset: from them, in body sizes.
+        points: keypoints of its frame, [133, 3].
         colour: under the click.
-        like: pixels of like colour on its frame.
+        like: pixels of like colour around it, in squared sizes of the body.
     """
 
     click: Click
-    nearest: np.ndarray
-    offset: np.ndarray
+    points: np.ndarray
     colour: np.ndarray
-    like: float  # pixels of like colour around it, in squared sizes of the body
+    like: float
 
     @classmethod
     def at(cls, click: Click, frame: np.ndarray, points: np.ndarray) -> _Anchor:
-        where = np.array([click.x, click.y])
-        seen = np.flatnonzero(points[:, 2] >= SEEN)
-        nearest = seen[np.argsort(np.linalg.norm(points[seen, :2] - where, axis=1))[:3]]
-        middle = points[nearest, :2].mean(axis=0) if len(nearest) else where
         scale = min(1.0, GRABCUT_SIDE / max(frame.shape))
         small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         like = _like(small, (int(click.x * scale), int(click.y * scale))).sum() / scale**2
-        return cls(
-            click, nearest, (where - middle) / body_size(points), _colour(frame, where), like / body_size(points) ** 2
-        )
+        return cls(click, points, ties.colour(frame, (click.x, click.y)), like / body_size(points) ** 2)
 
     def on(self, t: int, frame: np.ndarray, points: np.ndarray, spread: bool) -> _Placed | None:
         """Return the click on frame `t`, None where it cannot be carried to."""
         if t == self.click.frame:
             return _Placed(self.click.x, self.click.y, self.click.positive, np.inf if spread else 0.0)
-        if not len(self.nearest) or (points[self.nearest, 2] < SEEN).any():
-            return None
-        where = points[self.nearest, :2].mean(axis=0) + self.offset * body_size(points)
-        inside = (where >= 0).all() and (where < frame.shape[1::-1]).all()
-        if not inside or np.linalg.norm(_colour(frame, where) - self.colour) > SAME_COLOUR:
+        where = ties.moved((self.click.x, self.click.y), self.points, points)
+        if where is None or not ties.looks_alike(frame, where, self.colour):
             return None
         most = SPREAD * self.like * body_size(points) ** 2 if spread else 0.0
         return _Placed(float(where[0]), float(where[1]), self.click.positive, most)
@@ -222,10 +193,3 @@ def _like(image: np.ndarray, at: tuple[int, int]) -> np.ndarray:
         cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | 4 | (255 << 8),
     )
     return filled[1:-1, 1:-1] > 0
-
-
-def _colour(frame: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Return the mean colour around a point: CIELAB, L from 0 to 100."""
-    x, y = int(where[0]), int(where[1])
-    patch = frame[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].astype(np.float32) / 255
-    return cv2.cvtColor(patch, cv2.COLOR_RGB2LAB).reshape(-1, 3).mean(axis=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -18,9 +18,10 @@ import numpy as np
 
 from wanlab import config, files, media
 from wanlab.files import arrays, locks
-from wanlab.mask import carry, grabcut, keypoint_prompts, sam2_weights, silhouette
+from wanlab.mask import carry, clicked, grabcut, keypoint_prompts, local_regions, sam2_weights, silhouette
 from wanlab.mask.packed import Masks, PackedMasks, bits_of
-from wanlab.mask.prompts import Prompts, read_prompts
+from wanlab.mask.prompts import Click, Prompts, read_prompts
+from wanlab.mask.regions import Mark
 from wanlab.mask.video import read_mask
 
 if TYPE_CHECKING:
@@ -52,14 +53,6 @@ class Listener(Protocol):
         ...
 
 
-class ClickMasks(Protocol):
-    """Finds the masks of single frames, as one clicks: by SAM2 or by GrabCut."""
-
-    def mask(self, t: int, prompts: Prompts) -> np.ndarray:
-        """Return what the prompts on frame `t` cover: [H, W], bool; other frames' prompts do not count."""
-        ...
-
-
 def takes_sam2(source: str | Path) -> bool:
     """Return whether SAM2 takes part in this `mask_source` where its weights are."""
     return source != "segmenter" and not _is_video(source)
@@ -88,11 +81,10 @@ class PersonMasker:
             compile_sam: compile SAM2's image encoder; auto: where it is worth it.
             listener: receives progress and notes.
             keep_probabilities: keep for GrabCut, in 255 steps, how likely each pixel shows the person, which takes most of
-                its time: for several masks of one clip.
+                its time: for several masks of one clip, in other runs too.
         """
         self.weights, self.listener = weights, listener
-        self._compile = compile_sam
-        self._probabilities: dict[Any, np.ndarray] | None = {} if keep_probabilities else None
+        self._compile, self._keeps = compile_sam, keep_probabilities
 
     def mask(
         self, source: str | Path | Prompts, clip: media.Clip, keypoints: np.ndarray, name: str = "the person's mask"
@@ -126,37 +118,42 @@ class PersonMasker:
             self.listener.add_notes(f"{name} comes from {self.weights.describe()} {described}")
             return self._by_sam2(self.weights, clip, prompts, source == "official")
         self.listener.add_notes(f"{name} comes from the bundled segmenter and GrabCut {described}, not from SAM2")
-        likely = None if self._probabilities is None else self._likely(self._probabilities, clip, keypoints)
-        found = grabcut.grabcut(clip, keypoints, prompts, likely, spread=isinstance(source, Path | Prompts))
-        masks = self._packed(clip, found)
+        spread = isinstance(source, Path | Prompts)
+        key = {"clip": _content(clip), "keypoints": _hash(keypoints), "prompts": [prompts.clicks, prompts.boxes]}
+        key |= {"spread": spread, "steps": self._keeps, "version": grabcut.RESULT_VERSION}
+        masks = self._once(key, "GrabCut", clip, lambda: self._by_grabcut(clip, keypoints, prompts, spread))
         if carry.is_needed(keypoints, prompts):
             self.listener.add_notes(_carried(masks, prompts))
         return masks
 
-    def of_stretch(self, clip: media.Clip, keypoints: np.ndarray, frames: range, prompts: Prompts) -> PackedMasks:
-        """Return the mask of clicks in a stretch of a clip.
+    def clicked(
+        self,
+        clip: media.Clip,
+        frames: media.Frames | media.Seeker,
+        keypoints: Callable[[], np.ndarray],
+        before: PackedMasks,
+    ) -> clicked.Clicked:
+        """Return what corrects an outline by clicks; nothing is found or followed yet.
 
         Args:
             clip: the working clip.
-            keypoints: [T, 133, 3], of all of the clip.
-            frames: the stretch.
-            prompts: their frames count from the stretch's start.
+            frames: its frames.
+            keypoints: returns those of the clip, [T, 133, 3]; called when the first click is looked at.
+            before: the outline.
         """
-        stretch = slice(frames.start, frames.stop)
-        return self.mask(prompts, clip.at(stretch), keypoints[stretch])
+        local = functools.cache(lambda: local_regions.LocalRegions(frames, keypoints(), before))
+        return clicked.Clicked(
+            before, lambda: self._finder(frames, local(), before), _Follower(self.weights, clip, local)
+        )
 
-    def clicks(self, frames: media.Frames | media.Seeker, keypoints: Callable[[], np.ndarray]) -> ClickMasks:
-        """Return what finds single frames' masks at once, as one clicks.
-
-        Args:
-            frames: of the clip.
-            keypoints: returns those of the clip, [T, 133, 3]; called for GrabCut alone.
-        """
+    def _finder(
+        self, frames: media.Frames | media.Seeker, local: local_regions.LocalRegions, before: PackedMasks
+    ) -> clicked.Finder:
         if self.weights is None:
-            return grabcut.GrabCutClicks(frames, keypoints())
+            return local
         from wanlab.mask import sam2_image, sam2_video  # torch
 
-        return sam2_image.Sam2Clicks(sam2_video.load(self.weights), frames)
+        return sam2_image.Sam2Regions(sam2_video.load(self.weights), frames, before, local)
 
     def _packed(self, clip: media.Clip, masks: Iterable[np.ndarray]) -> PackedMasks:
         return PackedMasks(clip.height, clip.width, self.listener.progress.iterate(masks, "mask", len(clip)))
@@ -171,17 +168,23 @@ class PersonMasker:
         make = keypoint_prompts.keypoint_prompts if self.weights else keypoint_prompts.keypoint_clicks
         return make(keypoints, clip.height, clip.width)
 
-    def _likely(self, kept: dict[Any, np.ndarray], clip: media.Clip, keypoints: np.ndarray) -> Iterator[np.ndarray]:
-        """Return how likely each pixel shows the person, [H, W], float32, 0 to 1, a frame; look at those that are not kept yet."""
-        keys = [
-            (clip.info.path, *each) for each in zip(clip.source_indices.tolist(), map(bytes, keypoints), strict=True)
-        ]
-        missing = [t for t, key in enumerate(keys) if key not in kept]
-        looked_at = self.listener.progress.iterate(clip.at(missing), "segment", len(missing)) if missing else ()
-        for t, frame in zip(missing, looked_at, strict=True):
-            grey = (255 * silhouette.person_probability(frame, keypoints[t])).astype(np.uint8)
-            kept[keys[t]] = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-        greys = (cv2.imdecode(kept[key], cv2.IMREAD_GRAYSCALE) for key in keys)
+    def _by_grabcut(self, clip: media.Clip, keypoints: np.ndarray, prompts: Prompts, spread: bool) -> PackedMasks:
+        likely = self._likely(clip, keypoints) if self._keeps and not carry.is_needed(keypoints, prompts) else None
+        return self._packed(clip, grabcut.grabcut(clip, keypoints, prompts, likely, spread=spread))
+
+    def _likely(self, clip: media.Clip, keypoints: np.ndarray) -> Iterator[np.ndarray]:
+        """Return how likely each pixel shows the person, [H, W], float32, 0 to 1, a frame; found once for a clip and its keypoints."""
+        key = {"clip": _content(clip), "keypoints": _hash(keypoints), "version": silhouette.RESULT_VERSION}
+        place = _place({"probabilities": key})
+        with locks.awaited(place.with_suffix(".lock"), "the segmenter's probabilities of this clip"):
+            coded = _read_coded(place, len(clip))
+            if coded is None:
+                coded = []
+                for t, frame in enumerate(self.listener.progress.iterate(clip, "segment", len(clip))):
+                    grey = (255 * silhouette.person_probability(frame, keypoints[t])).astype(np.uint8)
+                    coded.append(cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].ravel())
+                files.write_arrays(place, coded=np.concatenate(coded), sizes=np.array([len(each) for each in coded]))
+        greys = (cv2.imdecode(each, cv2.IMREAD_GRAYSCALE) for each in coded)
         return (np.divide(np.asarray(grey), 255, dtype=np.float32) for grey in greys)
 
     def _by_sam2(
@@ -198,19 +201,22 @@ class PersonMasker:
             "weights": weights.sha256(),
             "version": sam2_video.RESULT_VERSION,
         }
-        kept = config.outputs_root() / KEPT / f"{config.digest(key)[:24]}.npz"
-        files.remove_dead_parts(files.make_folder(kept.parent))
+        return self._once(key, "SAM2", clip, lambda: self._track(weights, clip, passes))
+
+    def _once(self, key: Any, by: str, clip: media.Clip, find: Callable[[], PackedMasks]) -> PackedMasks:
+        """Return the masks that were kept of the same question, else found now and kept."""
+        kept = _place(key)
         with locks.awaited(
-            kept.with_suffix(".lock"), "SAM2's masks of this clip", lambda text: print(text, flush=True)
+            kept.with_suffix(".lock"), f"{by}'s masks of this clip", lambda text: print(text, flush=True)
         ):
             packed = _kept(kept, len(clip), clip.height, clip.width)
-            before = "SAM2 has followed these prompts in this clip before"
+            before = f"{by} has followed these prompts in this clip before"
             if packed is not None:
                 self.listener.add_notes(f"{before}: its masks are used again")
             else:
                 if kept.exists():
                     self.listener.add_notes(f"{before}, but its masks were damaged: again")
-                packed = self._track(weights, clip, passes)
+                packed = find()
                 files.write_arrays(kept, array=bits_of(packed))
         return packed
 
@@ -226,6 +232,107 @@ class PersonMasker:
         for t, mask in self.listener.progress.iterate(found, "SAM2", sum(each.num_frames for each in passes)):
             packed.put(t, packed[t] | mask)
         return packed
+
+
+class _Follower:
+    """Follows regions; what was followed once is kept in the outputs folder.
+
+    By SAM2; else a click on or near a person is looked for again at its place on the body, anything else follows the
+    image's motion.
+    """
+
+    def __init__(
+        self,
+        weights: sam2_weights.Weights | None,
+        clip: media.Clip,
+        local: Callable[[], local_regions.LocalRegions],
+    ) -> None:
+        self._weights, self._clip, self._local = weights, clip, local
+
+    def follow(
+        self, marks: Sequence[Mark], seeds: Sequence[np.ndarray], within: range
+    ) -> Iterator[tuple[int, list[np.ndarray | None]]]:
+        """Yield frame and masks, [H, W], bool, one a mark of the same frame, None where it is lost."""
+        start, height, width = marks[0].frame, self._clip.height, self._clip.width
+        places = [self._place(*each, within) for each in zip(marks, seeds, strict=True)]
+        kept = [_kept(place, len(within), height, width) for place in places]
+        new = [i for i, masks in enumerate(kept) if masks is None]
+        found = {i: PackedMasks.empty(len(within), height, width) for i in new}
+        yielded = self._followed([marks[i] for i in new], [seeds[i] for i in new], within)
+        for t, masks in yielded if new else ((t, []) for t in within if t != start):
+            for i, mask in zip(new, masks, strict=True):
+                found[i].put(t - within.start, mask)
+            there = [(packed or found[i])[t - within.start] for i, packed in enumerate(kept)]
+            yield t, [mask if mask.any() else None for mask in there]
+        for i, masks in found.items():
+            files.write_arrays(places[i], array=bits_of(masks))
+
+    def _followed(
+        self, marks: Sequence[Mark], seeds: Sequence[np.ndarray], within: range
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        frames, start = media.Frames(self._clip), marks[0].frame
+        if self._weights is not None:
+            from wanlab.mask import sam2_video  # torch
+
+            yield from sam2_video.follow_regions(sam2_video.load(self._weights), frames, within, start, seeds)
+            return
+        nothing = np.zeros((self._clip.height, self._clip.width), bool)
+        for way in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
+            moving = [self._one(frames, *each, way) for each in zip(marks, seeds, strict=True)]
+            for t in way:
+                yield t, [next(each, nothing) for each in moving]
+
+    def _one(self, frames: media.Frames, mark: Mark, seed: np.ndarray, way: range) -> Iterator[np.ndarray]:
+        """Yield the region of a mark on the frames of a way, [H, W], bool, none of it where it is not to be told."""
+        if not self._is_tied(mark):
+            yield from (mask for _, mask in carry.follow(frames, mark.frame, seed, way))
+            return
+        for t in way:
+            found = self._local().elsewhere(mark.what, t)  # type: ignore[arg-type]
+            small = found is not None and found.sum() <= carry.GROWN * seed.sum()
+            yield found if small and found is not None else np.zeros_like(seed)
+
+    def _is_tied(self, mark: Mark) -> bool:
+        return isinstance(mark.what, Click) and self._local().is_tied(mark.what)
+
+    def _place(self, mark: Mark, seed: np.ndarray, within: range) -> Path:
+        """Return where the masks of a mark with this region are kept."""
+        by: dict[str, Any] = {"by": "motion", "version": carry.RESULT_VERSION}
+        if self._weights is not None:
+            from wanlab.mask import sam2_video
+
+            by = {"by": self._weights.sha256(), "version": sam2_video.RESULT_VERSION}
+        elif self._is_tied(mark):
+            by = {"by": self._local().identity(), "click": mark.what, "version": local_regions.RESULT_VERSION}
+        key = {
+            "clip": _content(self._clip),
+            "start": mark.frame,
+            "seed": hashlib.sha256(np.packbits(seed).tobytes()).hexdigest(),
+            "within": [within.start, within.stop],
+            **by,
+        }
+        return _place(key)
+
+
+def _place(key: Any) -> Path:
+    """Return where the answer to a question is kept."""
+    folder = files.make_folder(config.outputs_root() / KEPT)
+    files.remove_dead_parts(folder)
+    return folder / f"{config.digest(key)[:24]}.npz"
+
+
+def _read_coded(path: Path, count: int) -> list[np.ndarray] | None:
+    """Return images that were kept coded; None where there are none of this number that can be read."""
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            coded, sizes = saved["coded"], saved["sizes"]
+    except arrays.UNREADABLE:
+        return None
+    return np.split(coded, np.cumsum(sizes)[:-1]) if len(sizes) == count and sizes.sum() == len(coded) else None
+
+
+def _hash(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _carried(masks: Masks, prompts: Prompts) -> str:

@@ -254,6 +254,30 @@ def track(network: Predictor, frames: Frames, passes: Iterable[Pass]) -> Iterato
         yield from ((each.stretch[t], mask) for t, mask in _brought(_follow(network, frames, each), lag))
 
 
+def follow_regions(
+    network: Predictor, frames: Frames, within: range, start: int, regions: Sequence[np.ndarray]
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Follow regions of one frame, each by itself; yield frame and their masks, [H, W], bool, forwards, then backwards.
+
+    Args:
+        network: from `load`.
+        frames: of the clip.
+        within: the frames to follow them through.
+        start: the frame on which they are known; it is not yielded.
+        regions: [H, W], bool each, not empty.
+    """
+    state = network.open(frames, within)
+    with contextlib.closing(state["images"]):
+        with torch.inference_mode(), precision(network):
+            for number, region in enumerate(regions):
+                network.add_new_mask(state, start - within.start, number, torch.from_numpy(region))
+            network.propagate_in_video_preflight(state)
+        for order in (range(start - within.start + 1, len(within)), range(start - within.start - 1, -1, -1)):
+            for t, logits in _went(network, state, order, {}):
+                yield within[t], list((logits[:, 0] > 0).cpu().numpy())
+            network.forget(state)
+
+
 class _Prompt(NamedTuple):
     """The prompts of one object on one frame.
 
@@ -358,7 +382,15 @@ def _follow(network: Predictor, frames: Frames, each: Pass) -> Iterator[tuple[in
 def _go(
     network: Predictor, state: dict[str, Any], order: range, corrections: Mapping[int, Iterable[_Prompt]]
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield the masks of the frames in `order`, correcting on the way and forgetting what lies too far back."""
+    """Yield the masks of the frames in `order`, of all objects together; as `_went`."""
+    for t, logits in _went(network, state, order, corrections):
+        yield t, (logits > 0).any(dim=0)[0]
+
+
+def _went(
+    network: Predictor, state: dict[str, Any], order: range, corrections: Mapping[int, Iterable[_Prompt]]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the logits, [objects, 1, H, W], in the frames in `order`, correcting on the way and forgetting what lies too far back."""
     for place, t in enumerate(order):
         unseen = [each for each in order[place : place + AHEAD] if each not in state["recent_features"]]
         state["images"].expect(unseen)
@@ -369,9 +401,8 @@ def _go(
             for prompt in corrections.get(t, ()):
                 logits = _add(network, state, prompt)
                 network.propagate_in_video_preflight(state)
-            mask = (logits > 0).any(dim=0)[0]
         network.forget(state, t - order.step * network.memory)
-        yield t, mask
+        yield t, logits
 
 
 def _add(network: Predictor, state: dict[str, Any], prompt: _Prompt) -> torch.Tensor:

@@ -17,6 +17,7 @@ from wanlab.pose import FINGERS
 from wanlab.pose.people import run_network
 from wanlab.pose.wholebody import HANDS, NUM_BODY, SEEN
 
+RESULT_VERSION = 1  # raise it when the same frame and keypoints come to mean other probabilities
 MARGIN = 1.3  # side of the crop: of the box around the keypoints; hair and clothes reach beyond them
 THIGH = 0.8  # of the torso, the length of a thigh
 CROWN = 133  # row after the 133 keypoints

@@ -21,11 +21,11 @@ import numpy as np
 from wanlab import config, files, inputs, mask, media, runs
 from wanlab.files import targets
 from wanlab.inputs import copies, decisions, edits, pose_videos
-from wanlab.mask import metrics, sam2_weights, strokes
+from wanlab.mask import metrics, regions, sam2_weights
 from wanlab.mask.chain import STRETCH
 from wanlab.mask.packed import bits_of
 from wanlab.mask.person import PersonMasker
-from wanlab.mask.prompts import check_finished, read_prompts
+from wanlab.mask.prompts import read_prompts
 from wanlab.pose import cleaning, corrections, detection, people
 from wanlab.runs import artefacts, manifests
 from wanlab.steps import preprocess
@@ -271,7 +271,7 @@ def replay(inspection: Inspection, watch: Callable[[str, int, int], None] | None
         watch: called with what is done, how much of it, and of how much; what it raises ends the work. None: a line of text.
 
     Raises:
-        SettingsError: if what was decided is not finished, e.g. negative points alone.
+        SettingsError: if what was decided does not fit the inputs any more.
     """
     if inspection.asked.edits is not None and config.headless():
         runs.Run(inspection.folder).bring_forward()
@@ -439,9 +439,9 @@ def _record_edits(run: runs.Run, file: Path, decided: edits.Edits, mask_chain: s
     files.copy(file, run.path(REPLAYED))
     run.save(by_hand=list(decided.describe()))
     run.add_notes(f"changed by hand: {'; '.join(decided.describe()) or 'nothing any more'}")
-    unused = strokes.unused(decided)
+    unused = regions.unused(decided)
     if unused:
-        run.add_notes(f"{unused} of the points and boxes lie outside the stretch and do not count")
+        run.add_notes(f"{unused} of the points and boxes lie outside the stretch or on a locked frame and do not count")
     if mask_chain is not None and decided.mask_chain not in (None, mask_chain):
         run.add_notes(f"mask_chain is {mask_chain}: that of the edits, {decided.mask_chain}, does not count")
 
@@ -516,7 +516,7 @@ def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.C
         )
     found = animate_inputs.keypoints()
     decided = _replayed(run, animate_inputs)
-    clicked = settings.points is not None or any(strokes.to_find(decided, outline)[1])
+    clicked = settings.points is not None or bool(regions.marks(decided))
     if found is None and (clicked or settings.auto_keypoint):
         watch = functools.partial(run.progress.iterate, total=len(clip))
         found = detection.detect(clip, float(clip.fps), watch=watch).keypoints
@@ -524,10 +524,7 @@ def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.C
     masker = PersonMasker(weights, settings.compile_sam, run, keep_probabilities=True)
     if settings.points and found is not None:
         outline = masker.mask(settings.points, clip, found)
-    if found is not None:
-        outline = strokes.outline(decided, outline, functools.partial(masker.of_stretch, clip, found))
-    else:  # nothing was clicked
-        outline = strokes.paint(outline.copy(), decided.strokes)
+    outline = _corrected(run, decided, masker, clip, found, outline)
     variants = {OUTLINE: outline, IN_USE: in_use}
     chains = list(filter(None, dict.fromkeys((*settings.compare, settings.mask_chain))))
     for i, chain in enumerate(chains):
@@ -540,6 +537,28 @@ def _variants(run: runs.Run, animate_inputs: inputs.AnimateInputs, clip: media.C
         upstream = masker.mask("keypoints", clip, found, f"the variant {AUTO_KEYPOINT}")
         variants[AUTO_KEYPOINT] = mask.apply_chain_packed(upstream, chain or mask.DEFAULT_CHAIN)
     return variants
+
+
+def _corrected(
+    run: runs.Run,
+    decided: edits.Edits,
+    masker: PersonMasker,
+    clip: media.Clip,
+    found: np.ndarray | None,
+    outline: mask.PackedMasks,
+) -> mask.PackedMasks:
+    """Return the outline with what was clicked, painted and locked."""
+    keypoints = np.zeros((len(clip), 133, 3), np.float32) if found is None else found  # None: nothing was clicked
+    corrected = masker.clicked(clip, media.Seeker(clip), lambda: keypoints, outline)
+    marked = regions.marks(decided)
+    if marked:
+        by = masker.weights.describe() if masker.weights else "what looks and moves alike, not by SAM2"
+        run.add_notes(f"{len(marked)} marks are followed from their frames by {by}")
+    for mark in marked:
+        corrected.find(mark)
+    for _ in run.progress.iterate(corrected.follow(decided), "follow the marks", corrected.steps(decided)):
+        pass
+    return mask.PackedMasks(clip.height, clip.width, (corrected.outline(decided, t) for t in range(len(clip))))
 
 
 def _write_inputs(
@@ -627,7 +646,7 @@ def _decided(
     """Return decisions that can be replayed, and whether masks are found again for them: clicks, or strokes that are carried.
 
     Raises:
-        SettingsError: decisions that do not fit the inputs, are not finished, or none.
+        SettingsError: decisions that do not fit the inputs, or none.
     """
     try:
         decided = decisions.read(animate_inputs, path)
@@ -639,15 +658,9 @@ def _decided(
             )
         if decided.pose:
             pose_videos.rewritten(animate_inputs, decided.pose)
-        prompts = (
-            strokes.to_find(decided, outline_of(animate_inputs))[1]
-            if animate_inputs.mode == "replace"
-            else edits.NO_POINTS
-        )
-        check_finished(prompts, path.name)
     except ValueError as error:
         raise config.SettingsError(str(error)) from error
-    return decided, any(prompts)
+    return decided, bool(regions.marks(decided))
 
 
 def _replayed(run: runs.Run, animate_inputs: inputs.AnimateInputs) -> edits.Edits:

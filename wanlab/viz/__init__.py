@@ -14,6 +14,7 @@ from wanlab.viz.masks import (
     marked,
     mask_changes,
     mask_views,
+    object_colour,
     overlay,
 )
 from wanlab.viz.player import show_videos

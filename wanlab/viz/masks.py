@@ -197,18 +197,19 @@ def marked(image: np.ndarray, t: int, decided: edits.Edits) -> np.ndarray:
         cv2.polylines(image, path, False, MASK_COLOUR if stroke.add else ERASED_COLOUR, max(1, size // 2))
     for box in (box for box in decided.points.boxes if box.frame == t):
         x0, y0, x1, y1 = (round(side) for side in (box.x0, box.y0, box.x1, box.y1))
-        cv2.rectangle(image, (x0, y0), (x1, y1), _object_colour(box.object), max(2, size // 3))
+        cv2.rectangle(image, (x0, y0), (x1, y1), object_colour(box.object), max(2, size // 3))
     for click in (click for click in decided.points.clicks if click.frame == t):
         x, y = int(click.x), int(click.y)
         cv2.circle(image, (x, y), size, (0, 0, 0), -1)
-        cv2.circle(image, (x, y), size - 1, _object_colour(click.object), -1)
+        cv2.circle(image, (x, y), size - 1, object_colour(click.object), -1)
         cv2.line(image, (x - size // 2, y), (x + size // 2, y), (0, 0, 0), max(1, size // 3))
         if click.positive:
             cv2.line(image, (x, y - size // 2), (x, y + size // 2), (0, 0, 0), max(1, size // 3))
     return image
 
 
-def _object_colour(number: int) -> tuple[int, int, int]:
+def object_colour(number: int) -> tuple[int, int, int]:
+    """Return the colour of an object by its number: RGB, 0 to 255."""
     return OBJECT_COLOURS[(number - 1) % len(OBJECT_COLOURS)]
 
 

@@ -21,11 +21,16 @@ CELL = 1.5  # inches, the height of an image in a contact sheet
 PAGE = 13.0  # inches, the width of a sheet
 DPI = 110
 SEAM_COLOUR = "#c2185b"
-MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (0, 158, 115), (230, 159, 0), (86, 180, 233), (255, 0, 144)
+# Neither green nor pink: without red cones or green ones, both are seen as grey (the leak is: it is drawn on grey and black alone)
+MASK_COLOUR, MORE_COLOUR, LESS_COLOUR, LEAK_COLOUR = (86, 180, 233), (230, 159, 0), (0, 114, 178), (255, 0, 144)
 ERASED_COLOUR = (213, 94, 0)
-OBJECT_COLOURS = (  # of clicked objects 1, 2, …, as the editor has them
-    (86, 180, 233), (230, 159, 0), (204, 121, 167), (240, 228, 66), (0, 158, 115), (213, 94, 0), (0, 114, 178),
-)  # fmt: skip
+OBJECT_COLOURS = (
+    (230, 159, 0),
+    (150, 80, 255),
+    (240, 228, 66),
+    (213, 94, 0),
+    (0, 114, 178),
+)  # of clicked objects 1, 2, …
 LABEL_GAP = 8  # pixels of a plot within which two labels would lie on each other
 INK = "#010203"  # of text, axes and the first line; in a drawing it becomes the page's own, dark or light
 ON_BOTH = "#808893"  # its place in images of pixels: 3.6 : 1 on white, 4.8 : 1 on a dark page

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from wanlab import media, runs
-from wanlab.mask import PackedMasks, sam2_weights
-from wanlab.mask.person import ClickMasks, PersonMasker
-from wanlab.mask.prompts import Prompts
+from wanlab.inputs import edits
+from wanlab.mask import regions, sam2_weights
+from wanlab.mask.person import PersonMasker
 from wanlab.pose import detection
 from wanlab.steps import inspect
 
@@ -40,45 +40,45 @@ SILENT = Job(lambda *_: None, threading.Event())
 
 
 class LiveMasks:
-    """Masks from clicks, by what the replay uses too: the weights of SAM2 that the settings choose, else GrabCut.
+    """Masks from clicks, by what the replay uses too: the weights of SAM2 that the settings choose, else what looks alike.
 
     Attributes:
         before: the outline of the inputs that are edited.
-        name: of what finds the masks.
+        name: of what finds the regions of clicks.
+        clicked: the outline with what was clicked.
     """
 
     def __init__(self, inspection: inspect.Inspection, clip: media.Clip, frames: media.Seeker) -> None:
         """Take what is looked at, its working clip and the clip's frames."""
-        self._seen, self._clip, self._frames = inspection, clip, frames
+        self._seen, self._clip, self._listener = inspection, clip, SILENT
         weights, _ = sam2_weights.choose(inspection.asked.sam_checkpoint)
-        self._masker = PersonMasker(weights, inspection.asked.compile_sam, SILENT, keep_probabilities=True)
+        masker = PersonMasker(weights, inspection.asked.compile_sam, SILENT)
         self.before = inspect.outline_of(inspection.parent)
         self.name = weights.name if weights else "GrabCut"
-        self._keypoints: np.ndarray | None = None
-        self._clicks: ClickMasks | None = None
+        self.clicked = masker.clicked(clip, frames, self._keypoints, self.before)
         self._lock = threading.Lock()
 
-    def mask(self, t: int, prompts: Prompts) -> np.ndarray:
-        """Return what the prompts on frame `t` cover: [H, W], bool; the first on a frame takes longer than the next."""
+    def region(self, mark: regions.Mark) -> np.ndarray:
+        """Return the region of a mark on its frame: [H, W], bool; the first on a frame takes longer than the next."""
         with self._lock:
-            if self._clicks is None:
-                self._clicks = self._masker.clicks(self._frames, lambda: self._found(SILENT))
-            return self._clicks.mask(t, prompts)
+            return self.clicked.find(mark)
 
-    def follow(self, frames: range, prompts: Prompts, job: Job) -> PackedMasks:
-        """Return the masks in a range of frames; prompts count from its start.
+    def follow(self, decided: edits.Edits, job: Job) -> Iterator[int]:
+        """Follow what is waiting; yield each frame whose outline is another one now.
 
         Raises:
-            CancelledError: if its event is set.
+            CancelledError: if the job's event is set.
         """
-        self._masker.listener = job
-        return self._masker.of_stretch(self._clip, self._found(job), frames, prompts)
+        self._listener = job
+        for mark in self.clicked.waiting(decided):
+            self.region(mark)
+        steps = self.clicked.steps(decided)
+        yield from job.progress.iterate(self.clicked.follow(decided), "follow the marks", steps)
 
-    def _found(self, job: Job) -> np.ndarray:
-        """Return the keypoints, [T, 133, 3]: those of the inputs, else detected once."""
-        if self._keypoints is None:
-            known = self._seen.parent.keypoints()
-            watch = functools.partial(job.progress.iterate, total=len(self._clip))
-            fps = float(self._clip.fps)
-            self._keypoints = detection.detect(self._clip, fps, watch=watch).keypoints if known is None else known
-        return self._keypoints
+    def _keypoints(self) -> np.ndarray:
+        """Return the keypoints, [T, 133, 3]: those of the inputs, else detected."""
+        known = self._seen.parent.keypoints()
+        if known is not None:
+            return known
+        watch = functools.partial(self._listener.progress.iterate, total=len(self._clip))
+        return detection.detect(self._clip, float(self._clip.fps), watch=watch).keypoints

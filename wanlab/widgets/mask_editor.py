@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import threading
 import time
@@ -21,16 +22,18 @@ import numpy as np
 from IPython.display import Image
 
 from wanlab import config, media, viz
-from wanlab.inputs import edits
-from wanlab.mask import PackedMasks
-from wanlab.mask.prompts import Box, Click, Prompts, check_finished, load_prompts, parse_prompts, prompts_content
-from wanlab.mask.strokes import Stroke, around, painted, to_find
+from wanlab.inputs import edits, marks
+from wanlab.mask import regions
+from wanlab.mask.prompts import Box, Click, Prompts, load_prompts, parse_prompts, prompts_content
+from wanlab.mask.strokes import Stroke
 from wanlab.steps import inspect
 from wanlab.widgets import history, messages, stills
 from wanlab.widgets.live_masks import Job, LiveMasks
 
+STREAMED_S = 0.3  # seconds between two looks at what is being followed
 QUICK_S = 0.1  # a mask that comes within it is shown under the pointer before a click
 HOVER_COLOUR = (240, 228, 66)  # Okabe and Ito's yellow
+EVERY_KIND = ("click", "box", "stroke", "lock", "stretch")
 SHOWN = 6  # frames of the still image beside those with marks
 
 
@@ -61,7 +64,7 @@ def sheet(inspection: inspect.Inspection, clip: media.Clip) -> Image:
 class MaskEditor(stills.Stills, history.Editor):
     """The editor; its state is `decided`, what the file holds."""
 
-    kinds = ("click", "box", "stroke", "stretch")
+    kinds = EVERY_KIND
     _protocol = messages.MASK_EDITOR
     _esm = stills.module("marks.js", "mask_editor.js", protocol=_protocol)
 
@@ -72,10 +75,10 @@ class MaskEditor(stills.Stills, history.Editor):
         self._history = history.History.of(inspection.edits, *self._size)
         self.masks = LiveMasks(inspection, clip, self.frames)
         self._state = self._history.guard
-        self._live: dict[int, tuple[Prompts, np.ndarray]] = {}  # per frame the prompts there and their mask
-        self._followed: PackedMasks | None = None  # masks of the last propagation, from the first frame of its range on
-        self._followed_by: tuple[range, Prompts] = range(0), Prompts(())
-        self._seconds: float | None = None  # of a mask on a frame that was looked at before
+        self._kept: set[regions.Mark] = set()  # that are kept although they make the outline jump, or were asked about
+        self._doubt: dict[str, Any] | None = None  # the click that is asked about
+        self._jumps: list[int] = []  # frames to look at after the last propagation
+        self._seconds: float | None = None  # of a region on a frame that was looked at before
         self._stop = threading.Event()
         self._busy = False
         self._jobs = _Newest()
@@ -95,21 +98,26 @@ class MaskEditor(stills.Stills, history.Editor):
 
     @property
     def outdated(self) -> bool:
-        """Whether frames do not follow what was clicked last."""
-        return self._is_outdated(self.decided)
+        """Whether something that was clicked was not followed to all frames yet."""
+        return bool(self.masks.clicked.waiting(self.decided))
 
     def outline(self, t: int) -> np.ndarray:
         """Return the outline that is shown on frame `t`: [H, W], bool."""
-        with self._state:
-            decided, base = self.decided, self._base(t)
-        return painted(base, [stroke for stroke in decided.strokes if stroke.frame == t])
+        return self.masks.clicked.outline(self.decided, t)
 
     def image(self, t: int, layer: str) -> np.ndarray | stills.Tint:
-        """Return the frame, or on layer `mask` the outline as a tint."""
+        """Return the frame, or on layer `mask` the outline as a tint, what was clicked in the colour of its object."""
         if layer != "mask":
             return super().image(t, layer)
         self._look(t)
-        return stills.Tint(self.outline(t), viz.MASK_COLOUR)
+        clicked, decided = self.masks.clicked, self.decided
+        added = regions.objects(decided, t, functools.partial(clicked.known, decided))
+        kinds = clicked.outline(decided, t).astype(np.uint8)
+        colours = [viz.MASK_COLOUR]
+        for number, there in sorted(added.items()):
+            colours.append(viz.object_colour(number))
+            kinds[there & (kinds > 0)] = len(colours)
+        return stills.Tint(kinds, *colours)
 
     def received(self, kind: str, content: dict[str, Any]) -> None:
         """Take an action, a wish to preview a click, or one of the buttons."""
@@ -131,13 +139,11 @@ class MaskEditor(stills.Stills, history.Editor):
     def propagate(self) -> threading.Thread | None:
         """Have the frames follow what was clicked, in a thread; None where that is done or under way."""
         with self._state:
-            frames, prompts = self._wanted()
             if self._busy or not self.outdated:
                 return None
-            check_finished(prompts, "the clicks")
             self._busy = True
             self._stop.clear()
-        worker = threading.Thread(target=self._propagate, args=(frames, prompts), daemon=True)
+        worker = threading.Thread(target=self._propagate, args=(self.decided,), daemon=True)
         worker.start()
         self._tell_state()
         return worker
@@ -150,13 +156,14 @@ class MaskEditor(stills.Stills, history.Editor):
 
     def changed(self, before: edits.Edits, after: edits.Edits) -> None:
         """Have the views ask again for the masks that a change of the decisions makes other ones."""
-        self._tell_state()
-        if self._is_outdated(before) != self._is_outdated(after) or before.stretch != after.stretch:
+        if before.stretch != after.stretch or before.locked != after.locked:
             self.stale("mask")
-            return
-        if before != after:
-            frames = {each.frame for state in (before, after) for each in (*state.points.clicks, *state.points.boxes)}
-            self.stale("mask", frames=sorted(frames | {each.frame for s in (before, after) for each in s.strokes}))
+        elif before != after:
+            gone = {*regions.marks(before)} ^ {*regions.marks(after)}
+            everywhere = any(self.masks.clicked.is_found(mark) for mark in gone)  # it may have been followed
+            frames = {each.frame for each in (*{*before.strokes} ^ {*after.strokes}, *gone)}
+            self.stale("mask", frames=None if everywhere else sorted(frames))
+        self._tell_state()
 
     def _do(self, content: dict[str, Any]) -> None:
         said = ""
@@ -167,6 +174,7 @@ class MaskEditor(stills.Stills, history.Editor):
                 elif content["op"] == "redo":
                     said = self._history.redo()
                 else:
+                    self._doubt = None
                     self._history.do(lambda now: self._changed(now, content))
             finally:
                 self._tell_state(content.get("seq"), said)
@@ -175,7 +183,7 @@ class MaskEditor(stills.Stills, history.Editor):
         """Return the decisions after an action.
 
         Raises:
-            ValueError: if the action is about a mark that is not there.
+            ValueError: if the action is about a mark that is not there, or about a locked frame.
         """
         op = content["op"]
         clicks, boxes, strokes = list(now.points.clicks), list(now.points.boxes), list(now.strokes)
@@ -188,14 +196,14 @@ class MaskEditor(stills.Stills, history.Editor):
         elif op == "stroke":
             strokes.append(Stroke(*(content[name] for name in Stroke._fields)))
         elif op in ("move", "delete"):
-            marks: list[Any] = {"click": clicks, "box": boxes, "stroke": strokes}[content["what"]]
+            there: list[Any] = {"click": clicks, "box": boxes, "stroke": strokes}[content["what"]]
             was = content["was"]
-            index = next((i for i, mark in enumerate(marks) if self._fields(mark) == was), None)
+            index = next((i for i, mark in enumerate(there) if self._fields(mark) == was), None)
             if index is None:
                 raise ValueError("the mark is not there any more; click again")
-            mark = marks.pop(index)
+            mark = there.pop(index)
             if op == "move":
-                marks.insert(index, mark._replace(**content["to"]))
+                there.insert(index, mark._replace(**content["to"]))
         elif op == "stretch":
             stretch = content["stretch"]
         elif op == "import":
@@ -203,10 +211,30 @@ class MaskEditor(stills.Stills, history.Editor):
             clicks, boxes = list(given.clicks), list(given.boxes)
         elif op == "clear":
             clicks, boxes, strokes = [], [], []
+        elif op == "lock":
+            return self._locking(now, content["frame"])
+        elif op == "keep":
+            return marks.switched(now, marks.named(now, content["mark"]))
         else:
             raise ValueError(f"op must be an action of the editor, got {op!r}")
         prompts = Prompts(tuple(clicks), tuple(boxes))
-        return dataclasses.replace(now, points=prompts, strokes=tuple(strokes), stretch=stretch)
+        made = dataclasses.replace(now, points=prompts, strokes=tuple(strokes), stretch=stretch)
+        self._check_unlocked(now, made)
+        return made
+
+    def _locking(self, now: edits.Edits, t: int) -> edits.Edits:
+        """Return the decisions with a frame locked as it is shown, or unlocked."""
+        left = tuple(lock for lock in now.locked if lock.frame != t)
+        if len(left) < len(now.locked):
+            return dataclasses.replace(now, locked=left)
+        return dataclasses.replace(now, locked=(*left, regions.Lock.of(t, self.masks.clicked.outline(now, t))))
+
+    def _check_unlocked(self, now: edits.Edits, made: edits.Edits) -> None:
+        frames = {lock.frame for lock in now.locked}
+        before, after = ([*each.points.clicks, *each.points.boxes, *each.strokes] for each in (now, made))
+        wrong = [mark.frame for mark in after if mark.frame in frames and mark not in before]
+        if wrong:
+            raise ValueError(f"frame {wrong[0]} must be unlocked before it is changed; press L on it")
 
     def _exported(self) -> dict[str, Any]:
         """Return the points as a points file holds them."""
@@ -228,7 +256,11 @@ class MaskEditor(stills.Stills, history.Editor):
                 "undo": self._history.undoable > 0,
                 "redo": self._history.redoable > 0,
                 "outdated": self.outdated,
-                "live": [t for t in self._live if self._is_live(t)],
+                "waiting": sorted({mark.frame for mark in self.masks.clicked.waiting(now)}),
+                "finding": sorted({mark.frame for mark in regions.marks(now) if not self.masks.clicked.is_found(mark)}),
+                "locked": [lock.frame for lock in now.locked],
+                "jumps": self._jumps,
+                "doubt": self._doubt,
                 "busy": self._busy,
                 "quick": self._seconds is not None and self._seconds < QUICK_S,
                 "by": self.masks.name,
@@ -238,89 +270,93 @@ class MaskEditor(stills.Stills, history.Editor):
 
     # masks
 
-    def _wanted(self) -> tuple[range, Prompts]:
-        return to_find(self.decided, self.masks.before)
-
-    def _is_outdated(self, decided: edits.Edits) -> bool:
-        wanted = to_find(decided, self.masks.before)
-        return any(wanted[1]) and wanted != self._followed_by
-
-    def _base(self, t: int) -> np.ndarray:
-        """Return the outline on a frame without the strokes: from the clicks on it, else as propagated, else as it was before."""
-        frames, prompts = self._wanted()
-        if t not in frames or not any(prompts):
-            return self.masks.before[t]
-        if self.outdated and self._is_live(t):
-            return self._live[t][1]
-        return self._followed_on(t)
-
-    def _followed_on(self, t: int) -> np.ndarray:
-        frames = self._followed_by[0]
-        return self._followed[t - frames.start] if self._followed is not None and t in frames else self.masks.before[t]
-
-    def _prompts_on(self, t: int) -> Prompts:
-        """Return the prompts on frame `t`; where negative points alone are there, with a box around the outline."""
-        frames, prompts = self._wanted()
-        here = Prompts(
-            tuple(click._replace(frame=t) for click in prompts.clicks if click.frame + frames.start == t),
-            tuple(box._replace(frame=t) for box in prompts.boxes if box.frame + frames.start == t),
-        )
-        return self._placed(here, t)
-
-    def _placed(self, here: Prompts, t: int) -> Prompts:
-        known = {box.object for box in here.boxes} | {click.object for click in here.clicks if click.positive}
-        lost = {click.object for click in here.clicks} - known
-        box = around(self._followed_on(t), t) if lost else None
-        more = () if box is None else tuple(box._replace(object=number) for number in sorted(lost))
-        return Prompts(here.clicks, (*here.boxes, *more))
-
-    def _is_live(self, t: int) -> bool:
-        return t in self._live and self._live[t][0] == self._prompts_on(t)
-
     def _look(self, t: int) -> None:
-        """Have the mask of the clicks on frame `t` found, unless it is there; the newest wish comes first."""
-        with self._state:
-            prompts = self._prompts_on(t)
-            if not any(prompts) or not self.outdated or self._is_live(t):
-                return
-        self._jobs.put("look", lambda: self._find(t, prompts))
+        """Have the regions of the marks on frame `t` found, unless they are; the newest wish comes first."""
+        if any(not self.masks.clicked.is_found(mark) for mark in regions.marks(self.decided) if mark.frame == t):
+            self._jobs.put("look", lambda: self._find(t))
 
-    def _find(self, t: int, prompts: Prompts) -> None:
+    def _find(self, t: int) -> None:
         with self._telling():
-            found = self.masks.mask(t, prompts)
-            if self._seconds is None:  # the first time it took the look at the frame as well
-                begin = time.monotonic()
-                self.masks.mask(t, prompts)
-                self._seconds = time.monotonic() - begin
-            with self._state:
-                self._live[t] = prompts, found
+            for mark in [mark for mark in regions.marks(self.decided) if mark.frame == t]:
+                if self.masks.clicked.is_found(mark):
+                    continue
+                self.masks.region(mark)
+                if self._seconds is None and isinstance(
+                    mark.what, Click
+                ):  # the first time took the look at the frame as well
+                    self._seconds = self.masks.clicked.seconds(mark)
+                self._judge(mark)
             self.stale("mask", frames=[t])
             self._tell_state()
 
+    def _judge(self, mark: regions.Mark) -> None:
+        """Switch a click or box off whose region makes the outline jump; the browser asks whether to keep it anyway."""
+        with self._state:
+            now = self.decided
+            if isinstance(mark.what, Stroke) or mark in self._kept or mark not in regions.marks(now):
+                return
+            without = marks.switched(now, _listed(mark))
+            t, inside = mark.frame, range(self._size[0])
+            beside = [self.masks.clicked.outline(without, at) if at in inside else None for at in (t - 1, t + 1)]
+            was, made = (self.masks.clicked.outline(each, t) for each in (without, now))
+            if not regions.jumps((beside[0], made, beside[1]), (beside[0], was, beside[1])):
+                return
+            share = float((was ^ made).mean())
+            self._doubt = {
+                "mark": marks.Mark(_listed(mark).kind, (mark.what,), False).content(),
+                "frame": mark.frame,
+                "text": f"this would change {share:.0%} of frame {mark.frame}, which then looks unlike those beside it",
+            }
+            self._kept.add(mark)
+            self._history.do(lambda _: without, joined=True)
+
     def _hover(self, content: dict[str, Any]) -> None:
-        """Send the mask that a click would give."""
+        """Send the region that a click would mean."""
         with self._telling():
             t = content["t"]
             click = Click(t, content["x"], content["y"], content["positive"], content["object"])
-            with self._state:
-                here = self._prompts_on(t)
-                here = self._placed(Prompts((*here.clicks, click), here.boxes), t)
-            image = stills.Tint(self.masks.mask(t, here), HOVER_COLOUR)
-            self.tell("hover", buffers=[stills.encode(image, content["width"])], id=content["id"], t=t)
+            against = tuple(
+                each for each in self.decided.points.clicks if each.frame == t and each.positive != click.positive
+            )
+            region = self.masks.region(regions.Mark(click, against))
+            self.tell(
+                "hover",
+                buffers=[stills.encode(stills.Tint(region, HOVER_COLOUR), content["width"])],
+                id=content["id"],
+                t=t,
+            )
 
-    def _propagate(self, frames: range, prompts: Prompts) -> None:
+    def _propagate(self, decided: edits.Edits) -> None:
         job = Job(lambda what, done, total: self.tell("progress", what=what, done=done, total=total), self._stop)
+        told, news = time.monotonic(), set[int]()
         try:
             with self._telling():
-                found = self.masks.follow(frames, prompts, job)
-                with self._state:
-                    self._followed, self._followed_by = found, (frames, prompts)
-                self.stale("mask")
+                for t in self.masks.follow(decided, job):
+                    news.add(t)
+                    if time.monotonic() - told > STREAMED_S:
+                        self.stale("mask", frames=sorted(news))
+                        told, news = time.monotonic(), set()
+                self._jumps = self._jumping(decided)
         except CancelledError:
             self.tell("stopped")
         finally:
+            self.stale("mask", frames=sorted(news))
             self._busy = False
             self._tell_state()
+
+    def _jumping(self, decided: edits.Edits) -> list[int]:
+        """Return the frames whose outline agrees less with those beside it than before anything was clicked."""
+        found, before = [], self.masks.before
+        one: np.ndarray | None = None
+        here = self.masks.clicked.outline(decided, 0)
+        for t in range(len(before)):
+            other = self.masks.clicked.outline(decided, t + 1) if t + 1 < len(before) else None
+            last, one = (one, here, other), here
+            if (here != before[t]).any():
+                was = [before[at] if 0 <= at < len(before) else None for at in (t - 1, t, t + 1)]
+                found += [t] * regions.jumps(last, was)
+            here = other if other is not None else here
+        return found
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -357,6 +393,10 @@ class _Newest:
                     self._change.wait()
                 job = self._waiting.pop(max(self._waiting))
             job()
+
+
+def _listed(mark: regions.Mark) -> marks.Mark:
+    return marks.Mark("box" if isinstance(mark.what, Box) else "click", (mark.what,), True)
 
 
 def _read(inspection: inspect.Inspection, clip: media.Clip) -> edits.Edits:

@@ -58,6 +58,8 @@ _MASK_ACTIONS: Mapping[str, Fields] = {
     "stretch": {"stretch": list | None},
     "import": {"text": str},
     "clear": {},
+    "lock": {"frame": int},  # or unlock it
+    "keep": {"mark": dict},  # the one in doubt
     "undo": {},
     "redo": {},
 }
@@ -75,7 +77,11 @@ MASK_EDITOR = STILLS.plus(
         "state": {
             "seq": object, "said": str,  # of the action that led to it: its number, and what was undone
             "clicks": list, "boxes": list, "strokes": list, "stretch": list | None, "undo": bool, "redo": bool,
-            "outdated": bool, "live": list, "busy": bool, "quick": bool, "by": str, "file": str,
+            "outdated": bool, "busy": bool, "quick": bool, "by": str, "file": str,
+            "waiting": list,  # frames with marks that were not followed to all others yet
+            "finding": list,  # frames with marks whose region is not known yet
+            "locked": list, "jumps": list,  # frames; that look unlike those beside them
+            "doubt": dict | None,  # the mark that was switched off, its frame, and why: text
         },
         "hover": {"id": str, "t": int},  # the mask as PNG
         "progress": {"what": str, "done": int, "total": int},

@@ -27,7 +27,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anywidget
 import cv2
@@ -45,16 +45,17 @@ INSIDE = 90  # of 255, how much of a mask's colour covers the frame
 KEPT_BYTES = 96 * 2**20  # of coded images: 300 frames of 1280x720 and their masks at full size
 
 
-class Tint(NamedTuple):
-    """A mask that lies over a frame as a half transparent colour with its outline.
+class Tint:
+    """A mask that lies over a frame in half transparent colours with their outlines.
 
     Attributes:
-        mask: [H, W], bool.
-        colour: RGB, 0 to 255.
+        kinds: [H, W], uint8: 0 nothing, then the number of a colour, from 1.
+        colours: RGB, 0 to 255.
     """
 
-    mask: np.ndarray
-    colour: tuple[int, int, int]
+    def __init__(self, mask: np.ndarray, *colours: tuple[int, int, int]) -> None:
+        """Take a mask, [H, W], bool, in one colour, or the numbers of several."""
+        self.kinds, self.colours = mask.astype(np.uint8), colours
 
 
 def module(*names: str, protocol: messages.Protocol = messages.STILLS, shared: Sequence[str] = SHARED) -> str:
@@ -179,7 +180,7 @@ class Stills(Talking):
 def encode(image: np.ndarray | Tint, width: int) -> bytes:
     """Return [H, W, 3] RGB, 0 to 255, uint8, as JPEG, [H, W, 4] RGBA or a mask as PNG, shrunk to `width` pixels if wider."""
     if isinstance(image, Tint):
-        return _tinted(_shrunk(image.mask.astype(np.uint8) * 255, width) > 127, image.colour)
+        return _tinted(_shrunk_kinds(image, width), image.colours)
     image = _shrunk(image, width)
     if image.shape[2] == 4:
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -193,13 +194,26 @@ def _shrunk(image: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) if width < image.shape[1] else image
 
 
-def _tinted(mask: np.ndarray, colour: tuple[int, int, int]) -> bytes:
-    """Return a PNG of three colours (nothing, the inside, the outline): a seventh of the work of one with four channels."""
-    kinds = mask.astype(np.uint8)
-    contours, _ = cv2.findContours(kinds, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(kinds, contours, -1, 2, max(1, round(mask.shape[0] / 400)))  # type: ignore[call-overload]
-    made = Image.frombytes("P", mask.shape[::-1], kinds.tobytes())
-    made.putpalette((0, 0, 0, *colour, *colour))
+def _shrunk_kinds(image: Tint, width: int) -> np.ndarray:
+    """Return the kinds at another width: of the colours that cover a pixel the last one that fills half of it."""
+    height = max(1, round(image.kinds.shape[0] * width / image.kinds.shape[1]))
+    if width >= image.kinds.shape[1]:
+        return image.kinds
+    whole = cv2.resize((image.kinds > 0).astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA) > 127
+    if len(image.colours) == 1:
+        return whole.astype(np.uint8)
+    nearest = cv2.resize(image.kinds, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.where(whole, np.maximum(nearest, 1), 0).astype(np.uint8)
+
+
+def _tinted(kinds: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> bytes:
+    """Return a PNG of a palette (nothing, the insides, the outlines): a seventh of the work of one with four channels."""
+    out, thick = kinds.copy(), max(1, round(kinds.shape[0] / 400))
+    for number in range(1, len(colours) + 1):
+        contours, _ = cv2.findContours((kinds == number).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(out, contours, -1, len(colours) + number, thick)  # type: ignore[call-overload]
+    made = Image.frombytes("P", out.shape[::-1], out.tobytes())
+    made.putpalette((0, 0, 0, *(channel for colour in (*colours, *colours) for channel in colour)))
     file = io.BytesIO()
-    made.save(file, "PNG", compress_level=1, transparency=bytes((0, INSIDE, 255)))
+    made.save(file, "PNG", compress_level=1, transparency=bytes((0, *[INSIDE] * len(colours), *[255] * len(colours))))
     return file.getvalue()

@@ -3,6 +3,7 @@
    drawMarks(ctx, view, { clicks, boxes, strokes }, selected, pending)     those of the frame on the screen
    findMark(view, marks, { x, y }) -> { what: "click" | "box" | "stroke", mark, corner } or null
    drawStroke(ctx, stroke, colour)        stroke: { path, radius, add }
+   drawCross(ctx, view, place), drawBanner(ctx, view, text)
    same(a, b)                             whether two marks are the same; boxOf(a, b) -> { x0, y0, x1, y1 }
    A click is a disc in its object's colour with a plus or a minus on it: shape says what colour alone would not. */
 
@@ -45,7 +46,7 @@ export function strokeAt(view, marks, { x, y }) {
 export function drawStroke(ctx, { path, radius, add }, alpha = 0.55) {
   ctx.save();
   ctx.globalAlpha = alpha;
-  ctx.strokeStyle = ctx.fillStyle = add ? OKABE.green : OKABE.red;
+  ctx.strokeStyle = ctx.fillStyle = add ? OKABE.sky : OKABE.red;
   ctx.lineWidth = 2 * radius;
   ctx.lineCap = ctx.lineJoin = "round";
   ctx.beginPath();
@@ -62,7 +63,7 @@ export function drawMarks(ctx, view, marks, selected, pending = false) {
     ctx.save();
     ctx.setLineDash(stroke.carried ? [] : [4 * px, 4 * px]); // dashed: this frame only
     ctx.lineWidth = (same(stroke, selected) ? 4 : 2) * px;
-    ctx.strokeStyle = stroke.add ? OKABE.green : OKABE.red;
+    ctx.strokeStyle = stroke.add ? OKABE.sky : OKABE.red;
     ctx.beginPath();
     ctx.moveTo(...stroke.path[0]);
     stroke.path.forEach((place) => ctx.lineTo(...place));
@@ -80,6 +81,32 @@ export function drawMarks(ctx, view, marks, selected, pending = false) {
     number(ctx, px, box.object, box.x0 + 4 * px, box.y0 + 15 * px);
   }
   for (const click of marks.clicks) if (click.frame === view.t) disc(ctx, px, click, same(click, selected), pending);
+}
+
+/* The cross that the keyboard moves. */
+export function drawCross(ctx, view, { x, y }) {
+  const long = 14 * view.px;
+  for (const [width, colour] of [[4, OKABE.black], [2, "#fff"]]) {
+    ctx.lineWidth = width * view.px;
+    ctx.strokeStyle = colour;
+    ctx.beginPath();
+    ctx.moveTo(x - long, y);
+    ctx.lineTo(x + long, y);
+    ctx.moveTo(x, y - long);
+    ctx.lineTo(x, y + long);
+    ctx.stroke();
+  }
+}
+
+export function drawBanner(ctx, view, text) {
+  ctx.save();
+  ctx.setTransform(view.dpr, 0, 0, view.dpr, 0, 0);
+  ctx.font = "bold 14px system-ui, sans-serif";
+  ctx.fillStyle = "rgba(0, 0, 0, 0.75)";
+  ctx.fillRect(8, 8, ctx.measureText(text).width + 16, 24);
+  ctx.fillStyle = OKABE.yellow;
+  ctx.fillText(text, 16, 25);
+  ctx.restore();
 }
 
 function disc(ctx, px, { x, y, positive, object }, chosen, pending) {

@@ -3,12 +3,13 @@
 
 import { button, choice, followRoom, Link, make, OKABE, press, root } from "./parts.js";
 import { ClipView } from "./clip_view.js";
-import { boxOf, colourOf, drawMarks, drawStroke, findMark, same, strokeAt } from "./marks.js";
+import { boxOf, colourOf, drawBanner, drawCross, drawMarks, drawStroke, findMark, same, strokeAt } from "./marks.js";
 
 const HELP = "Click: this belongs to the person · Shift-click or right click: this does not · drag moves a mark, Delete "
   + "removes it · Ctrl+Z / Ctrl+Shift+Z undo and redo · P points, B box, D brush, E erase, [ ] its size · N next object · "
   + "← → frames (Shift: ten), Home, End, Space plays · , . frames with marks · I O in and out · + − 0 or Ctrl+wheel zoom, "
-  + "Alt+drag pans · Enter propagates, Esc stops";
+  + "Alt+drag pans · Enter propagates, Esc stops · L locks the frame · Alt+arrows move a cross (Shift: by ten), X marks there, "
+  + "Shift+X marks what does not belong";
 const [SIDE, TRANSPORT] = [260, 400]; // CSS pixels of width of the tools beside the image, and of the row below it, at least
 const [BELOW, AROUND] = [80, 130]; // CSS pixels of height that the rest takes with the tools beside the image, and above it
 const EDITOR_STYLE = `
@@ -17,6 +18,7 @@ const EDITOR_STYLE = `
 .wl-edit > .wl-view { grid-area: view; }
 .wl-edit > [role=toolbar] { grid-area: tools; }
 .wl-edit progress { width: 90px; }
+.wl-doubt:not(:empty) { border-left: 4px solid ${OKABE.orange}; padding: 4px 8px; margin: 4px 0; }
 .wl-beside > :not(.wl-view) .wl-group { flex-wrap: wrap; }
 .wl-rest { grid-area: rest; }
 .wl-rest > .wl-row { margin: 0; }
@@ -30,7 +32,7 @@ class MaskEditor {
     this.clip = model.get("clip");
     this.link = new Link(model);
     this.panel = root(el, "Mask editor", EDITOR_STYLE);
-    this.state = { clicks: [], boxes: [], strokes: [], stretch: null, live: [] };
+    this.state = { clicks: [], boxes: [], strokes: [], stretch: null, waiting: [], finding: [], locked: [], jumps: [], doubt: null };
     Object.assign(this, { tool: "point", add: true, carried: false, radius: Math.round(this.clip.height / 36), object: 1 });
     Object.assign(this, { selected: null, drag: null, hover: null, pointer: null, pending: new Map(), seq: 0 });
     this.view = new ClipView(this.link, this.clip, {
@@ -63,6 +65,9 @@ class MaskEditor {
     this.brush = make("span", { class: "wl-group" }, this.mode, make("label", { class: "wl-group" }, make("span", { text: "radius" }),
       this.size), this.sizeText, make("label", { class: "wl-group", title: "Clicks along the stroke go to the model" }, this.carry,
       make("span", { text: "carry to other frames" })));
+    this.lock = button("Lock", "The mask of this frame stays as it is; nothing is followed onto it, or through it",
+      () => this.act("lock", { frame: this.view.t }), "L");
+    this.doubt = make("div", { class: "wl-doubt", role: "alert" });
     this.go = button("Propagate", "Have the other frames follow the marks", () => this.link.tell("propagate"), "Enter");
     this.stop = button("Cancel", "Stop propagating", () => this.link.tell("cancel"), "Esc");
     this.meter = make("progress", { max: 1, value: 0, "aria-label": "progress of the propagation" });
@@ -79,9 +84,9 @@ class MaskEditor {
       make("div", { class: "wl-row", role: "toolbar", "aria-label": "tools" }, group(...Object.values(this.tools)),
         group(this.swatch, this.objects, more), group(this.undo, this.redo, this.remove,
           button("Clear", "Remove all marks; Undo brings them back", () => this.act("clear"))),
-        group(this.go, this.stop, this.meter), this.brush),
+        group(this.go, this.stop, this.meter), this.lock, this.brush),
       this.view.node,
-      make("div", { class: "wl-rest" }, this.panel.alert, make("div", { class: "wl-row" }, this.note, this.panel.status, keys, exchange)));
+      make("div", { class: "wl-rest" }, this.panel.alert, this.doubt, make("div", { class: "wl-row" }, this.note, this.panel.status, keys, exchange)));
     this.panel.node.append(this.layout);
     this.unfollow = followRoom(this.panel.node, (width, height) => this.arrange(width, height));
   }
@@ -98,7 +103,7 @@ class MaskEditor {
     view.on("down", (event, place) => this.down(event, place));
     view.on("move", (event, place) => this.move(event, place));
     view.on("up", (event, place) => this.up(place));
-    view.on("leave", () => { this.pointer = this.hover = null; view.draw(); });
+    view.on("leave", () => { if (!this.byKey) this.pointer = this.hover = null; view.draw(); });
     view.on("paint", (ctx) => this.paint(ctx));
     view.on("frame", () => { this.hover = null; this.show(); });
     view.on("stretch", (stretch) => this.act("stretch", { stretch }));
@@ -122,8 +127,13 @@ class MaskEditor {
       p: use("point"), b: use("box"), d: use("brush"), e: () => this.mode.click(), "[": size(-2), "]": size(2),
       n: () => this.nextObject(false), Delete: () => this.erase(), Backspace: () => this.erase(),
       "Ctrl+z": () => this.act("undo"), "Ctrl+Shift+Z": () => this.act("redo"), "Ctrl+y": () => this.act("redo"),
+      l: () => this.lock.click(), x: () => this.mark(true), "Shift+X": () => this.mark(false),
       Enter: () => this.go.click(), Escape: () => this.escape(), ",": () => this.jump(-1), ".": () => this.jump(1),
     });
+    for (const [key, x, y] of [["ArrowLeft", -1, 0], ["ArrowRight", 1, 0], ["ArrowUp", 0, -1], ["ArrowDown", 0, 1]]) {
+      view.keys[`Alt+${key}`] = () => this.moveCross(x, y);
+      view.keys[`Alt+Shift+${key}`] = () => this.moveCross(10 * x, 10 * y);
+    }
     this.panel.node.addEventListener("keydown", (event) => {
       if (!view.node.contains(event.target)) view.key(event); // the keys hold in the whole editor
     });
@@ -175,20 +185,48 @@ class MaskEditor {
     this.go.disabled = !state.outdated || state.busy;
     this.stop.style.visibility = this.meter.style.visibility = state.busy ? "visible" : "hidden";
     this.note.textContent = this.judgement();
+    this.ask(state.doubt);
+    press(this.lock, state.locked.includes(view.t));
     const frames = new Set(this.all().map((mark) => mark.frame));
-    view.setMarks([...frames].map((t) => ({ t, colour: OKABE.orange })));
+    const ticks = [[frames, OKABE.orange], [state.jumps, OKABE.red], [state.locked, OKABE.sky]];
+    view.setMarks(ticks.flatMap(([list, colour]) => [...list].map((t) => ({ t, colour }))));
     view.draw();
   }
 
   judgement() {
-    const { outdated, live, busy, stretch } = this.state;
+    const { outdated, waiting, finding, busy, stretch, locked, jumps } = this.state;
+    const { t } = this.view;
+    if (locked.includes(t)) return "locked: this frame stays as it is";
     if (busy) return "propagating …";
-    if (!outdated) return "";
+    if (jumps.includes(t)) return "⚠ this mask jumps against the frames beside it";
+    if (!outdated) return jumps.length ? `⚠ look at frame${jumps.length > 1 ? "s" : ""} ${jumps.slice(0, 8).join(", ")}: the mask jumps` : "";
     const [first, last] = stretch ?? [0, this.clip.frames - 1];
-    if (this.view.t < first || this.view.t > last) return "⚠ out of date: propagate (this frame is outside the stretch and stays)";
-    const here = this.all().some((mark) => mark.frame === this.view.t && mark.carried !== false);
-    if (here && !live.includes(this.view.t)) return "⚠ finding the mask of this frame …";
-    return live.includes(this.view.t) ? "⚠ this frame shows your marks, the others are out of date: propagate" : "⚠ mask out of date: propagate";
+    if (t < first || t > last) return "⚠ out of date: propagate (this frame is outside the stretch and stays)";
+    if (finding.includes(t)) return "⚠ finding the mask of this frame …";
+    return waiting.includes(t) ? "⚠ this frame shows your marks, the others are out of date: propagate" : "⚠ mask out of date: propagate";
+  }
+
+  ask(doubt) {
+    const keep = (mark) => button("Keep anyway", "The mark counts although the mask jumps", () => this.act("keep", { mark }));
+    this.doubt.replaceChildren(...(doubt ? [make("span", { text: `⚠ Not kept: ${doubt.text}. ` }), keep(doubt.mark),
+      make("span", { class: "wl-quiet", text: " or leave it: it stays, switched off, in the list of decisions" })] : []));
+  }
+
+  mark(positive) {
+    const place = this.pointer;
+    if (!place || !this.inside(place)) return this.panel.say("move the cross into the image first: Alt+arrows");
+    this.act("click", { frame: this.view.t, x: place.x, y: place.y, positive, object: this.object });
+  }
+
+  moveCross(x, y) {
+    const { clip } = this;
+    const from = this.pointer ?? { x: clip.width / 2, y: clip.height / 2 };
+    const inside = (value, side) => Math.max(0.5, Math.min(side - 0.5, value));
+    this.pointer = { x: inside(from.x + x, clip.width), y: inside(from.y + y, clip.height) };
+    this.byKey = true;
+    this.panel.say(`x ${Math.round(this.pointer.x)}, y ${Math.round(this.pointer.y)}`);
+    this.rest(false, this.pointer);
+    this.view.draw();
   }
 
   paint(ctx) {
@@ -206,6 +244,7 @@ class MaskEditor {
     for (const stroke of [...pending.strokes, drag?.what === "stroke" ? drag.now : null]) {
       if (stroke?.frame === view.t) drawStroke(ctx, stroke);
     }
+    if (this.byKey && this.pointer) drawCross(ctx, view, this.pointer);
     if (this.tool === "brush" && this.pointer && !drag) {
       for (const [width, colour] of [[3, "#000"], [1.5, "#fff"]]) {
         ctx.lineWidth = width * view.px;
@@ -215,18 +254,7 @@ class MaskEditor {
         ctx.stroke();
       }
     }
-    if (/^⚠ (mask|finding)/.test(this.note.textContent)) this.banner(ctx, "out of date");
-  }
-
-  banner(ctx, text) {
-    ctx.save();
-    ctx.setTransform(this.view.dpr, 0, 0, this.view.dpr, 0, 0);
-    ctx.font = "bold 14px system-ui, sans-serif";
-    ctx.fillStyle = "rgba(0, 0, 0, 0.75)";
-    ctx.fillRect(8, 8, ctx.measureText(text).width + 16, 24);
-    ctx.fillStyle = OKABE.yellow;
-    ctx.fillText(text, 16, 25);
-    ctx.restore();
+    if (/^⚠ (mask|finding)/.test(this.note.textContent)) drawBanner(ctx, view, "out of date");
   }
 
   inside({ x, y }) {
@@ -257,6 +285,7 @@ class MaskEditor {
   move(event, place) {
     const { drag } = this;
     this.pointer = place;
+    this.byKey = false;
     if (!drag) {
       this.view.canvas.style.cursor = this.tool === "brush" ? "none" : findMark(this.view, this.state, place) ? "grab" : "crosshair";
       if (this.tool === "brush") this.view.draw();

@@ -17,7 +17,7 @@ export const OKABE = {
   black: "#000000", orange: "#e69f00", sky: "#56b4e9", green: "#009e73",
   yellow: "#f0e442", blue: "#0072b2", red: "#d55e00", pink: "#cc79a7",
 };
-export const OBJECTS = [OKABE.sky, OKABE.orange, OKABE.pink, OKABE.yellow, OKABE.green, OKABE.red, OKABE.blue];
+export const OBJECTS = [OKABE.orange, "#9650ff", OKABE.yellow, OKABE.red, OKABE.blue]; // viz.OBJECT_COLOURS
 
 export const LOW = 420; // CSS pixels: an output's own view as it opens has 290
 const SPARE = 16; // CSS pixels of the cell around the widget
