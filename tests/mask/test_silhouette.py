@@ -135,3 +135,23 @@ def test_a_cap_that_one_network_leaves_out_is_the_person_s(monkeypatch: pytest.M
     found = silhouette.person_probability(np.zeros((300, 200, 3), np.uint8), points)
     assert found[55, 100] > 0.9
     assert 0.3 < found[150, 100] < 0.5
+
+
+@pytest.mark.parametrize(("hips", "whose"), [(0.9, "BlazePose"), (0.0, "U2-Net")])
+def test_of_a_bust_u2_net_is_believed_and_of_a_body_blazepose(
+    monkeypatch: pytest.MonkeyPatch, hips: float, whose: str
+) -> None:
+    """BlazePose finds the left half of the crop, U2-Net the right one."""
+    half = np.zeros((320, 320), np.float32)
+    half[:, 160:] = 1
+
+    def run(name: str, image: np.ndarray) -> list[np.ndarray]:
+        logits = np.where(np.arange(256)[None, None, :, None] < 128, 20.0, -20.0)
+        return [half[None, None]] if name == "u2netp" else [np.zeros(0), np.zeros(0), np.repeat(logits, 256, axis=1)]
+
+    monkeypatch.setattr(silhouette, "run_network", run)
+    points = keypoints([100.0])[0]
+    points[11:17, 2] = hips
+    found = silhouette.person_probability(np.zeros((HEIGHT, WIDTH, 3), np.uint8), points) > 0.5
+    assert found[70, 95] == (whose == "BlazePose")
+    assert found[70, 105] == (whose == "U2-Net")

@@ -27,7 +27,7 @@ from wanlab.pose import detection, detector_files, editing, face, people, prefil
 from wanlab.runs import artefacts
 from wanlab.steps import preview
 
-RESULT_VERSION = 9  # raise it when the same settings come to mean another result
+RESULT_VERSION = 10  # raise it when the same settings come to mean another result
 MASK_SETTINGS = ("mask_source", "mask_chain", "sam_checkpoint", "mask_video", "background_video")  # of replace only
 KEPT_BYTES = 2**27  # of a working clip's frames in memory
 Detector = Callable[[Iterable[np.ndarray], detection.Person | None, detection.Watch], detection.Detection]
