@@ -77,6 +77,17 @@ def test_a_sweep_is_where_its_point_is(outputs: Path) -> None:
     assert not (sweep.folder / runs.PAUSE).exists()
 
 
+def test_what_is_shown_to_a_reader_is_seen_meanwhile(outputs: Path) -> None:
+    run = opened("report")
+    with run.working():
+        run.stop_here()
+    with run.showing("videos"):
+        assert watching.find("report") is run
+        assert watching.look(runs.Run(run.folder)).words() == "running, videos"
+    assert watching.look(runs.Run(run.folder)).words() == "begun"
+    assert not run.path(runs.PROGRESS).exists()
+
+
 def test_a_run_that_ended_says_how(outputs: Path) -> None:
     run = opened()
     assert watching.look(run).words() == "pending"

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from wanlab import config, files, media, runs
 from wanlab.model import checkpoints, loading, networks, parts
 from wanlab.runs import watching
-from wanlab.steps import denoise, generate, report, segment_files
+from wanlab.steps import denoise, generate, live_view, report, segment_files
 
 FRAMES = 7
 
@@ -217,6 +217,14 @@ def test_stopped_after_a_segment_what_is_finished_is_the_result_until_it_goes_on
     assert not [note for note in again.manifest["notes"] if note.startswith("partial")]
     assert not (run.folder / "segments").exists()
     assert generate.seams(again) == (5,)
+    assert sorted(path.name for path in (run.folder / "steps").iterdir()) == [
+        "000.jpg", "000.json", "001.jpg", "001.json",
+    ]  # fmt: skip
+    assert not run.path(live_view.LIVE).exists()
+    assert not [note for note in again.manifest["notes"] if "could not be shown" in note]
+    assert again.manifest["settled_step"] is None  # there is one step
+    (strips,) = report.steps_of(again)
+    assert strips.data.count("data:image/jpeg;base64,") == 2
     np.testing.assert_array_equal(media.read_video(again.path(denoise.MASTER)).frames[:5], first)
 
 

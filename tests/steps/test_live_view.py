@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wanlab import config, files
+from wanlab import files
 from wanlab.model.latent_colours import LatentColours
-from wanlab.steps import generate, live_view, report
+from wanlab.steps import live_view
 from wanlab.steps.live_view import LiveView
 
 NUM_STEPS = 8
@@ -137,29 +137,3 @@ def test_a_fault_ends_the_view_and_not_the_generation(tmp_path: Path, monkeypatc
 )
 def test_a_strip_shows_first_last_and_some_between(num_steps: int, shown: tuple[int, ...]) -> None:
     assert live_view.strip_steps(num_steps) == shown
-
-
-def test_a_generation_leaves_strips_and_no_moving_picture(outputs: Path, small: Path) -> None:
-    chosen = {
-        "inputs": small,
-        "segment_frame_length": 5,
-        "num_inference_steps": 2,
-        "guidance_scale": 1,
-        "device": "cpu",
-    }
-    run = generate.prepare(config.GenerateSettings.build(chosen))
-    generate.work(run)
-    assert sorted(path.name for path in (run.folder / "steps").iterdir()) == [
-        "000.jpg",
-        "000.json",
-        "001.jpg",
-        "001.json",
-    ]
-    assert not run.path(live_view.LIVE).exists()
-    assert run.manifest["settled_step"] is None  # with random starts two steps never do
-    strips, curve, said = report.steps_of(run)
-    assert strips.data.count("data:image/jpeg;base64,") == 2
-    assert "segment 2: steps 1, 2" in strips.data
-    assert "the last step still changes 1 % or more" in said.data
-    assert curve is not None
-    assert not [note for note in run.manifest["notes"] if "could not be shown" in note]

@@ -139,6 +139,16 @@ class Run:
                 raise
             self._end("begun" if self._unfinished else "completed", earlier + time.monotonic() - start, None)
 
+    @contextlib.contextmanager
+    def showing(self, what: str) -> Iterator[None]:
+        """Let those who watch see that something is made for the reader of a run, which is not worked on meanwhile."""
+        with _listed(self):
+            self.progress.update(what, 0, 0)
+            try:
+                yield
+            finally:
+                files.remove(self.folder / PROGRESS)
+
     def stop_here(self) -> None:
         """Have `working` end as begun: what there is can be looked at, and the same settings go on from it."""
         self._unfinished = True
@@ -295,7 +305,7 @@ class Run:
 
 
 def working_here() -> Run | None:
-    """Return the run that this process works on, of several within each other the outermost."""
+    """Return the run that this process works on or shows, of several within each other the outermost."""
     return _working[0] if _working else None
 
 

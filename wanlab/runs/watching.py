@@ -26,7 +26,7 @@ class Watched(NamedTuple):
     Attributes:
         run: its id.
         step: its step, e.g. generate.
-        status: as `Run.status`.
+        status: as `Run.status`; running also while this process shows the run to its reader.
         what: is being done, empty where that is not known; `done` of `total` of it are, a total of 0 is not known.
         left_s: seconds that this is likely to take, None where that is not known.
         place: of a generation the numbers, from 1, of `segment` of `segments` and `step` of `steps`; else empty.
@@ -86,6 +86,9 @@ def look(run: Run) -> Watched:
     if points:
         finished = sum(point["status"] not in ("pending", "running") for point in points)
         seen = seen._replace(points=(finished, len(points)))
+    here = working_here()
+    if run.status != "running" and here is not None and here.folder == run.folder:
+        return _with_word(seen._replace(status="running"), run.folder)
     if run.status != "running":
         return seen
     inner = _point_of(run)

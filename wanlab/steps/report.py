@@ -11,10 +11,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from IPython.display import HTML
 
@@ -26,6 +27,23 @@ from wanlab.viz import player
 
 STRIPS = 6  # segments whose strips are shown
 RESULT_VERSION = 4  # raise it when the same settings come to mean another result
+
+
+T = TypeVar("T")
+
+
+def _shown(what: str) -> Callable[[Callable[[ReportContents], T]], Callable[[ReportContents], T]]:
+    """Let those who watch the report see that a part is being made."""
+
+    def outer(make: Callable[[ReportContents], T]) -> Callable[[ReportContents], T]:
+        @functools.wraps(make)
+        def made(story: ReportContents) -> T:
+            with runs.Run(story.folder).showing(what):
+                return make(story)
+
+        return made
+
+    return outer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +218,7 @@ def overview(story: ReportContents) -> HTML:
     return HTML(f"<h1>{escape(story.title)}</h1><p>{escape(sentence)}.</p><p>{end}</p>")
 
 
+@_shown("videos")
 def videos(story: ReportContents) -> HTML:
     """Play the results in step beside reference and driver, with their numbers; a single one as `result`."""
     if story.single:
@@ -272,6 +291,7 @@ def player_points(entries: Sequence[compare.Entry]) -> list[player.Point]:
     return sorted(found, key=lambda point: point.number or 0)
 
 
+@_shown("frames")
 def frames(story: ReportContents) -> Any:
     """Show the result under its driver, the reference in front, both frames at each seam; of several, each one's frames."""
     if not story.single:
@@ -334,6 +354,7 @@ def plots(entries: Sequence[compare.Entry]) -> list[Any]:
     return [plot for plot in made if plot is not None]
 
 
+@_shown("material")
 def material(story: ReportContents) -> Any:
     """Show what went in: the video, pose drawings, face crops, in replace background and mask, and the reference."""
     return viz.contact_sheet(story.inputs.clips(), reference=story.inputs.reference_image())

@@ -197,7 +197,7 @@ RUN_WATCH = Protocol(
         "state": {  # as watching.Watched
             "run": str, "step": str, "status": str, "what": str, "done": int, "total": int, "left_s": float | None,
             "place": dict, "memory_bytes": int, "gpu_bytes": int, "points": list, "point": str, "is_pausing": bool,
-            "kept": str, "is_partial": bool, "error": str, "canPause": bool, "isHere": bool, "where": str, "seconds": float,
+            "kept": str, "is_partial": bool, "error": str, "canPause": bool, "canCancel": bool, "isHere": bool, "where": str, "seconds": float,
         },
         "picture": {"id": str, "segment": int, "step": int, "frames": int, "fps": float},  # JPEG, frames one below the other
         "error": {"text": str, "id": object},

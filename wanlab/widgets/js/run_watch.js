@@ -96,7 +96,11 @@ class Watch {
     this.heard = performance.now();
     this.build();
     this.link.on("state", (state) => this.show(state));
-    this.link.on("nothing", () => { this.hear(); this.status = "none"; });
+    this.link.on("nothing", () => {
+      this.hear();
+      this.status = "none";
+      this.again.hidden = !window.jupyterapp;
+    });
     this.link.on("picture", (message, buffers) => this.picture.show(message, buffers[0]));
     this.link.on("error", ({ text }) => this.panel.fail(text));
     this.seeAgain = () => document.hidden || this.ask();
@@ -177,10 +181,10 @@ class Watch {
     this.bar.hidden = running && !state.total;
     this.part.style.width = `${100 * (running ? share : 1)}%`;
     this.bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
-    this.cancel.hidden = !running;
+    this.cancel.hidden = !state.canCancel;
     this.again.hidden = running || !window.jupyterapp;
     rename(this.again, state.kept ? "Continue" : "Run all cells");
-    this.pause.hidden = !running || !state.canPause;
+    this.pause.hidden = !state.canPause;
     this.pause.disabled = state.is_pausing;
     rename(this.pause, state.step === "sweep" ? "Stop after this point" : "Stop after this segment");
   }
@@ -219,7 +223,7 @@ class Watch {
   }
 
   runAll() {
-    this.again.hidden = true;
+    this.panel.say("");
     window.jupyterapp.commands.execute(RUN_ALL).catch(() => {});
   }
 
