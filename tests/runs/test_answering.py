@@ -16,7 +16,7 @@ from comm import create_comm
 comm = create_comm(target_name="a_widget")
 comm.on_msg(lambda message: comm.send({"echo": message["content"]["data"]}))
 """
-BUSY = "import time; time.sleep(4); print('awake')"
+BUSY = "import time; time.sleep(5); print('awake')"
 
 
 @pytest.fixture
@@ -71,6 +71,8 @@ def test_questions_and_widgets_pass_a_running_cell_by(client: Any) -> None:
     later = reply_to(
         client, "history_request", {"hist_access_type": "tail", "n": 1, "output": False, "raw": True}, None
     )
+    busy = lambda message: message["content"].get("execution_state") == "busy" and not message["parent_header"]  # noqa: E731
+    heard(client, busy, 4)
     assert client.get_shell_msg(timeout=20)["parent_header"]["msg_id"] == cell  # other questions wait for the cell
     assert client.get_shell_msg(timeout=20)["parent_header"]["msg_id"] == later
 

@@ -8,6 +8,7 @@ notebooks with this kernel; a batch run does not need it.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import zmq
@@ -50,3 +51,12 @@ class AnsweringKernel(IPythonKernel):
             msg = [zmq.Frame(part) for part in (*made, *map(bytes, content["buffers"]))]
         manager.get_shell_channel_to_subshell_socket(subshell).send_multipart(msg, copy=False)
         return True
+
+    def _publish_status(self, status: str, *given: Any, **more: Any) -> None:
+        """Tell a page that something begins or ends; where a cell runs on, that the kernel is busy all the same."""
+        super()._publish_status(status, *given, **more)
+        session: Any = self.session
+        elsewhere = threading.current_thread() is not threading.main_thread()
+        if status == "idle" and elsewhere and session is not None and self._main_asyncio_lock.locked():
+            state = {"execution_state": "busy"}
+            session.send(self.iopub_socket, "status", state, parent={}, ident=self._topic("status"))
