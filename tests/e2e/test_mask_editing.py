@@ -343,6 +343,9 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     scroll_to(page, panel, editor)
     editor.get_by_text("4 marks, kept in").wait_for()
     editor.locator(f".wl-view[data-frame='{FRAMES // 2}']").wait_for()
+    page.get_by_text("| Idle").wait_for()  # what other cells show no longer moves this one
+    editor.scroll_into_view_if_needed()
+    shoot(page, "mask_editor_again")
     box = editor.locator("canvas").first.bounding_box()
     scale = box["width"] / WIDTH
     page.mouse.move(box["x"] + 500.5 * scale, box["y"] + 40.5 * scale)  # the second click
@@ -350,6 +353,7 @@ def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inpu
     page.mouse.move(box["x"] + 510.5 * scale, box["y"] + 50.5 * scale, steps=4)
     page.mouse.up()
     page.wait_for_timeout(1500)  # the widget chooses a dragged mark once its kernel has answered
+    shoot(page, "mask_editor_dragged")
     editor.locator(".wl-stage").press("Delete")
     editor.get_by_text("3 marks, kept in").wait_for()
     here = apply(page, panel, lab, "2 points on 1 frame")

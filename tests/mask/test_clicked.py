@@ -65,9 +65,9 @@ def decided(*clicks: Click, **more: object) -> Edits:
 
 def test_a_region_is_followed_to_every_frame_as_it_comes(clicked: Clicked) -> None:
     made = decided(FIRST)
-    assert clicked.is_waiting(made, 3)
+    assert clicked.waiting(made)
     steps = clicked.steps(made)
-    seen = [t for t in clicked.follow(made) if not clicked.is_waiting(made, t)]
+    seen = [t for t in clicked.follow(made) if clicked.outline(made, t).any()]
     assert len(seen) == steps == FRAMES - 1
     assert clicked.waiting(made) == []
     for t in range(FRAMES):
@@ -102,8 +102,7 @@ def test_a_locked_frame_and_the_stretch_are_barriers(clicked: Clicked, world: Wo
     list(clicked.follow(made))
     assert world.followed == [(3, 1, range(1, 6))]
     assert [clicked.outline(made, t).any() for t in range(FRAMES)] == [False, *[True] * 5, *[False] * 6]
-    unlocked = dataclasses.replace(made, locked=())
-    assert clicked.is_waiting(unlocked, 7)
+    assert clicked.waiting(dataclasses.replace(made, locked=()))
 
 
 def test_where_a_region_is_lost_the_frame_keeps_its_outline(world: World) -> None:

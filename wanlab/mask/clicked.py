@@ -101,15 +101,6 @@ class Clicked:
         """Return the marks whose regions were not followed to all frames yet."""
         return [mark for mark in regions.marks(decided) if mark not in self._found or self._is_waiting(decided, mark)]
 
-    def is_waiting(self, decided: Decisions, t: int) -> bool:
-        """Return whether something may yet change on a frame."""
-        for mark in self.waiting(decided):
-            within = regions.reach(decided, mark.frame, len(self.before))
-            done = self._tracks.get(self._track(decided, mark), ()) if mark in self._found else ()
-            if t in within and t not in done and (t != mark.frame or mark not in self._found):
-                return True
-        return False
-
     def steps(self, decided: Decisions) -> int:
         """Return how many frames `follow` is going to yield."""
         frames = {mark.frame for mark in self.waiting(decided)}

@@ -155,7 +155,7 @@ class MaskEditor {
     this.state = state;
     this.saved = state.file;
     this.view.setStretch(state.stretch);
-    if (this.selected && !this.all().some((mark) => same(mark, this.selected.mark))) this.selected = null;
+    if (this.selected && !this.pending.size && !this.all().some((mark) => same(mark, this.selected.mark))) this.selected = null;
     const count = state.clicks.length + state.boxes.length + state.strokes.length;
     if (!this.pending.size && !state.busy) {
       this.panel.say(`${state.said ? `${state.said} · ` : ""}${first && !count ? "nothing marked yet" : `${count} mark${count === 1 ? "" : "s"}, kept in ${state.file}`} · masks by ${state.by}`);
