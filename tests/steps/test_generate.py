@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 import resource
 import shutil
 from fractions import Fraction
@@ -12,6 +15,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from wanlab import config, files, media, runs
@@ -224,7 +228,9 @@ def test_stopped_after_a_segment_what_is_finished_is_the_result_until_it_goes_on
     assert not [note for note in again.manifest["notes"] if "could not be shown" in note]
     assert again.manifest["settled_step"] is None  # there is one step
     (strips,) = report.steps_of(again)
-    assert strips.data.count("data:image/jpeg;base64,") == 2
+    (first_strip, _) = re.findall("data:image/jpeg;base64,([^']+)'", strips.data)
+    with Image.open(io.BytesIO(base64.b64decode(first_strip))) as image:
+        assert (image.height, image.width) == (120, 80)  # ten times the latents of 96x64
     np.testing.assert_array_equal(media.read_video(again.path(denoise.MASTER)).frames[:5], first)
 
 

@@ -12,12 +12,14 @@ import base64
 import contextlib
 import dataclasses
 import functools
+import io
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
 from IPython.display import HTML
+from PIL import Image
 
 from wanlab import config, inputs, media, runs, viz
 from wanlab.results import compare, importance, metrics, winner
@@ -26,6 +28,7 @@ from wanlab.steps import generate, inspect, live_view, preview
 from wanlab.viz import player
 
 STRIPS = 6  # segments whose strips are shown
+STRIP_HEIGHT = 110  # pixels
 RESULT_VERSION = 4  # raise it when the same settings come to mean another result
 
 
@@ -317,8 +320,8 @@ def steps_of(run: runs.Run) -> list[Any]:
     """Show what the steps of one generation foresaw, and how much each changed it."""
     segments = live_view.kept(run.folder)
     strips = "".join(
-        f"<figure><img alt='what steps of segment {each.number + 1} foresaw' style='height: 110px; max-width: 100%; object-fit: contain' "
-        f"src='data:image/jpeg;base64,{base64.b64encode(each.strip.read_bytes()).decode()}'>"
+        f"<figure><img alt='what steps of segment {each.number + 1} foresaw' style='height: {STRIP_HEIGHT}px; max-width: 100%; object-fit: contain' "
+        f"src='data:image/jpeg;base64,{base64.b64encode(_enlarged(each.strip)).decode()}'>"
         f"<figcaption>segment {each.number + 1}: steps {', '.join(str(step + 1) for step in each.shown)}</figcaption></figure>"
         for each in segments[:STRIPS]
     )
@@ -330,6 +333,16 @@ def steps_of(run: runs.Run) -> list[Any]:
         said = f"after step {at} no step changes 1 %" if at else "the last step still changes 1 % or more"
         found.append(HTML(f"<p>In all segments: {said}.</p>"))
     return found
+
+
+def _enlarged(strip: Path) -> bytes:
+    """Return a strip as JPEG of at least STRIP_HEIGHT pixels: latents have an eighth of the frames' size."""
+    with Image.open(strip) as image:
+        times = max(1, -(-STRIP_HEIGHT // image.height))
+        made = io.BytesIO()
+        size = image.width * times, image.height * times
+        image.resize(size, Image.Resampling.BICUBIC).save(made, "JPEG", quality=85)
+    return made.getvalue()
 
 
 def _largest(segments: Sequence[live_view.Segment]) -> list[float]:
