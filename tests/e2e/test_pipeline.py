@@ -170,11 +170,13 @@ def test_replace_with_points_goes_through_an_inspection(replaced: Path) -> None:
 def test_one_command_replays_decisions(replaced: Path) -> None:
     """On a copy of the inputs, as another tool's folder would lie there; the copy itself stays as it is."""
     source = inputs.read(folder(replaced, "preprocess"))
-    made, clicked = inputs.read(replaced / "process_results2"), inputs.read(folder(replaced, "inspect"))
+    made = inputs.read(replaced / "process_results2")
     assert made.facts["parent"] == source.folder.name
     assert made.facts["by_hand"] == ["1 point on 1 frame", "left hand hidden in frames 1 to 2", "mask chain grow:10,blockify:32"]  # fmt: skip
     np.testing.assert_array_equal(made.mask(), mask.apply_chain(made.person_mask(), "grow:10,blockify:32"))
-    np.testing.assert_array_equal(made.person_mask(), clicked.person_mask())
+    before, after = source.person_mask(), made.person_mask()
+    assert not (before & ~after).any()  # a click in edits corrects the mask, while points make it anew
+    assert (before ^ after).mean() < 0.02
     hidden = made.keypoints()[:, 91:112, 2].max(axis=1) == 0
     assert hidden.tolist() == [source.keypoints()[t, 91:112, 2].max() == 0 or t in (1, 2) for t in range(FRAMES)]
     assert inputs.read(replaced / "process_results").sha256() == source.sha256()
