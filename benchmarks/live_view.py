@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from wanlab import config  # noqa: E402
 from wanlab.model import checkpoints, networks  # noqa: E402
 from wanlab.model.latent_colours import LatentColours  # noqa: E402
+from wanlab.model.tiny_decoder import TinyDecoder, layout  # noqa: E402
 from wanlab.steps import generate, live_view, preprocess  # noqa: E402
 
 NUM_STEPS = 20
@@ -120,6 +121,12 @@ def of_a_large_step(frames: int, height: int, width: int) -> None:
         step = seconds_of_a_step(device, frames, height, width)
         print(
             f"  a step of {ALL_LAYERS} blocks takes {step:.2f} s: the view {max(*returns, on_device) / step:.3%} of it"
+        )
+        weights = {name: torch.randn(shape, generator=random) * 0.02 for name, shape in layout()}
+        decoder = TinyDecoder(weights, "random", live_view.HIGHEST)
+        decoding = clocked(device, lambda: decoder.shown(steps[0]))
+        print(
+            f"  a tiny decoder instead of the map: {1000 * decoding:.1f} ms on the device, {decoding / step:.3%} of a step"
         )
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from wanlab import config, runs
-from wanlab.model import checkpoints, memory
+from wanlab.model import checkpoints, memory, tiny_decoder
 from wanlab.model.networks import Networks
 from wanlab.steps import denoise, generate
 
@@ -110,3 +110,30 @@ def test_eight_bits_are_another_run(outputs: Path, small: Path) -> None:
     one, other = (generate.work(run, loaded).read().astype(int) for run in (plain, eight))
     assert 0 < np.abs(one - other).mean() < 5
     assert eight.manifest["memory_plan"]["quantization"] == "int8"
+
+
+@pytest.mark.slow
+def test_a_tiny_decoder_changes_no_frame_and_one_that_does_not_fit_is_said(
+    plain: np.ndarray, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Grey(tiny_decoder.TinyDecoder):
+        def __init__(self) -> None:
+            self.name = "taew2_1.pth"
+
+        def shown(self, latents: torch.Tensor) -> torch.Tensor:
+            return torch.full((*latents.shape[1:], 3), 128, dtype=torch.uint8)
+
+    checkpoint = tmp_path / "Wan"
+    checkpoint.mkdir()
+    for path in checkpoints.NANO.iterdir():
+        (checkpoint / path.name).symlink_to(path)
+    found = Grey(), ("taew2_1.safetensors was passed over",)
+    monkeypatch.setattr(tiny_decoder, "find", lambda given, height: found)
+    run = prepared(small, fresh=True)
+    run.settings = run.settings.model_copy(update={"checkpoint": checkpoint})
+    np.testing.assert_array_equal(frames(run), plain)
+    start = "taew2_1.pth was passed over for the live view, whose colours stay a linear map: its picture of the first"
+    notes = run.manifest["notes"]
+    assert any(note.startswith(start) for note in notes)
+    assert "taew2_1.safetensors was passed over" in notes
+    assert not [note for note in notes if "could not be shown" in note]

@@ -1,15 +1,20 @@
 """Colours of latents: a small picture of what the model foresees, at each step and without the VAE's decoder.
 
 A linear map from a latent's channels to a colour. It is fitted to what a run encodes anyway (reference, pose drawings,
-background), so it fits any VAE and needs no weights of its own.
+background), so it fits any VAE and needs no weights of its own. Where a tiny decoder's weights are found and fit, it shows
+the latents instead.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from wanlab.model.tiny_decoder import TinyDecoder
 
 RIDGE = 1e-7  # of the mean square of a channel: channels that these images leave constant get no weight
 
@@ -19,12 +24,23 @@ class LatentColours:
 
     Of each kind of image only the sums that a fit needs are kept, on the device where it was encoded; each kind counts
     the same, however many frames it has.
+
+    Attributes:
+        fault: why a decoder is not used, empty: nothing is wrong.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._map: Tensor | None = None
+        self._first: tuple[Tensor, Tensor] | None = None  # what was learned first: a latent and its colours
+        self._decoder: TinyDecoder | None = None
+        self._is_checked = False
+        self.fault = ""
+
+    def use(self, decoder: TinyDecoder | None) -> None:
+        """Let a decoder show latents, where it fits what was learned first; None: the map does."""
+        self._decoder, self._is_checked, self.fault = decoder, False, ""
 
     @torch.inference_mode()
     def learn(self, kind: str, pixels: Tensor, latents: Tensor) -> None:
@@ -36,6 +52,7 @@ class LatentColours:
             latents: [C, t, h, w], what the VAE makes of them; T is 1 + n (t - 1), n frames a latent after the first.
         """
         target = averaged(pixels, latents.shape)
+        self._first = self._first or (latents[:, :1].clone(), target[:, :1].clone())
         rows = torch.cat([latents.float(), torch.ones_like(target[:1]), target]).flatten(1)
         sums = (rows @ rows.T).double()
         self._sums[kind] = self._sums[kind] + sums if kind in self._sums else sums
@@ -68,9 +85,15 @@ class LatentColours:
     def shown(self, latents: Tensor) -> Tensor:
         """Return what latents look like: [C, t, h, w] → [t, h, w, 3], 0 to 255, uint8 RGB, on their device.
 
+        With a decoder that fits the picture is larger, see `TinyDecoder.shown`.
+
         Raises:
             ValueError: if nothing was learned.
         """
+        if self._decoder is not None and self._first is not None and not self._is_checked:
+            self._is_checked, self.fault = True, _fault(self._decoder, *self._first)
+        if self._decoder is not None and self._is_checked and not self.fault:
+            return self._decoder.shown(latents)
         matrix = self._matrix().to(latents.device)
         colours = matrix[:-1].T @ latents.flatten(1).float() + matrix[-1:].T
         levels = ((colours + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -113,3 +136,15 @@ def averaged(pixels: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
     packed = (pixels.shape[1] - 1) // (count - 1)
     later = cells[:, 1 : 1 + packed * (count - 1)].unflatten(1, (count - 1, packed)).float().mean((2, 4, 6))
     return torch.cat([first, later], dim=1)
+
+
+def _fault(decoder: TinyDecoder, latent: Tensor, target: Tensor) -> str:
+    """Say that a decoder is for other latents: its picture is no closer to the image than the image's mean colour. Else empty."""
+    made = averaged(decoder.shown(latent).permute(3, 0, 1, 2).float() / 127.5 - 1, latent.shape)
+    grey = target.mean((1, 2, 3), keepdim=True)
+    off, most = (127.5 * float((target - each).square().mean().sqrt()) for each in (made, grey))
+    if off < most:
+        return ""
+    return (
+        f"its picture of the first latents must be closer to them than one colour, {most:.0f} of 255 off, got {off:.0f}"
+    )

@@ -292,7 +292,7 @@ def _begin(
     with (
         run.stage("generate"),
         _steps(run, 1, already, num_steps) as on_step,
-        _viewed(run, animate_inputs.fps) as on_foreseen,
+        _viewed(run, animate_inputs.fps, encodings) as on_foreseen,
     ):
         begun = sampling.begin(
             networks,
@@ -362,7 +362,7 @@ def _generate(
     with (
         run.stage("generate"),
         _steps(run, len(plan.segments), already) as on_step,
-        _viewed(run, animate_inputs.fps) as on_foreseen,
+        _viewed(run, animate_inputs.fps, encodings) as on_foreseen,
         SegmentWriter(folder, animate_inputs.fps, keep) as writer,
     ):
         for segment in sampling.generate_segments(
@@ -486,13 +486,23 @@ def _steps(
 
 
 @contextlib.contextmanager
-def _viewed(run: runs.Run, fps: Fraction) -> Iterator[sampling.OnForeseen]:
+def _viewed(run: runs.Run, fps: Fraction, encodings: sampling.EncodingCache) -> Iterator[sampling.OnForeseen]:
     """Let what the steps foresee be watched. Yields what is called after each step."""
+    from wanlab.model import tiny_decoder
+
+    colours, checkpoint = encodings.colours, config.absolute(run.settings.checkpoint)
+    decoder, notes = None, ()
+    if checkpoint != checkpoints.NANO:  # whose latents are its own
+        decoder, notes = tiny_decoder.find(checkpoint, live_view.HIGHEST)
+    colours.use(decoder)
+    run.add_notes(*notes)
     run.remove_when_completed(run.path(live_view.LIVE))
     with live_view.LiveView(run.folder, fps, run.settings.num_inference_steps) as view:
         yield view.foreseen
     if view.fault:
         run.add_notes(f"the steps could not be shown: {view.fault}")
+    if decoder is not None and colours.fault:
+        run.add_notes(tiny_decoder.passed_over(decoder.name, colours.fault))
 
 
 class ClipConditions:

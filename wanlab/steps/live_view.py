@@ -118,7 +118,8 @@ class LiveView:
             return
         if step in self._in_strip:
             middle = len(latents[0]) // 2
-            self._submit(self._take, step, _on_host(colours.shown(latents[:, middle : middle + 1])))
+            shown = colours.shown(latents[:, max(0, middle - 2) : middle + 1])  # a decoder remembers the ones before
+            self._submit(self._take, step, _on_host(shown[-1:]))
         now = time.monotonic()
         if now - self._last >= EVERY_S and (self._writing is None or self._writing.done()):
             self._last = now
