@@ -80,6 +80,20 @@ def test_of_a_segment_strip_and_changes_are_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "steps" / "001.json").exists()
 
 
+def test_a_strip_shows_the_middle_frame_made_with_the_two_before_it(tmp_path: Path) -> None:
+    """What shows latents may remember: here each frame is as bright as it and all that were given before it."""
+
+    class Remembering(Brightness):
+        def shown(self, latents: Tensor) -> Tensor:
+            return super().shown(latents.cumsum(1))
+
+    latents = torch.stack([torch.full((16, 40, 48), level) for level in (10.0, 20, 40, 100)], dim=1)
+    with LiveView(tmp_path, Fraction(16), 1) as view:
+        view.foreseen(0, 0, latents, Remembering())
+    with Image.open(tmp_path / "steps" / "000.jpg") as strip:
+        assert abs(np.asarray(strip).astype(int) - (10 + 20 + 40)).max() <= 2
+
+
 def test_an_interrupted_segment_keeps_the_steps_it_has(tmp_path: Path) -> None:
     watched(tmp_path, [100, 125])
     kept = json.loads((tmp_path / "steps" / "000.json").read_text())
