@@ -133,6 +133,19 @@ def save_nothing(route: Any) -> None:
         route.fallback()
 
 
+class Clicks:
+    """Clicks that a job may take, counted."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def __call__(self, what: Any, **how: Any) -> None:
+        self.left -= 1
+        assert self.left >= 0, "too many clicks"
+        what.scroll_into_view_if_needed()
+        what.click(**how)
+
+
 def scroll_to(page: Any, panel: Any, what: Any) -> None:
     """Scroll a notebook until something is in it: JupyterLab puts only those cells into the page that are near its view."""
     panel.locator(".jp-Notebook").hover()

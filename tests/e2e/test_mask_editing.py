@@ -294,6 +294,7 @@ def kill_kernel(page: Any, lab: Lab) -> None:
     raise AssertionError("no such process")
 
 
+@pytest.mark.slow
 def test_a_killed_kernel_loses_nothing_and_a_headless_replay_makes_the_same_inputs(
     lab: Lab, browser: Any, given: Path, tmp_path: Path, shoot: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:

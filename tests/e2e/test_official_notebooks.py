@@ -6,6 +6,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import pytest
 from conftest import Wan22, fill
 
 from wanlab import media, runs
@@ -17,6 +18,7 @@ from wanlab.steps import generate
 FRAMES = 9
 
 
+@pytest.mark.slow
 def test_the_pipeline_runs_its_notebooks(wan22: Wan22, outputs: Path, sample: Path) -> None:
     video = wan22.folder.parent / "video.mp4"
     media.write_video(video, media.open_clip(sample / "half.mp4", max_frames=FRAMES), Fraction(16))

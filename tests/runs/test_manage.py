@@ -56,7 +56,8 @@ def test_the_list_says_status_and_size(outputs: Path, capsys: pytest.CaptureFixt
     run = make()
     assert main.main(["runs"]) == 0
     listed = capsys.readouterr().out
-    assert f"{run.id}  completed, 0 s, 2.0 MB" in listed
+    seconds = run.manifest["seconds_total"]
+    assert f"{run.id}  completed, {seconds:.0f} s, 2.0 MB" in listed
     assert "1 runs, 2.0 MB in " in listed
 
 

@@ -178,6 +178,7 @@ def test_a_worker_of_another_source_or_disk_refuses(outputs: Path, folder: Path)
     assert "outputs must be seen by all workers, and this one does not see it" in said["error"]
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_one_who_asked(outputs: Path, folder: Path) -> None:
     code = (
         "import json, sys\nfrom wanlab import config\nfrom wanlab.steps import sweep\n"
@@ -284,6 +285,7 @@ def test_a_batch_system_gives_the_workers(
     assert run.manifest["settings"]["cluster"] == "slurm.yaml"
 
 
+@pytest.mark.slow
 def test_a_cluster_that_runs_already(outputs: Path, folder: Path, tmp_path: Path, deaths: Path) -> None:
     """Its connections are encrypted: the certificate of the file is what lets a sweep in."""
     from distributed import Nanny, Scheduler, Security, SpecCluster

@@ -47,6 +47,7 @@ def first(outputs: Path, tmp_path: Path) -> runs.Run:
     return run
 
 
+@pytest.mark.slow
 def test_two_clips_in_a_row_are_nearly_the_whole_one(
     first: runs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_what_is_made_from_a_preview_says_so(outputs: Path, sample: Path) -> Non
     assert points.preview == preview.preview
 
 
+@pytest.mark.slow
 def test_a_preview_on_nano(outputs: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is shrunk, for the inputs are small; the whole run is another one."""
     made = preprocessed(max_frames=10, resolution=SMALL)

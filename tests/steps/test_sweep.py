@@ -277,6 +277,7 @@ def test_a_swept_mask_chain_runs_neither_detector_nor_segmenter(
     assert inputs.find("latest")[1] == own.id  # whoever asks for it has it
 
 
+@pytest.mark.slow
 def test_first_look_then_finish(outputs: Path, folder: Path, calls: collections.Counter[str]) -> None:
     chosen = {"grid": {"shift": [3, 4, 5]}, "num_inference_steps": 3}
     run = sweep.prepare(settings(folder, **chosen, preview_steps=2))
