@@ -366,7 +366,7 @@ def test_in_jupyterlab_corrections_become_new_inputs_equal_to_a_headless_replay_
     scroll_to(page, panel, apply)
     apply.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
-    apply.get_by_text("right wrist moved in frame 12").wait_for(timeout=60000)
+    apply.locator("pre", has_text="right wrist moved in frame 12").first.wait_for(timeout=60000)  # the list says it too
     apply.locator("img").first.wait_for()
     shoot(page, "pose_changes_lab")
     said = re.search(r"inputs: (\S+)", apply.locator(".jp-OutputArea").inner_text())
