@@ -13,6 +13,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from wanlab import media, pose
 from wanlab.model.segments import SegmentPlan
@@ -151,7 +152,9 @@ def step_changes(changes: Mapping[str, Sequence[float]], settled: float) -> Draw
         axis.plot(steps, parts, label=name, color=LINE_COLOURS[i % 7], linestyle=LINE_STYLES[i % 3], linewidth=1.5)
     axis.axhline(100 * settled, color=SEAM_COLOUR, linewidth=1, linestyle="--")
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_ylabel("change", fontsize=8)
     axis.set_xlabel("step", fontsize=8)
     axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
